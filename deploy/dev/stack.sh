@@ -47,9 +47,117 @@ infra_up() {
   make_folders
   lock
   make_secrets
+  choose_postgres
   pid_of nats >/dev/null || start_nats
   pid_of postgres >/dev/null || start_postgres "${1:-}"
-  PGDATA=${PGDATA:-$(postgres_data)}
   await nats nats_is_ready
   await postgres postgres_is_ready
 }
+
+# One `make up` or `make down` at a time in each stack (where the system has flock).
+lock() {
+  exec 9>"$CARACAL_DIR/lock"
+  if command -v flock >/dev/null; then flock 9; fi
+}
+
+# A service started from a binary that has been rebuilt since is as good as missing.
+retire_outdated() {
+  local pid
+  if pid=$(pid_of "$1") && is_outdated "$pid"; then
+    say "$1 runs an older build: replacing it"
+    halt "$1"
+  fi
+}
+
+# Stops everything: our services together, then what they stand on.
+down() {
+  local service
+  if [[ -L $RUN ]]; then
+    say "No plain stack is here, only one with PORT_BASE=$(dirname "$(readlink "$RUN")"): say so to stop it."
+    return
+  fi
+  [[ -d $CARACAL_DIR ]] || return 0
+  lock
+  for service in "${SERVICES[@]}"; do halt "$service" & done
+  wait
+  halt postgres INT # "fast": does not wait for clients to leave
+  halt nats
+  [[ $CARACAL_DIR == "$ROOT/.caracal" ]] || give_up_links
+  [[ -z ${CLEAN:-} ]] || forget
+}
+
+# Removes what the stack keeps; tools and other stacks under .caracal/ stay.
+forget() {
+  local name
+  forget_postgres
+  for name in nats wasm-cache env run log dev.env test.env secrets.env port_base lock; do
+    rm -rf "${CARACAL_DIR:?}/$name"
+  done
+  rmdir "$CARACAL_DIR" 2>/dev/null || true
+}
+
+# One line for each service; fails unless all are running.
+status() {
+  local service pid all=0
+  for service in "${INFRASTRUCTURE[@]}" "${SERVICES[@]}"; do
+    if pid=$(pid_of "$service"); then
+      printf '%-12s running  port %-6s pid %s\n' "$service" "$(port "$service")" "$pid"
+    else
+      printf '%-12s stopped\n' "$service"
+      all=1
+    fi
+  done
+  return $all
+}
+
+restart() {
+  local service
+  for service in "${@:-${SERVICES[@]}}"; do
+    if [[ $service == postgres ]]; then halt postgres INT; else halt "$service"; fi
+  done
+  up
+}
+
+logs() {
+  if (($#)); then tail -n 100 -F "$LOG/$1.log"; else tail -n 20 -F "$LOG"/*.log; fi
+}
+
+# write_env FILE FUNCTION: what FUNCTION prints, for the owner's eyes only, and whole or not at all.
+write_env() {
+  "$2" >"$CARACAL_DIR/$1.new"
+  mv "$CARACAL_DIR/$1.new" "$CARACAL_DIR/$1"
+}
+
+stack_env() {
+  cat <<-ENV
+	CARACAL_API_URL=$(url api)
+	CARACAL_STS_URL=$(url sts)
+	CARACAL_GATEWAY_URL=$(url gateway)
+	CARACAL_AUDIT_URL=$(url audit)
+	CARACAL_RELAY_URL=$(url relay)
+	CARACAL_ADMIN_TOKEN=$CARACAL_ADMIN_TOKEN
+	DATABASE_URL=$(role_url api)
+	CARACAL_SUPERUSER_URL=$(superuser_url)
+	NATS_URL=$(nats_url)
+	CARACAL_DEMO_UPSTREAM_URL=$(url upstream)
+	CARACAL_DEMO_UPSTREAM_KEY=$DEMO_UPSTREAM_KEY
+	ENV
+}
+
+test_env() {
+  cat <<-ENV
+	CARACAL_SUPERUSER_URL=$(superuser_url)
+	NATS_URL=$(nats_url)
+	NATS_SERVER_BIN=$(printf '%q' "$(find_nats)")
+	OPA_BIN=$(printf '%q' "$(find_opa)")
+	ENV
+}
+
+case ${1:-} in
+  up | down | status | restart | logs) "$@" ;;
+  infra-up)
+    infra_up "${2:-}"
+    write_env test.env test_env
+    ;;
+  *) die "usage: $0 up | down | status | restart [SERVICE...] | logs [SERVICE] | infra-up [fast]" ;;
+esac

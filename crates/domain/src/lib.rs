@@ -16,6 +16,7 @@ pub mod feed;
 pub mod freshness;
 pub mod id;
 pub mod policy_input;
+pub mod quota;
 pub mod refusal;
 pub mod request_id;
 pub mod resource;

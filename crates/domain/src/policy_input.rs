@@ -1,6 +1,6 @@
 //! The document a policy sees as `input` (contract §2, "Policy input", schema `2026-03-16`).
 
-use crate::claims::SubjectType;
+use crate::claims::{Claims, SubjectType};
 use crate::clock::Timestamp;
 use crate::id::{AgentSessionId, ApplicationId, ResourceId, SessionId, ZoneId};
 use crate::resource::ResourceIdentifier;
@@ -127,7 +127,7 @@ pub struct ContextInput<'a> {
     /// Claims of the actor token.
     pub actor_claims: Option<&'a Value>,
     /// Claims of the subject token.
-    pub subject_claims: Option<&'a Value>,
+    pub subject_claims: Option<&'a Claims>,
     /// The request id.
     pub trace_id: &'a str,
     /// The session.

@@ -158,6 +158,7 @@ refusals! {
     UpstreamUnreachable => BadGateway, "upstream_unreachable", "The upstream could not be reached.";
     UpstreamCredentialRejected => BadGateway, "upstream_credential_rejected", "The upstream refused the gateway's credential.";
     UpstreamTimeout => GatewayTimeout, "upstream_timeout", "The upstream did not answer in time.";
+    ProviderNotReady => TemporarilyUnavailable, "provider_not_ready", "The credential of this provider cannot be used.";
     DecisionPointUnavailable => TemporarilyUnavailable, "decision_point_unavailable", "The security token service cannot be reached.";
 }
 

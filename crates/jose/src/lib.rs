@@ -1,1 +1,33 @@
+//! Every cryptographic act of Caracal: signing and strictly verifying our own tokens (RFC 7515, RFC 9068), key sets
+//! (RFC 7517), envelope encryption of keys and secrets, and the secrets of applications.
+//!
+//! This crate must never do I/O, ask the time, or show a secret: `Debug` of what holds one prints its name only. A
+//! [`Verified`] token can be made nowhere else.
+//!
+//! Start with [`signer`] (how a token comes to be) and [`token`] (what is refused before a signature is even looked
+//! at), then [`envelope`].
 
+pub mod envelope;
+mod error;
+pub mod jwks;
+pub mod key_pair;
+mod low_s;
+pub mod secret;
+pub mod secret_cache;
+pub mod signer;
+mod strict_json;
+pub mod token;
+pub mod verifier;
+
+pub use envelope::{Dek, Kek, Purpose};
+pub use error::Error;
+pub use jwks::jwks;
+pub use key_pair::{NewKeyPair, generate_key_pair};
+pub use secret::{SecretMint, constant_time_eq, hash_secret, random_token, sha256_hex, verify_secret};
+pub use secret_cache::SecretCache;
+pub use signer::Signer;
+pub use token::{MAX_TOKEN_BYTES, TokenError, Unverified};
+pub use verifier::{Expect, Verified, VerifyingKeys};
+
+/// What this crate's own functions answer.
+pub type Result<T> = std::result::Result<T, Error>;

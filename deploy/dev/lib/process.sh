@@ -31,7 +31,7 @@ launch() {
   fi
   command -v setsid >/dev/null && detach=(setsid)
   (
-    cd "$CARACAL_DIR"
+    cd "$CARACAL_DIR" || exit
     exec ${detach[@]+"${detach[@]}"} "$@" >>"$LOG/$service.log" 2>&1 </dev/null 9>&-
   ) &
   echo $! >"$RUN/$service.pid"

@@ -17,6 +17,7 @@ make_secrets() {
   secret STREAMS_HMAC_KEY "$(random_hex 32)"
   secret GATEWAY_STS_KEY "$(random_hex 32)"
   secret CARACAL_ADMIN_TOKEN "cadm_$(random_hex 24)"
+  secret DEMO_UPSTREAM_KEY "$(random_hex 24)"
   secret NATS_PASSWORD "$(random_hex 16)"
   secret POSTGRES_PASSWORD "$(random_hex 16)"
   for service in "${SERVICES[@]}"; do

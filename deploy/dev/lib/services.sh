@@ -21,12 +21,12 @@ service_env() {
     api)
       echo "ZONE_KEK=$ZONE_KEK"
       echo "CARACAL_ADMIN_TOKEN=$CARACAL_ADMIN_TOKEN"
-      echo "OPA_BIN='$(find_opa || die "no opa >= $OPA_MIN: run 'make tools'")'"
+      printf 'OPA_BIN=%q\n' "$(find_opa || die "no opa >= $OPA_MIN: run 'make tools'")"
       ;;
     sts)
       echo "ZONE_KEK=$ZONE_KEK"
       echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY"
-      echo "POLICY_CACHE_DIR='$CARACAL_DIR/wasm-cache'"
+      printf 'POLICY_CACHE_DIR=%q\n' "$CARACAL_DIR/wasm-cache"
       ;;
     gateway) echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY" ;;
   esac
@@ -42,7 +42,7 @@ start_service() {
     bash -c 'set -a && source "$1" && exec "$2"' start "$ENVS/$1.env" "$program"
 }
 
-is_ready() { curl -fs --max-time 2 -o "$RUN/.ready" "$(url "$1")/ready"; }
+is_ready() { curl -fs --noproxy '*' --max-time 2 -o /dev/null "$(url "$1")/ready"; }
 
 # Brings the schema up to date and gives the services' roles their passwords.
 migrate() {

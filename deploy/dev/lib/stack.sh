@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # each script uses some of these
 # Which stack this is: its folder and its ports.
 #
 #   CARACAL_DIR   where everything of this stack lies (default: .caracal, or .caracal/$PORT_BASE when that is set)
@@ -69,7 +69,18 @@ make_folders() {
   give_up_links
   mkdir -p "$RUN" "$LOG" "$ENVS"
   chmod 711 "$ROOT/.caracal" "$CARACAL_DIR"
-  [[ -z $PORT_BASE ]] || echo "$PORT_BASE" >"$CARACAL_DIR/port_base"
+  keep_ports
+}
+
+# A running stack keeps its ports: half of it would listen elsewhere.
+keep_ports() {
+  local service
+  if [[ -f $CARACAL_DIR/port_base && $(cat "$CARACAL_DIR/port_base") != "$PORT_BASE" ]]; then
+    for service in "${INFRASTRUCTURE[@]}" "${SERVICES[@]}"; do
+      ! pid_of "$service" >/dev/null || die "this stack runs with other ports: stop it first (make down)"
+    done
+  fi
+  echo "$PORT_BASE" >"$CARACAL_DIR/port_base"
 }
 
 # A stack of its own PORT_BASE lies in .caracal/$PORT_BASE. While no plain stack is there, .caracal/dev.env, run and

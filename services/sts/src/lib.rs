@@ -1,1 +1,31 @@
+//! The security token service: exchanges what an application has for a narrower, shorter-lived token, if policy says
+//! yes and the decision is on record (RFC 8693; contract §2).
+//!
+//! It must never sign before the record, widen what was presented, or decide on state it cannot vouch for.
+//!
+//! Start with [`routes`], then walk: [`token`] → [`exchange`] → [`decide`] → [`record`].
 
+pub mod app;
+pub mod authenticate;
+pub mod config;
+pub mod decide;
+pub mod directive;
+pub mod discovery;
+pub mod error;
+pub mod exchange;
+pub mod feed;
+pub mod form;
+pub mod internal;
+pub mod introspect;
+pub mod metrics;
+pub mod narrow;
+pub mod quotas;
+pub mod record;
+pub mod routes;
+pub mod subject;
+pub mod token;
+pub mod view;
+pub mod zones;
+
+pub use app::serve;
+pub use config::Config;

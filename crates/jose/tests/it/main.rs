@@ -1,0 +1,7 @@
+//! Tokens as a stranger would present them: everything here goes through the public API.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod forge;
+mod hostile_tokens;
+mod key_sets;

@@ -1,0 +1,376 @@
+//! A reader of the environment that collects every mistake instead of stopping at the first.
+
+use crate::config::common::Mode;
+use crate::config::secret;
+use secrecy::SecretString;
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use url::{Host, Url};
+
+/// One thing that is wrong, by the name of its variable. Never holds the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable.
+    pub name: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {} mistake(s)", .0.len())]
+pub struct Mistakes(pub Vec<Mistake>);
+
+/// The environment of the process, read variable by variable.
+///
+/// Readers answer `None` for what is missing or wrong and remember the mistake; a service reads everything first and
+/// only then unpacks, so that [`Env::finish`] can list every mistake at once.
+#[derive(Debug)]
+pub struct Env {
+    variables: HashMap<String, String>,
+    mode: Mode,
+    mistakes: Vec<Mistake>,
+}
+
+impl Env {
+    /// The environment of this process.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    pub fn from_process() -> Self {
+        let (known, unreadable): (Vec<_>, Vec<_>) = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string()))
+            .partition(|(_, value)| value.is_ok());
+        let mut env = Self::from_pairs(
+            known
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.ok()?))),
+        );
+        for (name, _) in unreadable.into_iter().filter(|(name, _)| is_ours(name)) {
+            env.mistake(&name, "is not UTF-8");
+        }
+        env
+    }
+
+    /// An environment made of `pairs`, for tests.
+    #[must_use]
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        let variables = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut env = Self {
+            variables,
+            mode: Mode::Production,
+            mistakes: Vec::new(),
+        };
+        env.mode = env.or("CARACAL_MODE", Mode::Production);
+        env
+    }
+
+    /// Whether this is a development stack or the real thing.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Remembers a mistake that a service found by itself, such as two settings that contradict each other.
+    pub fn mistake(&mut self, name: &str, message: impl Into<String>) {
+        self.mistakes.push(Mistake {
+            name: name.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// A setting that must be there.
+    pub fn required<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        if self.text(name).is_none() {
+            self.mistake(name, "is required");
+        }
+        self.optional(name)
+    }
+
+    /// A setting that may be absent. The empty text counts as absent.
+    pub fn optional<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = self.text(name)?;
+        self.parsed(name, &text, str::parse)
+    }
+
+    /// A setting with a default.
+    pub fn or<T>(&mut self, name: &str, default: T) -> T
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A setting with a default, read by a parser of another crate.
+    pub fn parse_or<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> T {
+        match self.text(name) {
+            Some(text) => self.parsed(name, &text, parse).unwrap_or(default),
+            None => default,
+        }
+    }
+
+    /// `true`, `1`, `yes` or `on`, and their opposites; absent is `default`.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        self.parse_or(name, default, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err("must be true or false"),
+        })
+    }
+
+    /// A whole number of milliseconds between `least` and a day.
+    pub fn millis(&mut self, name: &str, default: Duration, least: Duration) -> Duration {
+        self.parse_or(name, default, |text| {
+            let span = text
+                .parse()
+                .map(Duration::from_millis)
+                .map_err(|_| "must be a whole number of milliseconds")?;
+            if (least..=Duration::from_hours(24)).contains(&span) {
+                Ok(span)
+            } else {
+                Err("is out of range")
+            }
+        })
+    }
+
+    /// A list separated by commas; blanks around an item are ignored, and so are empty items.
+    pub fn list<T>(&mut self, name: &str) -> Vec<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = self.text(name).unwrap_or_default();
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items
+            .filter_map(|item| self.parsed(name, item, str::parse))
+            .collect()
+    }
+
+    /// A URL that is HTTP and, in production, HTTPS unless it points at this machine.
+    pub fn http_url(&mut self, name: &str) -> Option<Url> {
+        let url: Url = self.required(name)?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            self.mistake(name, "must be an http or https URL");
+        } else if self.mode == Mode::Production && url.scheme() == "http" && !is_loopback(&url) {
+            self.mistake(name, "must be https off this machine (CARACAL_MODE=production)");
+        }
+        Some(url)
+    }
+
+    /// A secret: from `NAME`, or from the file that `NAME_FILE` names.
+    pub fn secret(&mut self, name: &str) -> Option<SecretString> {
+        let value = self.optional_secret(name);
+        let spoken_for = self.mistakes.iter().any(|mistake| mistake.name.starts_with(name));
+        if value.is_none() && !spoken_for {
+            self.mistake(name, format!("is required (or {name}_FILE)"));
+        }
+        value
+    }
+
+    /// A secret that may be absent.
+    pub fn optional_secret(&mut self, name: &str) -> Option<SecretString> {
+        let file_name = format!("{name}_FILE");
+        let value = match (self.text(name), self.text(&file_name)) {
+            (Some(_), Some(_)) => {
+                self.mistake(name, format!("and {file_name} are both set"));
+                None
+            }
+            (Some(value), None) => Some(value),
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    self.mistake(&file_name, format!("cannot be read: {}", error.kind()));
+                    None
+                }
+            },
+            (None, None) => None,
+        }?;
+        if value.is_empty() {
+            self.mistake(&file_name, "is empty");
+            return None;
+        }
+        Some(SecretString::from(value))
+    }
+
+    /// One or several 32-byte keys in hex: `hex` or `id:hex,id:hex` (`ZONE_KEK`, `STREAMS_HMAC_KEY`). Production refuses
+    /// weak ones.
+    pub fn keys(&mut self, name: &str) -> Option<SecretString> {
+        let value = self.secret(name)?;
+        if let Err(complaint) = secret::check_keys(&value, self.mode) {
+            self.mistake(name, complaint);
+        }
+        Some(value)
+    }
+
+    /// A shared secret between two parties (`CARACAL_ADMIN_TOKEN`, `GATEWAY_STS_KEY`). Production refuses weak ones.
+    pub fn shared_secret(&mut self, name: &str) -> Option<SecretString> {
+        let value = self.secret(name)?;
+        if let Err(complaint) = secret::check_shared(&value, self.mode) {
+            self.mistake(name, complaint);
+        }
+        Some(value)
+    }
+
+    /// What was wrong, if anything.
+    ///
+    /// # Errors
+    /// [`Mistakes`], all of them.
+    pub fn finish(self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes(self.mistakes))
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.variables
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+    }
+
+    fn parsed<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.mistake(name, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Whether a URL points at this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.bytes()
+        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    fn names(env: Env) -> Vec<String> {
+        env.finish()
+            .err()
+            .map(|m| m.0.into_iter().map(|m| m.name).collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn every_mistake_is_collected_and_no_value_is_shown() {
+        let mut env = Env::from_pairs([
+            ("PORT", "70000"),
+            ("ALLOW", "perhaps"),
+            ("LAG", "-1"),
+            ("STS_URL", "ftp://x"),
+            ("CARACAL_MODE", "staging"),
+            ("ZONE_KEK", "hunter2"),
+        ]);
+        env.or::<u16>("PORT", 1);
+        env.flag("ALLOW", false);
+        env.millis("LAG", Duration::from_secs(2), Duration::ZERO);
+        env.http_url("STS_URL");
+        env.keys("ZONE_KEK");
+        env.secret("DATABASE_URL");
+        env.required::<u16>("MISSING");
+        let mistakes = env.finish().unwrap_err();
+        let names: Vec<&str> = mistakes.0.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "CARACAL_MODE",
+                "PORT",
+                "ALLOW",
+                "LAG",
+                "STS_URL",
+                "ZONE_KEK",
+                "DATABASE_URL",
+                "MISSING"
+            ]
+        );
+        assert!(!mistakes.0.iter().any(|m| m.message.contains("hunter2")));
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_but_never_from_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let mut env = Env::from_pairs([
+            ("TOKEN_FILE", path.to_str().unwrap()),
+            ("KEY", "a"),
+            ("KEY_FILE", "/x"),
+            ("GONE_FILE", "/does/not/exist"),
+        ]);
+        assert_eq!(env.secret("TOKEN").unwrap().expose_secret(), "s3cret");
+        assert!(env.secret("KEY").is_none());
+        assert!(env.secret("GONE").is_none());
+        assert_eq!(names(env), ["KEY", "GONE_FILE"]);
+    }
+
+    #[test]
+    fn production_wants_https_off_this_machine() {
+        let pairs = [
+            ("A", "http://sts.example/"),
+            ("B", "http://127.0.0.1:8080/"),
+            ("C", "https://sts.example"),
+        ];
+        let mut env = Env::from_pairs(pairs);
+        for name in ["A", "B", "C"] {
+            env.http_url(name);
+        }
+        assert_eq!(names(env), ["A"]);
+        let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
+        env.http_url("A");
+        assert_eq!(names(env), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lists_ignore_blanks() {
+        let mut env = Env::from_pairs([("HOSTS", " a.example, ,b.example,")]);
+        assert_eq!(env.list::<String>("HOSTS"), ["a.example", "b.example"]);
+    }
+}

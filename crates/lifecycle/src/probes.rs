@@ -1,0 +1,154 @@
+//! `/health`, `/ready` and `/metrics`, the same on every service.
+
+use crate::metrics::{self, HttpMetrics};
+use actix_web::http::header;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use parking_lot::RwLock;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+type Check = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// What a process says about itself.
+#[derive(Clone)]
+pub struct ProbeSet(Arc<Inner>);
+
+struct Inner {
+    checks: RwLock<Vec<(&'static str, Check)>>,
+    registry: RwLock<Registry>,
+    http: HttpMetrics,
+    draining: AtomicBool,
+}
+
+impl ProbeSet {
+    /// A set with the metrics every process has and no checks.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let http = metrics::register(&mut registry);
+        Self(Arc::new(Inner {
+            checks: RwLock::new(Vec::new()),
+            registry: RwLock::new(registry),
+            http,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// Adds a thing without which the process is not ready. `check` must be cheap: it reads a flag, it asks nobody.
+    pub fn add(&self, name: &'static str, check: impl Fn() -> bool + Send + Sync + 'static) {
+        self.0.checks.write().push((name, Box::new(check)));
+    }
+
+    /// Registers metrics.
+    pub fn register(&self, with: impl FnOnce(&mut Registry)) {
+        with(&mut self.0.registry.write());
+    }
+
+    /// The metrics of this process's HTTP server.
+    #[must_use]
+    pub fn http(&self) -> HttpMetrics {
+        self.0.http.clone()
+    }
+
+    /// From now on `/ready` answers 503 with `draining: true`.
+    pub fn start_draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The names of what is missing, in the order they were added.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.0
+            .checks
+            .read()
+            .iter()
+            .filter(|(_, check)| !check())
+            .map(|(name, _)| *name)
+            .collect()
+    }
+
+    /// The three routes.
+    pub fn configure(&self, config: &mut ServiceConfig) {
+        config
+            .app_data(Data::new(self.clone()))
+            .service(
+                probe("/health")
+                    .route(web::get().to(health))
+                    .route(web::head().to(health)),
+            )
+            .service(
+                probe("/ready")
+                    .route(web::get().to(ready))
+                    .route(web::head().to(ready)),
+            )
+            .service(
+                probe("/metrics")
+                    .route(web::get().to(scrape))
+                    .route(web::head().to(scrape)),
+            );
+    }
+}
+
+impl Default for ProbeSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ProbeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeSet")
+            .field("missing", &self.missing())
+            .finish_non_exhaustive()
+    }
+}
+
+fn probe(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(|| async {
+        HttpResponse::MethodNotAllowed()
+            .insert_header((header::ALLOW, "GET, HEAD"))
+            .json(json!({"error": "method_not_allowed"}))
+    }))
+}
+
+async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"ok": true}))
+}
+
+async fn ready(probes: Data<ProbeSet>) -> HttpResponse {
+    if probes.0.draining.load(Ordering::Relaxed) {
+        return HttpResponse::ServiceUnavailable().json(json!({"ok": false, "draining": true}));
+    }
+    let missing = probes.missing();
+    if missing.is_empty() {
+        HttpResponse::Ok().json(json!({"ok": true, "draining": false}))
+    } else {
+        HttpResponse::ServiceUnavailable().json(json!({"ok": false, "draining": false, "missing": missing}))
+    }
+}
+
+async fn scrape(probes: Data<ProbeSet>, request: HttpRequest) -> HttpResponse {
+    let mut text = String::new();
+    if prometheus_client::encoding::text::encode(&mut text, &probes.0.registry.read()).is_err() {
+        return HttpResponse::InternalServerError().json(json!({"error": "server_error"}));
+    }
+    let accept = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accept.contains("application/openmetrics-text") {
+        HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text)
+    } else {
+        let plain = "text/plain; version=0.0.4; charset=utf-8";
+        HttpResponse::Ok()
+            .content_type(plain)
+            .body(metrics::as_prometheus_text(&text))
+    }
+}

@@ -1,0 +1,179 @@
+//! What the contract asks of a policy beyond being valid Rego, read off OPA's syntax tree (contract §1, "Policies").
+
+use super::Issue;
+use serde_json::Value;
+
+/// OPA's parser takes time quadratic in the depth of brackets; no policy a person wrote comes near.
+const MAX_DEPTH: usize = 256;
+
+/// Where the source nests deeper than OPA should be asked to look.
+pub(super) fn too_deep(content: &str) -> Option<Issue> {
+    let mut depth = 0_usize;
+    for (line, text) in (1..).zip(content.lines()) {
+        for (column, character) in (1..).zip(text.chars()) {
+            match character {
+                '(' | '[' | '{' => depth += 1,
+                ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > MAX_DEPTH {
+                return Some(Issue::new(
+                    line,
+                    column,
+                    format!("brackets nest deeper than {MAX_DEPTH}"),
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// Every way in which the policy breaks the contract.
+pub(super) fn issues(ast: &Value, content: &str) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    if package(ast) != ["data", "caracal", "authz"] {
+        issues.push(Issue::new(
+            line_of(content, "package"),
+            1,
+            "a policy declares `package caracal.authz`",
+        ));
+    }
+    if !defines_result(ast) {
+        issues.push(Issue::new(1, 1, "a policy defines the rule `result`"));
+    }
+    let mut formats = Vec::new();
+    collect_formats(ast, &mut formats);
+    if let Some(reason) = formats.into_iter().find_map(unsupported_format) {
+        issues.push(Issue::new(line_of(content, "sprintf"), 1, reason));
+    }
+    issues
+}
+
+fn package(ast: &Value) -> Vec<&str> {
+    let path = ast.pointer("/package/path").and_then(Value::as_array);
+    path.into_iter()
+        .flatten()
+        .filter_map(|term| term.get("value")?.as_str())
+        .collect()
+}
+
+fn defines_result(ast: &Value) -> bool {
+    let rules = ast.get("rules").and_then(Value::as_array);
+    rules.into_iter().flatten().any(|rule| {
+        let named = rule
+            .pointer("/head/ref/0/value")
+            .or_else(|| rule.pointer("/head/name"));
+        let is_function = rule.pointer("/head/args").is_some();
+        named.and_then(Value::as_str) == Some("result") && !is_function
+    })
+}
+
+/// The first argument of every call of `sprintf`, anywhere in the tree.
+fn collect_formats<'a>(tree: &'a Value, into: &mut Vec<Option<&'a Value>>) {
+    match tree {
+        Value::Array(items) => {
+            let callee = items
+                .first()
+                .and_then(|f| f.pointer("/value/0/value"))
+                .and_then(Value::as_str);
+            let is_ref = items.first().and_then(|f| f.get("type")).and_then(Value::as_str) == Some("ref");
+            if is_ref && callee == Some("sprintf") {
+                into.push(items.get(1));
+            }
+            for item in items {
+                collect_formats(item, into);
+            }
+        }
+        Value::Object(members) => {
+            for member in members.values() {
+                collect_formats(member, into);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Why the Wasm host cannot format with this: it knows `%s %d %i %u %x %X %o %f %e %g %c` and aborts on the rest, and a
+/// width chosen by the policy would allocate outside its memory limit.
+fn unsupported_format(format: Option<&Value>) -> Option<&'static str> {
+    let constant = format.filter(|term| term.get("type").and_then(Value::as_str) == Some("string"));
+    let Some(text) = constant.and_then(|term| term.get("value")?.as_str()) else {
+        return Some("sprintf needs a constant format");
+    };
+    let mut rest = text.chars();
+    while rest.by_ref().any(|c| c == '%') {
+        let mut width = 0;
+        let verb = rest.by_ref().find(|c| {
+            let modifies = c.is_ascii_digit() || matches!(c, '-' | '+' | ' ' | '#' | '.');
+            width += usize::from(c.is_ascii_digit());
+            !modifies
+        });
+        let known = verb.is_some_and(|verb| "sdiuxXofFeEgGc%".contains(verb));
+        if !known || width > 4 {
+            return Some(
+                "sprintf formats only %s (text) and %d %x %o %f %e %g (numbers), at most 4 digits wide",
+            );
+        }
+    }
+    None
+}
+
+fn line_of(content: &str, word: &str) -> u32 {
+    let line = content
+        .lines()
+        .position(|line| line.contains(word) && !line.trim_start().starts_with('#'));
+    line.and_then(|line| u32::try_from(line + 1).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn module(package: &[&str], rules: &Value) -> Value {
+        let path: Vec<Value> = package
+            .iter()
+            .map(|p| json!({"type": "string", "value": p}))
+            .collect();
+        json!({"package": {"path": path}, "rules": rules})
+    }
+
+    fn result_rule() -> Value {
+        json!([{"head": {"name": "result", "ref": [{"type": "var", "value": "result"}]}}])
+    }
+
+    #[test]
+    fn package_and_rule_are_required() {
+        assert_eq!(
+            issues(&module(&["data", "caracal", "authz"], &result_rule()), ""),
+            []
+        );
+        assert_eq!(
+            issues(
+                &module(&["data", "caracal", "authz", "x"], &json!([])),
+                "# x\n\npackage a"
+            )
+            .len(),
+            2
+        );
+        let function =
+            json!([{"head": {"name": "result", "args": [1], "ref": [{"type": "var", "value": "result"}]}}]);
+        assert_eq!(
+            issues(&module(&["data", "caracal", "authz"], &function), "").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn only_harmless_formats_pass() {
+        let text = |t: &str| json!({"type": "string", "value": t});
+        for good in ["%d of %s", "100%%", "%04d", "no verb", "%.2f"] {
+            assert_eq!(unsupported_format(Some(&text(good))), None, "{good}");
+        }
+        for bad in ["%v", "%999999d", "%*d", "%", "%q", "%50000s"] {
+            assert!(unsupported_format(Some(&text(bad))).is_some(), "{bad}");
+        }
+        assert!(unsupported_format(Some(&json!({"type": "ref", "value": []}))).is_some());
+        assert!(unsupported_format(None).is_some());
+    }
+}

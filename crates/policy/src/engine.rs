@@ -1,0 +1,197 @@
+//! Loads compiled policies beside the traffic and evaluates them: every policy of a manifest by itself, all under one
+//! deadline, on a warm instance taken from a pool. The hot path compiles nothing, instantiates nothing and holds no lock
+//! while it evaluates.
+//!
+//! A cheap policy (20 µs) runs to its end where it is called. One that is still running after a tick yields to the other
+//! tasks of its thread, so a hung policy costs its own caller time and nobody else.
+
+mod answer;
+mod instance;
+mod module;
+mod share;
+mod ticker;
+
+use crate::compiler::sha256_hex;
+use caracal_domain::decision::PolicyFault;
+use caracal_domain::id::PolicyVersionId;
+use caracal_domain::zone::Manifest;
+use caracal_domain::{Decision, PolicyVerdict};
+use instance::Limits;
+use module::Modules;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use share::Shares;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use ticker::Ticker;
+use wasmtime::{Cache, CacheConfig, Config};
+
+/// The limits of an [`Engine`]. The defaults are the contract's.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How long all policies of one decision may take together.
+    pub deadline: Duration,
+    /// How much memory one instance may have.
+    pub max_instance_bytes: usize,
+    /// How long a result may be, as JSON.
+    pub max_result_bytes: usize,
+    /// How many decisions of one policy set may be under way at once.
+    pub max_in_flight_per_set: usize,
+    /// How much compiled code is kept; what was used longest ago goes first.
+    pub memory_budget_bytes: usize,
+    /// Where compiled code survives a restart, if anywhere.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(50),
+            max_instance_bytes: 64 << 20,
+            max_result_bytes: 64 << 10,
+            max_in_flight_per_set: 16,
+            memory_budget_bytes: 256 << 20,
+            cache_dir: None,
+        }
+    }
+}
+
+/// The engine cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("setting up the policy engine: {0}")]
+pub struct EngineError(String);
+
+/// What the policies of a manifest answered.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// One verdict per policy, in the manifest's order, up to and including the first that failed; for
+    /// `domain::combine`.
+    pub verdicts: Vec<PolicyVerdict>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// The policy engine of one process.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    modules: Modules,
+    shares: Shares,
+    ticker: Ticker,
+}
+
+impl Engine {
+    /// An engine with no module loaded.
+    ///
+    /// # Errors
+    /// [`EngineError`] when wasmtime refuses the configuration or the cache directory cannot be used.
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let wasm = wasm_engine(&config).map_err(|e| EngineError(format!("{e:#}")))?;
+        let limits = Limits {
+            memory_bytes: config.max_instance_bytes,
+            result_bytes: config.max_result_bytes,
+        };
+        let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
+        let modules = Modules::new(wasm, limits, config.memory_budget_bytes);
+        Ok(Self {
+            shares: Shares::new(config.max_in_flight_per_set),
+            modules,
+            ticker,
+            config,
+        })
+    }
+
+    /// Compiles a module beside the traffic, tries it, and from then on serves it. Does nothing when it is loaded.
+    ///
+    /// # Errors
+    /// [`PolicyFault::Error`] when the bytes are not those of `wasm_sha256`, are no policy, or abort on a plain input.
+    pub async fn load(&self, module: &str, wasm: Vec<u8>, wasm_sha256: &str) -> Result<(), PolicyFault> {
+        if self.is_loaded(module) {
+            return Ok(());
+        }
+        if sha256_hex(&wasm) != wasm_sha256 {
+            tracing::error!(
+                module,
+                "a policy module does not have the hash it was stored with"
+            );
+            return Err(PolicyFault::Error);
+        }
+        // Loading starts with trying it: an instance needs the ticker to be stopped when it runs wild.
+        let _under_way = self.ticker.begin();
+        self.modules.load(module, wasm, self.config.deadline).await
+    }
+
+    /// Whether [`Engine::evaluate`] can use the module now.
+    #[must_use]
+    pub fn is_loaded(&self, module: &str) -> bool {
+        self.modules.get(module).is_some()
+    }
+
+    /// Asks every policy of a manifest about `input`, which is written as JSON once.
+    pub async fn evaluate<I: Serialize + Sync + ?Sized>(&self, manifest: &Manifest, input: &I) -> Evaluation {
+        let started = Instant::now();
+        let verdicts = match (to_raw_value(input), self.shares.take(manifest.policy_set_id)) {
+            (Ok(input), Some(_share)) => {
+                self.ask_all(manifest, &input, started + self.config.deadline)
+                    .await
+            }
+            (Ok(_), None) => refuse_all(manifest, PolicyFault::Busy),
+            (Err(error), _) => {
+                tracing::error!(%error, "a policy input cannot be written as JSON");
+                refuse_all(manifest, PolicyFault::Error)
+            }
+        };
+        Evaluation {
+            verdicts,
+            elapsed: started.elapsed(),
+        }
+    }
+
+    async fn ask_all(&self, manifest: &Manifest, input: &RawValue, deadline: Instant) -> Vec<PolicyVerdict> {
+        let _under_way = self.ticker.begin();
+        let mut verdicts = Vec::with_capacity(manifest.policies.len());
+        for entry in &manifest.policies {
+            let answer = match self.modules.get(&entry.module) {
+                Some(module) => module.ask(input, deadline).await,
+                None => Err(PolicyFault::Error),
+            };
+            let failed = answer.is_err();
+            verdicts.push(PolicyVerdict {
+                policy_version_id: entry.policy_version_id,
+                answer,
+            });
+            if failed {
+                break; // An error anywhere refuses: nothing the others say can change that.
+            }
+        }
+        verdicts
+    }
+}
+
+impl Evaluation {
+    /// Which policies allowed, for the logs.
+    pub fn allowed_by(&self) -> impl Iterator<Item = PolicyVersionId> {
+        let allows = |v: &&PolicyVerdict| matches!(&v.answer, Ok(Some(a)) if a.decision == Decision::Allow);
+        self.verdicts.iter().filter(allows).map(|v| v.policy_version_id)
+    }
+}
+
+fn refuse_all(manifest: &Manifest, fault: PolicyFault) -> Vec<PolicyVerdict> {
+    let refuse = |e: &caracal_domain::zone::ManifestEntry| PolicyVerdict {
+        policy_version_id: e.policy_version_id,
+        answer: Err(fault),
+    };
+    // A manifest is never empty, but an engine that is busy must not answer as if it were.
+    manifest.policies.iter().take(1).map(refuse).collect()
+}
+
+fn wasm_engine(config: &EngineConfig) -> wasmtime::Result<wasmtime::Engine> {
+    let mut wasm = Config::new();
+    wasm.epoch_interruption(true).wasm_backtrace_max_frames(None);
+    if let Some(dir) = &config.cache_dir {
+        let mut cache = CacheConfig::new();
+        cache.with_directory(dir);
+        wasm.cache(Some(Cache::new(cache)?));
+    }
+    wasmtime::Engine::new(&wasm)
+}

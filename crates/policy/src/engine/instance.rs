@@ -1,0 +1,119 @@
+//! One instance of a policy: its memory, its limits, and one question at a time.
+
+use super::answer::{self, Answer};
+use crate::ENTRYPOINT;
+use caracal_domain::decision::PolicyFault;
+use opa_wasm::{DefaultContext, Policy, Runtime};
+use serde_json::value::RawValue;
+use std::time::Instant;
+use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
+
+/// An instance that grew beyond this is not kept: Wasm memory never shrinks.
+const KEEP_BYTES: usize = 2 << 20;
+/// OPA's modules have one small table.
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// What an instance may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) memory_bytes: usize,
+    pub(super) result_bytes: usize,
+}
+
+/// Watches over one instance: says no to memory beyond the limit and to time beyond the deadline, and remembers which.
+struct Guard {
+    limits: Limits,
+    memory_bytes: usize,
+    deadline: Instant,
+    breach: Option<PolicyFault>,
+}
+
+/// A policy, ready to be asked.
+pub(super) struct Instance {
+    store: Store<Guard>,
+    policy: Policy<DefaultContext>,
+}
+
+impl Instance {
+    /// A fresh instance with empty `data`; costs about 100 µs.
+    pub(super) async fn new(
+        engine: &Engine,
+        module: &Module,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<Self, PolicyFault> {
+        let mut store = Store::new(
+            engine,
+            Guard {
+                limits,
+                memory_bytes: 0,
+                deadline,
+                breach: None,
+            },
+        );
+        store.limiter(|guard| guard);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().on_tick()));
+        store.set_epoch_deadline(1);
+        let policy = match Runtime::new(&mut store, module).await {
+            Ok(runtime) => runtime.without_data(&mut store).await,
+            Err(error) => Err(error),
+        };
+        let policy = policy.map_err(|error| fault(&store, &error))?;
+        Ok(Self { store, policy })
+    }
+
+    /// Asks the policy. After an error the instance must not be asked again.
+    pub(super) async fn ask(&mut self, input: &RawValue, deadline: Instant) -> Result<Answer, PolicyFault> {
+        self.store.data_mut().deadline = deadline;
+        self.store.set_epoch_deadline(1);
+        let limit = self.store.data().limits.result_bytes;
+        let asked = self
+            .policy
+            .evaluate::<_, Box<RawValue>, _>(&mut self.store, ENTRYPOINT, &input)
+            .await;
+        match asked {
+            Ok(result) => answer::read(&result, limit),
+            Err(error) => Err(fault(&self.store, &error)),
+        }
+    }
+
+    /// Whether it is small enough to wait for the next question.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        self.store.data().memory_bytes <= KEEP_BYTES
+    }
+}
+
+fn fault(store: &Store<Guard>, error: &dyn std::fmt::Display) -> PolicyFault {
+    let fault = store.data().breach.unwrap_or(PolicyFault::Error);
+    tracing::debug!(%error, %fault, "a policy did not answer");
+    fault
+}
+
+impl Guard {
+    /// Called by the running policy at every tick of the epoch.
+    fn on_tick(&mut self) -> UpdateDeadline {
+        if Instant::now() >= self.deadline {
+            self.breach = Some(PolicyFault::Deadline);
+            UpdateDeadline::Interrupt
+        } else {
+            // tokio's own yield lets its timers and sockets run first; a plain wake would not.
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        }
+    }
+}
+
+impl ResourceLimiter for Guard {
+    fn memory_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = wanted <= self.limits.memory_bytes;
+        if granted {
+            self.memory_bytes = wanted;
+        } else {
+            self.breach = Some(PolicyFault::Memory);
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(wanted <= MAX_TABLE_ELEMENTS)
+    }
+}

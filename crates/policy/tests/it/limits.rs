@@ -1,0 +1,148 @@
+use super::{ask, compile, manifest, serve};
+use caracal_domain::combine;
+use caracal_domain::decision::PolicyFault;
+use caracal_policy::{Engine, EngineConfig};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const ENDLESS: &str = "package caracal.authz
+
+result := {\"decision\": \"allow\"} if {
+	some a in numbers.range(1, 4000)
+	some b in numbers.range(1, 4000)
+	some c in numbers.range(1, 4000)
+	a * b * c == -1
+}
+";
+
+const HUNGRY: &str = "package caracal.authz
+
+result := {\"decision\": \"allow\", \"diagnostics\": [count(numbers.range(1, 9000000))]}
+";
+
+fn allows(name: &str) -> String {
+    format!(
+        "package caracal.authz\n\nresult := {{\"decision\": \"allow\", \"determining_policies\": [\"{name}\"]}}\n"
+    )
+}
+
+#[tokio::test]
+async fn an_endless_policy_hits_the_deadline_and_blocks_nobody() {
+    let module = compile(ENDLESS).await;
+    let (engine, manifest) = serve(&[&module]).await;
+    let started = Instant::now();
+    let input = json!({});
+    let other_task = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        started.elapsed()
+    };
+    let (answer, other_done) = tokio::join!(ask(&engine, &manifest, &input), other_task);
+    assert_eq!(answer, Err(PolicyFault::Deadline));
+    assert!(
+        started.elapsed() >= Duration::from_millis(50),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        started.elapsed() < Duration::from_millis(120),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        other_done < Duration::from_millis(45),
+        "the thread was blocked: {other_done:?}"
+    );
+    assert_eq!(ask(&engine, &manifest, &input).await, Err(PolicyFault::Deadline));
+}
+
+#[tokio::test]
+async fn one_deadline_holds_for_all_policies_of_a_decision() {
+    let (endless, plain) = (compile(ENDLESS).await, compile(&allows("x")).await);
+    let (engine, manifest) = serve(&[&plain, &endless, &endless, &plain]).await;
+    let evaluation = engine.evaluate(&manifest, &json!({})).await;
+    assert_eq!(combine(&evaluation.verdicts), Err(PolicyFault::Deadline));
+    assert!(
+        evaluation.elapsed < Duration::from_millis(120),
+        "{:?}",
+        evaluation.elapsed
+    );
+}
+
+#[tokio::test]
+async fn a_hungry_policy_is_refused_memory() {
+    let module = compile(HUNGRY).await;
+    let config = EngineConfig {
+        deadline: Duration::from_secs(5),
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config).expect("an engine");
+    engine
+        .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
+        .await
+        .expect("loads");
+    assert_eq!(
+        ask(&engine, &manifest(&[&module]), &json!({})).await,
+        Err(PolicyFault::Memory)
+    );
+}
+
+#[tokio::test]
+async fn an_input_beyond_the_memory_is_refused() {
+    let module = compile(&allows("x")).await;
+    let (engine, manifest) = serve(&[&module]).await;
+    let input = json!({ "a": "x".repeat(65 << 20) });
+    assert!(ask(&engine, &manifest, &input).await.is_err());
+    assert!(ask(&engine, &manifest, &json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn nonsense_and_long_results_are_refused() {
+    let long = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"diagnostics\": numbers.range(1, 20000)}\n";
+    for content in ["package caracal.authz\n\nresult := true\n", long] {
+        let module = compile(content).await;
+        let (engine, manifest) = serve(&[&module]).await;
+        assert_eq!(
+            ask(&engine, &manifest, &json!({})).await,
+            Err(PolicyFault::Result)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_aborts_errs_and_the_next_question_is_answered() {
+    let content = "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if semver.compare(input.v, \"1.0.0\") == 0\n";
+    let module = compile(content).await;
+    let (engine, manifest) = serve(&[&module]).await;
+    for _ in 0..3 {
+        assert_eq!(
+            ask(&engine, &manifest, &json!({"v": "nonsense"})).await,
+            Err(PolicyFault::Error)
+        );
+        assert!(matches!(
+            ask(&engine, &manifest, &json!({"v": "1.0.0"})).await,
+            Ok(Some(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_set_has_its_share_of_decisions() {
+    let module = compile(ENDLESS).await;
+    let config = EngineConfig {
+        max_in_flight_per_set: 1,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config).expect("an engine");
+    engine
+        .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
+        .await
+        .expect("loads");
+    let (manifest, input) = (manifest(&[&module]), json!({}));
+    let (first, second) = tokio::join!(ask(&engine, &manifest, &input), ask(&engine, &manifest, &input));
+    assert_eq!(
+        (first, second),
+        (Err(PolicyFault::Deadline), Err(PolicyFault::Busy))
+    );
+}

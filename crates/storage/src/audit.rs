@@ -1,0 +1,234 @@
+//! The ledger: appended in batches under each zone's locked head, read by request, by filter and by sequence.
+
+use crate::Conn;
+use crate::column::{Optional, Stored};
+use crate::error::{Error, Result};
+use crate::page::{Page, descending};
+use crate::schema::{audit_event_ids, audit_events, audit_heads};
+use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
+use caracal_domain::{AuditDecision, RequestId, Timestamp};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use std::collections::HashSet;
+use uuid::Uuid;
+
+pub use append::{LedgerRow, append_batch};
+
+mod append;
+
+/// The last link of a zone's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its sequence number.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// An event as stored, without the bytes that were hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = audit_events)]
+pub struct AuditRow {
+    /// Whose ledger.
+    #[diesel(deserialize_as = Uuid)]
+    pub zone_id: ZoneId,
+    /// Its place in the chain, from 1.
+    pub seq: i64,
+    /// Its id.
+    #[diesel(deserialize_as = Uuid)]
+    pub id: EventId,
+    /// What it is about.
+    pub event_type: String,
+    /// The request it happened in.
+    pub request_id: String,
+    /// How it was decided.
+    #[diesel(deserialize_as = Stored<AuditDecision>)]
+    pub decision: AuditDecision,
+    /// `complete`, or why the evaluation was not.
+    pub evaluation_status: String,
+    /// The precise slug of a refusal.
+    pub reason: Option<String>,
+    /// The policy set that decided.
+    #[diesel(deserialize_as = Optional<PolicySetId>)]
+    pub policy_set_id: Option<PolicySetId>,
+    /// Its version.
+    #[diesel(deserialize_as = Optional<PolicySetVersionId>)]
+    pub policy_set_version_id: Option<PolicySetVersionId>,
+    /// SHA-256 of its manifest, hex.
+    pub manifest_sha: Option<String>,
+    /// What decided.
+    pub determining_policies_json: Value,
+    /// What the policies explained.
+    pub diagnostics_json: Value,
+    /// Everything else.
+    pub metadata_json: Value,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When it was chained.
+    pub ingested_at: Timestamp,
+    /// The hash of the event before it.
+    pub previous_hash: Vec<u8>,
+    /// Its own hash.
+    pub hash: Vec<u8>,
+}
+
+/// A link of the chain with the bytes it was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = audit_events)]
+pub struct LedgerEntry {
+    /// Its place in the chain, from 1.
+    pub seq: i64,
+    /// The event's id.
+    #[diesel(deserialize_as = Uuid)]
+    pub id: EventId,
+    /// The bytes that were hashed, as they were hashed.
+    pub canonical: Vec<u8>,
+    /// The hash of the link before it.
+    pub previous_hash: Vec<u8>,
+    /// Its own hash.
+    pub hash: Vec<u8>,
+}
+
+/// Which events to list; `None` everywhere lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Of this request.
+    pub request_id: Option<String>,
+    /// So decided.
+    pub decision: Option<AuditDecision>,
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// Of this application.
+    pub application_id: Option<Uuid>,
+    /// Of this session.
+    pub session_id: Option<Uuid>,
+    /// Of this agent session.
+    pub agent_session_id: Option<Uuid>,
+    /// About this resource.
+    pub resource: Option<String>,
+    /// By an agent with this label.
+    pub label: Option<String>,
+}
+
+/// Locks the zone's head until the transaction ends, so that one writer at a time extends the chain. `None`: the chain
+/// has no link yet.
+///
+/// # Errors
+/// [`Error::Conflict`] `audit_heads_zone` when there is no such zone.
+pub async fn head_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Head>> {
+    if let Some(found) = locked_head(conn, zone).await? {
+        return found.try_into();
+    }
+    let genesis = audit_heads::zone_id.eq(Uuid::from(zone));
+    diesel::insert_into(audit_heads::table).values(genesis).on_conflict_do_nothing().execute(conn).await?;
+    locked_head(conn, zone).await?.ok_or(Error::NotFound("ledger head"))?.try_into()
+}
+
+struct StoredHead(i64, Option<Vec<u8>>);
+
+async fn locked_head(conn: &mut Conn, zone: ZoneId) -> Result<Option<StoredHead>> {
+    let head = audit_heads::table.find(Uuid::from(zone)).select((audit_heads::seq, audit_heads::hash));
+    let found: Option<(i64, Option<Vec<u8>>)> = head.for_update().first(conn).await.optional()?;
+    Ok(found.map(|(seq, hash)| StoredHead(seq, hash)))
+}
+
+impl TryFrom<StoredHead> for Option<Head> {
+    type Error = Error;
+
+    fn try_from(StoredHead(seq, hash): StoredHead) -> Result<Self> {
+        let link = |hash: Vec<u8>| hash.try_into().map(|hash| Head { seq, hash });
+        hash.map(link).transpose().map_err(|_| Error::Corrupt("ledger head"))
+    }
+}
+
+/// Which of the events the zone's ledger holds already. Ask under the locked head.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<HashSet<EventId>> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
+    let held = audit_event_ids::table.filter(audit_event_ids::zone_id.eq(Uuid::from(zone)));
+    let rows: Vec<Uuid> = held.filter(audit_event_ids::id.eq_any(ids)).select(audit_event_ids::id).load(conn).await?;
+    Ok(rows.into_iter().map(EventId::from).collect())
+}
+
+/// Every event of a request, in order of what happened.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn by_request(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> Result<Vec<AuditRow>> {
+    let of_request = audit_events::table
+        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_events::request_id.eq(request.as_str()));
+    let sorted = of_request.order((audit_events::occurred_at, audit_events::seq)).select(AuditRow::as_select());
+    Ok(sorted.load(conn).await?)
+}
+
+/// One event.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<AuditRow>> {
+    let place = audit_event_ids::table.find((Uuid::from(zone), Uuid::from(id))).select(audit_event_ids::seq);
+    let Some(seq) = place.first::<i64>(conn).await.optional()? else { return Ok(None) };
+    let at_place =
+        audit_events::table.filter(audit_events::zone_id.eq(Uuid::from(zone))).filter(audit_events::seq.eq(seq));
+    Ok(at_place.select(AuditRow::as_select()).first(conn).await.optional()?)
+}
+
+/// A page of events, newest first by (`occurred_at`, `id`).
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>> {
+    use audit_events::dsl as column;
+    let of_zone = audit_events::table.filter(column::zone_id.eq(Uuid::from(zone)));
+    let mut query = of_zone.select(AuditRow::as_select()).into_boxed();
+    if let Some(since) = filter.since {
+        query = query.filter(column::occurred_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(column::occurred_at.lt(until));
+    }
+    if let Some(request) = &filter.request_id {
+        query = query.filter(column::request_id.eq(request));
+    }
+    if let Some(decision) = filter.decision {
+        query = query.filter(column::decision.eq(decision.as_str()));
+    }
+    if let Some(event_type) = &filter.event_type {
+        query = query.filter(column::event_type.eq(event_type));
+    }
+    if let Some(application) = filter.application_id {
+        query = query.filter(column::application_id.eq(application));
+    }
+    if let Some(session) = filter.session_id {
+        query = query.filter(column::session_id.eq(session));
+    }
+    if let Some(agent) = filter.agent_session_id {
+        query = query.filter(column::agent_session_id.eq(agent));
+    }
+    if let Some(resource) = &filter.resource {
+        query = query.filter(column::resource.eq(resource));
+    }
+    if let Some(label) = &filter.label {
+        query = query.filter(column::labels.contains(vec![label]));
+    }
+    Ok(descending!(query, column::occurred_at, column::id, page).load(conn).await?)
+}
+
+/// The links from `from` to `to`, both included, in order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn entries(conn: &mut Conn, zone: ZoneId, from: i64, to: i64) -> Result<Vec<LedgerEntry>> {
+    let stretch = audit_events::table
+        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_events::seq.between(from, to));
+    Ok(stretch.order(audit_events::seq).select(LedgerEntry::as_select()).load(conn).await?)
+}

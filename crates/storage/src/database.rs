@@ -1,0 +1,226 @@
+//! Connections: a bounded pool that notices a stopped PostgreSQL, and the transaction a use-case opens.
+
+use crate::error::{Error, Result};
+use caracal_domain::Timestamp;
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+/// What every query runs on.
+pub type Conn = AsyncPgConnection;
+
+/// How long a caller waits for a usable connection.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long opening or checking one connection may take.
+const CHECK: Duration = Duration::from_secs(1);
+/// What the server gives up on, so that no lock outlives its use-case by much.
+const SERVER_LIMITS: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s \
+                             -c timezone=UTC";
+
+/// Where the database is and how much of it we take.
+#[derive(Clone)]
+pub struct DatabaseConfig {
+    /// `postgres://role:password@host:port/database`.
+    pub url: String,
+    /// The most connections this process holds.
+    pub max_connections: usize,
+    /// What PostgreSQL's own views call us.
+    pub application_name: &'static str,
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("max_connections", &self.max_connections)
+            .field("application_name", &self.application_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<Conn>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("status", &self.pool.status()).finish()
+    }
+}
+
+impl Database {
+    /// Makes the pool; opens no connection, so a service starts while the database is down.
+    ///
+    /// # Errors
+    /// When the URL is not one of PostgreSQL's.
+    pub fn connect(config: &DatabaseConfig) -> Result<Self> {
+        let parsed = connection_config(&config.url, config.application_name)?;
+        let mut manager = ManagerConfig::default();
+        // A connection may have died while it was idle: the use-case must not be the one to find out.
+        manager.recycling_method = RecyclingMethod::Verified;
+        manager.custom_setup = Box::new(move |_| open(parsed.clone()));
+        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
+            .max_size(config.max_connections)
+            .build()
+            .map_err(|error| Error::Other(error.into()))?;
+        Ok(Self { pool })
+    }
+
+    /// A connection that answered a moment ago.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after two seconds without one.
+    pub async fn acquire(&self) -> Result<Connection> {
+        let object = tokio::time::timeout(ACQUIRE, self.pool.get())
+            .await
+            .map_err(|elapsed| Error::Unavailable(elapsed.into()))?
+            .map_err(|error| Error::Unavailable(error.into()))?;
+        Ok(Connection { object })
+    }
+
+    /// Opens a transaction (READ COMMITTED).
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there is no connection.
+    pub async fn begin(&self) -> Result<Transaction> {
+        let mut connection = self.acquire().await?;
+        AnsiTransactionManager::begin_transaction(&mut *connection).await?;
+        Ok(Transaction { connection: Some(connection) })
+    }
+
+    /// Whether the database answers, for readiness probes.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        self.acquire().await.map(drop)
+    }
+}
+
+/// A pooled connection.
+pub struct Connection {
+    object: Object<Conn>,
+}
+
+impl Deref for Connection {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.object
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.object
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+/// An open transaction. Whatever happens to its owner, it never lingers: dropped without [`Transaction::commit`] its
+/// connection is closed, and PostgreSQL rolls back.
+#[derive(Debug)]
+pub struct Transaction {
+    connection: Option<Connection>,
+}
+
+impl Transaction {
+    /// Makes everything done in it visible at once.
+    ///
+    /// # Errors
+    /// When the commit was refused, or, as [`Error::Unavailable`], when its outcome is unknown.
+    pub async fn commit(mut self) -> Result<()> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        // While COMMIT is under way the manager counts as broken, so a cancelled commit never returns to the pool.
+        Ok(AnsiTransactionManager::commit_transaction(&mut *connection).await?)
+    }
+
+    /// Undoes everything and keeps the connection; dropping does the same but pays for a new connection.
+    ///
+    /// # Errors
+    /// When the database is gone; it has rolled back then by itself.
+    pub async fn rollback(mut self) -> Result<()> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        Ok(AnsiTransactionManager::rollback_transaction(&mut *connection).await?)
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        match &self.connection {
+            Some(connection) => connection,
+            None => unreachable!("only commit and rollback take the connection, and they consume the transaction"),
+        }
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Conn {
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("only commit and rollback take the connection, and they consume the transaction"),
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection.object));
+        }
+    }
+}
+
+/// The database's clock, which every replica measures itself against.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn database_time(conn: &mut Conn) -> Result<Timestamp> {
+    let now = diesel::dsl::sql::<diesel::sql_types::Timestamptz>("clock_timestamp()");
+    Ok(diesel::select(now).get_result(conn).await?)
+}
+
+/// The parsed URL with our limits: a peer that is gone is noticed within seconds, not after the kernel's two hours.
+pub(crate) fn connection_config(url: &str, application_name: &str) -> Result<tokio_postgres::Config> {
+    let mut config: tokio_postgres::Config = url.parse().map_err(|_| Error::Corrupt("database URL"))?;
+    config
+        .application_name(application_name)
+        .options(SERVER_LIMITS)
+        .connect_timeout(CHECK)
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(5))
+        .keepalives_interval(Duration::from_secs(1))
+        .keepalives_retries(2)
+        .tcp_user_timeout(Duration::from_secs(5));
+    Ok(config)
+}
+
+fn open(config: tokio_postgres::Config) -> BoxFuture<'static, diesel::ConnectionResult<Conn>> {
+    async move {
+        let opening = async {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(refused)?;
+            Conn::try_from_client_and_connection(client, connection).await
+        };
+        tokio::time::timeout(CHECK, opening).await.map_err(refused)?
+    }
+    .boxed()
+}
+
+fn refused(error: impl std::error::Error + Send + Sync + 'static) -> ConnectionError {
+    let error = diesel::result::Error::QueryBuilderError(Box::new(error));
+    ConnectionError::CouldntSetupConfiguration(error)
+}

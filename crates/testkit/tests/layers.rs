@@ -1,0 +1,142 @@
+//! Which crate may name which (docs: `house-style`, "The tree"). A forbidden edge fails here, whoever adds it.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What each of our crates may use of our crates. Tests may use `testkit` everywhere.
+fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    const PURE: [&str; 3] = ["domain", "wire", "chain"];
+    const ADAPTERS: [&str; 5] = ["jose", "policy", "storage", "bus", "egress"];
+    const KITS: [&str; 2] = ["web", "lifecycle"];
+    const SERVICES: [&str; 5] = ["api", "sts", "gateway", "audit", "relay"];
+    let mut allowed = BTreeMap::from([
+        ("domain", BTreeSet::new()),
+        ("wire", BTreeSet::from(["domain"])),
+        ("chain", BTreeSet::from(["domain"])),
+        // Test and demonstration live outside the house: they see only what strangers see.
+        ("testkit", BTreeSet::new()),
+        ("demo", BTreeSet::new()),
+    ]);
+    allowed.extend(ADAPTERS.map(|name| (name, BTreeSet::from(PURE))));
+    allowed.extend(KITS.map(|name| (name, BTreeSet::from(["domain"]))));
+    let below: BTreeSet<_> = PURE.into_iter().chain(ADAPTERS).chain(KITS).collect();
+    allowed.extend(SERVICES.map(|name| (name, below.clone())));
+    allowed
+}
+
+/// Who may name each outside technology. What is not listed anyone may use.
+fn owners() -> Vec<(&'static str, &'static [&'static str])> {
+    const HTTP_SERVERS: &[&str] = &[
+        "web",
+        "lifecycle",
+        "api",
+        "sts",
+        "gateway",
+        "audit",
+        "relay",
+        "testkit",
+        "demo",
+    ];
+    vec![
+        ("prost", &["wire"]),
+        ("prost-build", &["wire"]),
+        ("protox", &["wire"]),
+        ("josekit", &["jose"]),
+        // Besides keys and tokens: the HMAC on messages, and the hashes of the chain.
+        ("ring", &["jose", "bus", "chain", "policy"]),
+        ("opa-wasm", &["policy"]),
+        ("wasmtime", &["policy"]),
+        ("diesel", &["storage"]),
+        ("diesel-async", &["storage"]),
+        ("diesel_migrations", &["storage"]),
+        ("tokio-postgres", &["storage", "testkit"]),
+        ("async-nats", &["bus", "testkit"]),
+        ("hyper", &["egress", "gateway"]),
+        ("hyper-util", &["egress", "gateway"]),
+        ("hyper-rustls", &["egress"]),
+        ("actix-web", HTTP_SERVERS),
+        ("tracing-subscriber", &["lifecycle"]),
+        ("opentelemetry_sdk", &["lifecycle"]),
+        ("opentelemetry-otlp", &["lifecycle"]),
+        ("opentelemetry-http", &["lifecycle"]),
+        // HTTP and NATS carry the trace across.
+        ("opentelemetry", &["lifecycle", "web", "bus"]),
+        ("tracing-opentelemetry", &["lifecycle", "web", "bus"]),
+        // Calls to configured addresses go through egress; this one is for telemetry and for tests.
+        ("reqwest", &["lifecycle", "testkit", "demo"]),
+    ]
+}
+
+fn ours(name: &str) -> Option<&str> {
+    name.strip_prefix("caracal-")
+}
+
+/// Every package of the workspace by its short name.
+fn packages() -> Vec<Package> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    metadata.packages
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let allowed = allowed();
+    let mut forbidden = Vec::new();
+    for package in packages() {
+        let from = ours(&package.name)
+            .expect("our packages are named caracal-<folder>")
+            .to_owned();
+        let Some(may_use) = allowed.get(from.as_str()) else {
+            forbidden.push(format!(
+                "{from} has no place in the tree: give it one in this test"
+            ));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let Some(to) = ours(&dependency.name) else {
+                continue;
+            };
+            let fine = match dependency.kind {
+                // A test may use testkit, and testkit's own tests may use the kits.
+                DependencyKind::Development => to == "testkit" || from == "testkit" || may_use.contains(to),
+                DependencyKind::Normal | DependencyKind::Build | DependencyKind::Unknown => {
+                    may_use.contains(to)
+                }
+            };
+            if !fine {
+                forbidden.push(format!("{from} -> {to}"));
+            }
+        }
+    }
+    assert!(forbidden.is_empty(), "forbidden edges: {forbidden:#?}");
+}
+
+#[test]
+fn each_technology_has_its_wall() {
+    let mut forbidden = Vec::new();
+    for package in packages() {
+        let from = ours(&package.name)
+            .expect("our packages are named caracal-<folder>")
+            .to_owned();
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind != DependencyKind::Development)
+        {
+            let owners = owners()
+                .into_iter()
+                .find(|(technology, _)| *technology == dependency.name);
+            if owners.is_some_and(|(_, owners)| !owners.contains(&from.as_str())) {
+                forbidden.push(format!("{from} -> {}", dependency.name));
+            }
+        }
+    }
+    assert!(
+        forbidden.is_empty(),
+        "these belong behind another crate's wall: {forbidden:#?}"
+    );
+}

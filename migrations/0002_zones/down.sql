@@ -1,0 +1,2 @@
+DROP TABLE zones;
+DROP SEQUENCE zone_epoch_seq;

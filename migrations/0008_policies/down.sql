@@ -1,0 +1,3 @@
+DROP TABLE policy_versions;
+DROP TABLE policy_modules;
+DROP TABLE policies;

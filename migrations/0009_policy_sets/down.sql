@@ -1,0 +1,3 @@
+DROP TABLE policy_set_manifest;
+DROP TABLE policy_set_versions;
+DROP TABLE policy_sets;

@@ -1,0 +1,2 @@
+DROP TABLE activation_loads;
+DROP TABLE zone_activations;

@@ -1,0 +1,2 @@
+DROP TABLE delegation_edges;
+DROP TABLE delegation_graphs;

@@ -1,0 +1,180 @@
+//! Who administers, and what the token allows. The permission is the type of a handler's argument; the order is the
+//! contract's: authentication, zone, read-only, and only then whatever else the handler takes from the request.
+
+use crate::admin_token::sha256;
+use crate::app::Api;
+use crate::change::By;
+use crate::error::{Failure, Refusal};
+use actix_web::dev::Payload;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use caracal_domain::RequestId;
+use caracal_domain::id::{AdminTokenId, ZoneId};
+use caracal_storage::zones::ZoneRow;
+use caracal_storage::{Connection, admin_tokens, zones};
+use caracal_web::{ApiError, bearer};
+use futures::future::LocalBoxFuture;
+use std::marker::PhantomData;
+
+/// The holder of an admin token.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    /// The token.
+    pub(crate) token_id: AdminTokenId,
+    /// The zone it is limited to; `None` is global.
+    pub(crate) zone: Option<ZoneId>,
+    /// Whether it only reads.
+    pub(crate) read_only: bool,
+}
+
+impl Actor {
+    pub(crate) fn name(&self) -> String {
+        format!("admin-token:{}", self.token_id)
+    }
+
+    pub(crate) const fn is_global(&self) -> bool {
+        self.zone.is_none()
+    }
+}
+
+/// What a handler does with what it is allowed.
+pub(crate) trait Access: 'static {
+    /// Whether a read-only token is refused.
+    const WRITES: bool;
+    /// Whether a zone's own token is refused.
+    const GLOBAL_ONLY: bool;
+}
+
+/// Looks.
+pub(crate) struct Read;
+/// Changes.
+pub(crate) struct Write;
+/// Changes what only the operator of the installation may.
+pub(crate) struct Govern;
+
+impl Access for Read {
+    const WRITES: bool = false;
+    const GLOBAL_ONLY: bool = false;
+}
+
+impl Access for Write {
+    const WRITES: bool = true;
+    const GLOBAL_ONLY: bool = false;
+}
+
+impl Access for Govern {
+    const WRITES: bool = true;
+    const GLOBAL_ONLY: bool = true;
+}
+
+/// Any live token, for what stores nothing; then `R` from the rest of the request.
+pub(crate) struct Anyone<R> {
+    pub(crate) rest: R,
+}
+
+/// A global token that may do `A`; then `R` from the rest of the request.
+pub(crate) struct Everywhere<A, R = ()> {
+    pub(crate) by: By,
+    pub(crate) rest: R,
+    access: PhantomData<A>,
+}
+
+/// A token that may do `A` in the path's zone, which is live; then `R` from the rest of the request.
+pub(crate) struct InZone<A, R = ()> {
+    pub(crate) by: By,
+    pub(crate) zone: ZoneRow,
+    pub(crate) rest: R,
+    access: PhantomData<A>,
+}
+
+impl<R: FromRequest> FromRequest for Anyone<R> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            authenticate(&request).await?;
+            Ok(Self { rest: rest(&request, &mut payload).await? })
+        })
+    }
+}
+
+impl<A: Access, R: FromRequest> FromRequest for Everywhere<A, R> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let (actor, _) = authenticate(&request).await?;
+            if !actor.is_global() {
+                return Err(refused(Refusal::AdminTokenZoneMismatch));
+            }
+            check_read_only::<A>(&actor)?;
+            let rest = rest(&request, &mut payload).await?;
+            Ok(Self { by: by(actor, &request)?, rest, access: PhantomData })
+        })
+    }
+}
+
+impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let (actor, mut conn) = authenticate(&request).await?;
+            let asked: Option<ZoneId> = request.match_info().get("zone_id").and_then(|text| text.parse().ok());
+            if !actor.is_global() && (A::GLOBAL_ONLY || actor.zone != asked) {
+                return Err(refused(Refusal::AdminTokenZoneMismatch));
+            }
+            let asked = asked.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
+            let zone = zones::find(&mut conn, asked).await.map_err(|e| ApiError::from(Failure::from(e)))?;
+            drop(conn);
+            let zone = zone.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
+            check_read_only::<A>(&actor)?;
+            if A::WRITES && zone.is_system && !actor.is_global() {
+                return Err(refused(Refusal::SystemZoneReadOnly));
+            }
+            let rest = rest(&request, &mut payload).await?;
+            Ok(Self { by: by(actor, &request)?, zone, rest, access: PhantomData })
+        })
+    }
+}
+
+async fn authenticate(request: &HttpRequest) -> Result<(Actor, Connection), ApiError> {
+    let api = request.app_data::<Data<Api>>().ok_or_else(|| ApiError::from(Failure::Fault("finding the API")))?;
+    let token = bearer(request).ok_or_else(unauthenticated)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let found = admin_tokens::find_by_hash(&mut conn, &sha256(token)).await.map_err(Failure::from)?;
+    let found = found.ok_or_else(unauthenticated)?;
+    Ok((Actor { token_id: found.id, zone: found.zone_id, read_only: found.read_only }, conn))
+}
+
+fn check_read_only<A: Access>(actor: &Actor) -> Result<(), Error> {
+    if A::WRITES && actor.read_only {
+        return Err(refused(Refusal::AdminTokenReadOnly));
+    }
+    Ok(())
+}
+
+async fn rest<R: FromRequest>(request: &HttpRequest, payload: &mut Payload) -> Result<R, Error> {
+    R::from_request(request, payload).await.map_err(Into::into)
+}
+
+fn by(actor: Actor, request: &HttpRequest) -> Result<By, Error> {
+    let request_id = request.extensions().get::<RequestId>().cloned();
+    let request_id = request_id.ok_or_else(|| ApiError::from(Failure::Fault("finding the request id")))?;
+    Ok(By { actor: Some(actor), request_id })
+}
+
+fn refused(refusal: Refusal) -> Error {
+    ApiError::from(refusal).into()
+}
+
+fn unauthenticated() -> ApiError {
+    ApiError::from(Refusal::InvalidAdminToken).with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}

@@ -1,0 +1,180 @@
+//! How every write ends: its record in the spool, its zone's new epoch, its message in the outbox, then the commit. All
+//! four or none.
+
+use crate::actor::Actor;
+use crate::app::Api;
+use crate::error::Failure;
+use caracal_domain::event::{AuditDecision, EventType};
+use caracal_domain::id::{EventId, OutboxId, ZoneId};
+use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
+use caracal_lifecycle::trace::current_traceparent;
+use caracal_storage::{Conn, Transaction, outbox, spool, zones};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::fmt::Display;
+
+/// Who does it, in which request.
+#[derive(Debug, Clone)]
+pub(crate) struct By {
+    /// The administrator; `None` is the service itself.
+    pub(crate) actor: Option<Actor>,
+    /// The request.
+    pub(crate) request_id: RequestId,
+}
+
+impl By {
+    /// The service itself, at its start.
+    pub(crate) const fn system(request_id: RequestId) -> Self {
+        Self { actor: None, request_id }
+    }
+
+    /// What `created_by` and the ledger call the actor.
+    pub(crate) fn name(&self) -> String {
+        self.actor.as_ref().map_or_else(|| "caracal-api".to_owned(), Actor::name)
+    }
+}
+
+/// What was done, for the ledger. Made of views, which hold no secret.
+#[derive(Debug)]
+pub(crate) struct Deed {
+    zone: ZoneId,
+    what: &'static str,
+    object: String,
+    before: Value,
+    after: Value,
+}
+
+impl Deed {
+    /// `what` is `<noun>.<verb>`.
+    pub(crate) fn new(zone: ZoneId, what: &'static str, object: impl Display) -> Self {
+        Self { zone, what, object: object.to_string(), before: Value::Null, after: Value::Null }
+    }
+
+    /// What the object looked like before.
+    pub(crate) fn from<V: Serialize>(mut self, view: &V) -> Self {
+        self.before = serde_json::to_value(view).unwrap_or_default();
+        self
+    }
+
+    /// What it looks like now.
+    pub(crate) fn to<V: Serialize>(mut self, view: &V) -> Self {
+        self.after = serde_json::to_value(view).unwrap_or_default();
+        self
+    }
+}
+
+/// A new value and the epoch it has.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// The zone's epoch that shows it.
+    pub(crate) epoch: Epoch,
+}
+
+/// An epoch drawn under the zone's row lock, to be announced in the same transaction.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The message that will tell of it.
+    pub(crate) outbox_id: OutboxId,
+    /// The epoch.
+    pub(crate) epoch: Epoch,
+    previous: Epoch,
+    zone: ZoneId,
+}
+
+impl Change {
+    /// Draws the zone's next epoch; what follows in the transaction is what needs the number.
+    pub(crate) async fn draw(tx: &mut Conn, clock: &dyn Clock, zone: ZoneId) -> Result<Self, Failure> {
+        let bump = zones::bump_epoch(tx, zone).await?;
+        Ok(Self { outbox_id: OutboxId::mint(clock), epoch: bump.epoch, previous: bump.previous, zone })
+    }
+
+    /// Leaves the message that tells every replica.
+    pub(crate) async fn announce(self, tx: &mut Conn, body: FeedBody) -> Result<Epoch, Failure> {
+        let Self { outbox_id: id, zone: zone_id, previous: previous_epoch, epoch } = self;
+        tell(tx, &FeedEvent { id, zone_id, epoch, previous_epoch, body }).await?;
+        Ok(epoch)
+    }
+}
+
+/// Leaves a message that changes nothing: modules that may be needed soon.
+pub(crate) async fn announce_compiled(
+    tx: &mut Conn,
+    clock: &dyn Clock,
+    zone_id: ZoneId,
+    modules: Vec<String>,
+) -> Result<(), Failure> {
+    let (id, none) = (OutboxId::mint(clock), Epoch::default());
+    let body = FeedBody::PolicyCompiled { modules };
+    tell(tx, &FeedEvent { id, zone_id, epoch: none, previous_epoch: none, body }).await
+}
+
+async fn tell(tx: &mut Conn, event: &FeedEvent) -> Result<(), Failure> {
+    let payload = caracal_wire::encode_feed(event);
+    Ok(outbox::append(tx, event, &payload, current_traceparent().as_deref()).await?)
+}
+
+impl Api {
+    /// Ends a write that changes its zone's configuration: record, epoch, message, commit.
+    pub(crate) async fn conclude(
+        &self,
+        mut tx: Transaction,
+        by: &By,
+        deed: Deed,
+        body: FeedBody,
+    ) -> Result<Epoch, Failure> {
+        let zone = deed.zone;
+        self.record(&mut tx, by, deed).await?;
+        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
+        let epoch = change.announce(&mut tx, body).await?;
+        tx.commit().await?;
+        Ok(epoch)
+    }
+
+    /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done.
+    pub(crate) async fn record(&self, tx: &mut Conn, by: &By, deed: Deed) -> Result<(), Failure> {
+        let event = AuditEvent::new(
+            EventId::mint(&*self.clock),
+            deed.zone,
+            EventType::Admin(deed.what.to_owned()),
+            by.request_id.clone(),
+            AuditDecision::Allow,
+            json!({
+                "actor": by.name(),
+                "object_id": deed.object,
+                "changes": difference(&deed.before, &deed.after),
+            }),
+            self.clock.now(),
+        );
+        Ok(spool::append(tx, &event, &caracal_wire::encode_audit(&event)).await?)
+    }
+}
+
+/// `{field: {from, to}}` for every field that differs; times of the row itself say nothing.
+fn difference(before: &Value, after: &Value) -> Value {
+    let none = Map::new();
+    let (old, new) = (before.as_object().unwrap_or(&none), after.as_object().unwrap_or(&none));
+    let mut changes = Map::new();
+    for field in old.keys().chain(new.keys()) {
+        let (from, to) = (old.get(field), new.get(field));
+        if from != to && !matches!(field.as_str(), "created_at" | "updated_at") {
+            changes.insert(field.clone(), json!({"from": from, "to": to}));
+        }
+    }
+    Value::Object(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_only_what_changed() {
+        let before = json!({"name": "a", "prefix": false, "updated_at": 1});
+        let after = json!({"name": "b", "prefix": false, "updated_at": 2, "scopes": ["x"]});
+        let changes = json!({"name": {"from": "a", "to": "b"}, "scopes": {"from": null, "to": ["x"]}});
+        assert_eq!(difference(&before, &after), changes);
+        assert_eq!(difference(&Value::Null, &Value::Null), json!({}));
+    }
+}

@@ -1,0 +1,99 @@
+//! The API's settings, read once (contract §7).
+
+use caracal_egress::EgressPolicy;
+use caracal_jose::Kek;
+use caracal_lifecycle::{Env, Mode};
+use secrecy::{ExposeSecret, SecretString};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Config {
+    /// PostgreSQL, as the role `caracal_api` (`DATABASE_URL`).
+    pub database_url: SecretString,
+    /// Key-encryption keys (`ZONE_KEK`).
+    pub kek: Kek,
+    /// The first administrator's token (`CARACAL_ADMIN_TOKEN`).
+    pub admin_token: SecretString,
+    /// The policy compiler (`OPA_BIN`, else `opa` on `PATH`).
+    pub opa: PathBuf,
+    /// Whether `/v1/local/bootstrap` is there (`CARACAL_LOCAL_BOOTSTRAP_ENABLED`).
+    pub local_bootstrap: bool,
+    /// Where upstreams may be (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
+    pub egress: EgressPolicy,
+}
+
+impl Config {
+    /// Reads every setting; mistakes stay with `env`.
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let database_url = env.secret("DATABASE_URL");
+        let kek = env.keys("ZONE_KEK");
+        let kek = kek.and_then(|text| {
+            let kek = Kek::parse(text.expose_secret());
+            kek.map_err(|error| env.mistake("ZONE_KEK", error.to_string())).ok()
+        });
+        let admin_token = env.shared_secret("CARACAL_ADMIN_TOKEN");
+        let opa = env.or("OPA_BIN", PathBuf::from("opa"));
+        let path = env.or("PATH", OsString::new());
+        let local_bootstrap = env.flag("CARACAL_LOCAL_BOOTSTRAP_ENABLED", false);
+        let egress = EgressPolicy {
+            allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
+            host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
+        };
+        if env.mode() == Mode::Production {
+            refuse_in_production(env, local_bootstrap, &egress);
+        }
+        Some(Self {
+            database_url: database_url?,
+            kek: kek?,
+            admin_token: admin_token?,
+            opa: caracal_policy::locate(Path::new(&opa), &path),
+            local_bootstrap,
+            egress,
+        })
+    }
+}
+
+fn refuse_in_production(env: &mut Env, local_bootstrap: bool, egress: &EgressPolicy) {
+    if local_bootstrap {
+        env.mistake("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "is for development only (CARACAL_MODE=production)");
+    }
+    if egress.allow_private && egress.host_allowlist.is_empty() {
+        env.mistake("ALLOW_PRIVATE_UPSTREAMS", "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(pairs: &[(&str, &str)]) -> Vec<String> {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        let _ = Config::read(&mut env);
+        env.finish().err().map(|m| m.0.into_iter().map(|m| m.name).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn production_refuses_what_is_for_development() {
+        let risky = [("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true"), ("ALLOW_PRIVATE_UPSTREAMS", "true")];
+        let found = mistakes(&risky);
+        for name in ["CARACAL_LOCAL_BOOTSTRAP_ENABLED", "ALLOW_PRIVATE_UPSTREAMS", "ZONE_KEK", "DATABASE_URL"] {
+            assert!(found.iter().any(|f| f == name), "{name} in {found:?}");
+        }
+    }
+
+    #[test]
+    fn development_accepts_it() {
+        let key = "11".repeat(32);
+        let pairs = [
+            ("CARACAL_MODE", "dev"),
+            ("DATABASE_URL", "postgres://x"),
+            ("ZONE_KEK", &key),
+            ("CARACAL_ADMIN_TOKEN", "admin"),
+            ("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true"),
+            ("ALLOW_PRIVATE_UPSTREAMS", "true"),
+        ];
+        assert_eq!(mistakes(&pairs), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,72 @@
+//! What must be there before the API can be used: its database, the first administrator's token, the system zone.
+
+use crate::app::Api;
+use crate::change::By;
+use crate::error::Failure;
+use crate::zone::NewZoneSpec;
+use caracal_domain::RequestId;
+use caracal_domain::id::AdminTokenId;
+use caracal_lifecycle::ProbeSet;
+use caracal_storage::{admin_tokens, zones};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The slug of the one zone that exists from first start (contract §1, "System zone").
+pub(crate) const SYSTEM_SLUG: &str = "caracal-sys";
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the database answers, and whether the seed is in it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ready {
+    database: Arc<AtomicBool>,
+    seed: Arc<AtomicBool>,
+}
+
+impl Ready {
+    pub(crate) fn probe(&self, probes: &ProbeSet) {
+        let (database, seed) = (Arc::clone(&self.database), Arc::clone(&self.seed));
+        probes.add("postgres", move || database.load(Ordering::Relaxed));
+        probes.add("seed", move || seed.load(Ordering::Relaxed));
+    }
+}
+
+/// Seeds as soon as the database answers, and keeps saying whether it does.
+pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: Ready) {
+    loop {
+        let answers = api.database.ping().await.is_ok();
+        ready.database.store(answers, Ordering::Relaxed);
+        if answers && !ready.seed.load(Ordering::Relaxed) {
+            match api.seed(&admin_token).await {
+                Ok(()) => ready.seed.store(true, Ordering::Relaxed),
+                Err(failure) => {
+                    tracing::warn!(error = &failure as &dyn std::error::Error, "the seed is not planted yet");
+                }
+            }
+        }
+        let pause = if ready.seed.load(Ordering::Relaxed) { LOOK_EVERY } else { LOOK_EVERY / 10 };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Api {
+    /// Plants what is missing; harmless when several replicas do it at once.
+    async fn seed(&self, admin_token: &SecretString) -> Result<(), Failure> {
+        let mut conn = self.database.acquire().await?;
+        let hash = crate::admin_token::sha256(admin_token.expose_secret());
+        admin_tokens::seed_global(&mut conn, &hash, AdminTokenId::mint(&*self.clock)).await?;
+        if zones::find_by_slug(&mut conn, SYSTEM_SLUG).await?.is_some() {
+            return Ok(());
+        }
+        drop(conn);
+        let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
+        match self.create_zone(&by, NewZoneSpec::system()).await {
+            Ok(_) => Ok(()),
+            // Another replica was faster: the slug is unique.
+            Err(Failure::Storage(error)) if error.conflict() == Some("zones_slug_live") => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+}

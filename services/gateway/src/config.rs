@@ -1,0 +1,107 @@
+//! The gateway's settings, read once (contract §7).
+
+use caracal_bus::StreamKeys;
+use caracal_egress::EgressPolicy;
+use caracal_lifecycle::{Env, Mode};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use url::Url;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Config {
+    /// PostgreSQL, as the role `caracal_gateway` (`DATABASE_URL`).
+    pub database_url: SecretString,
+    /// NATS (`NATS_URL`).
+    pub nats_url: SecretString,
+    /// Where the STS is reached (`STS_URL`).
+    pub sts_url: Url,
+    /// The base of every issuer (`ISSUER_URL`).
+    pub issuer_url: Url,
+    /// Where callers reach this gateway (`GATEWAY_PUBLIC_URL`).
+    pub public_url: Url,
+    /// What this gateway proves itself with at the STS (`GATEWAY_STS_KEY`).
+    pub sts_key: SecretString,
+    /// Keys that sign messages (`STREAMS_HMAC_KEY`).
+    pub stream_keys: StreamKeys,
+    /// Which upstreams may be reached (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
+    pub egress: EgressPolicy,
+    /// The bound on staleness (`FEED_MAX_LAG_MS`).
+    pub max_lag: Duration,
+    /// How long an upstream may take to begin its answer (`UPSTREAM_FIRST_BYTE_MS`).
+    pub first_byte: Duration,
+}
+
+impl Config {
+    /// Reads every setting; mistakes stay with `env`.
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let database_url = env.secret("DATABASE_URL");
+        let nats_url = env.secret("NATS_URL");
+        let sts_url = env.http_url("STS_URL");
+        let issuer_url = env.http_url("ISSUER_URL");
+        let public_url = env.http_url("GATEWAY_PUBLIC_URL");
+        let sts_key = env.shared_secret("GATEWAY_STS_KEY");
+        let stream_keys = read_stream_keys(env);
+        let egress = read_egress(env);
+        let max_lag = env.millis("FEED_MAX_LAG_MS", Duration::from_secs(2), Duration::from_millis(500));
+        let first_byte = env.millis("UPSTREAM_FIRST_BYTE_MS", Duration::from_secs(30), Duration::from_millis(10));
+        Some(Self {
+            database_url: database_url?,
+            nats_url: nats_url?,
+            sts_url: sts_url?,
+            issuer_url: issuer_url?,
+            public_url: public_url?,
+            sts_key: sts_key?,
+            stream_keys: stream_keys?,
+            egress,
+            max_lag,
+            first_byte,
+        })
+    }
+}
+
+fn read_stream_keys(env: &mut Env) -> Option<StreamKeys> {
+    let text = env.keys("STREAMS_HMAC_KEY")?;
+    let keys = StreamKeys::parse(text.expose_secret()).ok();
+    if keys.is_none() {
+        env.mistake("STREAMS_HMAC_KEY", "is not a list of keys");
+    }
+    keys
+}
+
+fn read_egress(env: &mut Env) -> EgressPolicy {
+    let policy = EgressPolicy {
+        allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
+        host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
+    };
+    if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
+        env.mistake("ALLOW_PRIVATE_UPSTREAMS", "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)");
+    }
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_upstreams_need_an_allow_list_in_production() {
+        let pairs = [("ALLOW_PRIVATE_UPSTREAMS", "true")];
+        let mut env = Env::from_pairs(pairs);
+        read_egress(&mut env);
+        assert!(env.finish().is_err());
+        let mut env = Env::from_pairs(pairs.into_iter().chain([("UPSTREAM_HOST_ALLOWLIST", "api.internal")]));
+        assert_eq!(read_egress(&mut env).host_allowlist, ["api.internal"]);
+        assert!(env.finish().is_ok());
+        let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
+        read_egress(&mut env);
+        assert!(env.finish().is_ok());
+    }
+
+    #[test]
+    fn every_missing_setting_is_named_at_once() {
+        let mut env = Env::from_pairs::<&str, &str>([]);
+        assert!(Config::read(&mut env).is_none());
+        assert_eq!(env.finish().map_err(|mistakes| mistakes.0.len()), Err(7));
+    }
+}

@@ -1,0 +1,146 @@
+//! The long-lived parts of the STS, and the only place where they are put together.
+
+use crate::config::Config;
+use crate::feed::{DatabaseSpool, ZonesSink, find_system_zone, measure_clock, poll_slowly};
+use crate::metrics::Metrics;
+use crate::quotas::Quotas;
+use crate::routes::routes;
+use crate::zones::{Limits, Zones};
+use actix_web::web::Data;
+use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
+use caracal_domain::Clock;
+use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_jose::{SecretCache, SecretMint};
+use caracal_lifecycle::{BoxError, Host};
+use caracal_policy::{Engine, EngineConfig};
+use caracal_storage::{Database, DatabaseConfig};
+use caracal_web::Shell;
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+const VERIFIED_SECRETS: u64 = 100_000;
+const VERIFIED_FOR: Duration = Duration::from_secs(3600);
+const DERIVATIONS_AT_ONCE: usize = 2;
+const KNOWN_APPLICATIONS: u64 = 100_000;
+const DATABASE_CONNECTIONS: usize = 16;
+
+/// Everything a request needs.
+pub struct Sts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) database: Database,
+    pub(crate) zones: Arc<Zones>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) quotas: Quotas,
+    pub(crate) secrets: SecretCache,
+    pub(crate) secret_mint: SecretMint,
+    pub(crate) derivations: Semaphore,
+    pub(crate) zone_of_application: moka::sync::Cache<ApplicationId, ZoneId>,
+    pub(crate) system_zone: Arc<OnceLock<ZoneId>>,
+    pub(crate) gateway_key: SecretString,
+    pub(crate) gateway_public_url: String,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    issuer_url: String,
+}
+
+impl Sts {
+    /// The issuer of a zone (contract §2).
+    #[must_use]
+    pub fn issuer(&self, zone: ZoneId) -> String {
+        format!("{}/zones/{zone}", self.issuer_url)
+    }
+
+    /// An address of this service.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer_url)
+    }
+}
+
+/// Puts the service together and runs it until it is told to stop.
+///
+/// # Errors
+/// A part cannot be set up, or the server broke.
+pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
+    let clock = host.clock();
+    let database = Database::connect(&DatabaseConfig {
+        url: config.database_url.expose_secret().to_owned(),
+        max_connections: DATABASE_CONNECTIONS,
+        application_name: "caracal-sts",
+    })?;
+    let bus = Bus::connect(&BusConfig {
+        url: config.nats_url,
+        name: "caracal-sts".to_owned(),
+        hmac_keys: config.stream_keys,
+    })
+    .await?;
+    let engine = Arc::new(Engine::new(EngineConfig {
+        memory_budget_bytes: config.policy_memory_bytes,
+        cache_dir: config.policy_cache_dir,
+        ..EngineConfig::default()
+    })?);
+    let secret_mint = SecretMint::from_kek(&config.kek)?;
+    let zones = Arc::new(Zones::new(
+        database.clone(),
+        config.kek,
+        Arc::clone(&engine),
+        Arc::clone(&clock),
+        host.tasks.clone(),
+        Limits { max_lag: config.max_lag, zones: config.zones_in_memory },
+    ));
+    let sink = Arc::new(ZonesSink(Arc::clone(&zones)));
+    let (feed, following) = Feed::follow(bus.clone(), sink, FeedConfig { max_lag: config.max_lag });
+    zones.follow(feed.clone());
+    let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
+    let system_zone = Arc::new(OnceLock::new());
+
+    host.tasks.spawn("feed", following);
+    host.tasks.spawn("recorder", recording);
+    host.tasks.spawn("database-clock", measure_clock(database.clone(), feed));
+    host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
+    host.tasks.spawn("system-zone", find_system_zone(database.clone(), Arc::clone(&system_zone)));
+    host.probes.add("nats", move || bus.is_connected());
+    Metrics::watch(&host.probes, &zones);
+
+    let sts = Data::new(Sts {
+        metrics: Metrics::register(&host.probes),
+        clock: Arc::clone(&clock),
+        database,
+        zones,
+        engine,
+        recorder: recorder.clone(),
+        quotas: Quotas::default(),
+        secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
+        secret_mint,
+        derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
+        zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
+        system_zone,
+        gateway_key: config.gateway_key,
+        gateway_public_url: bare(&config.gateway_public_url),
+        trusted_proxies: config.trusted_proxies,
+        issuer_url: bare(&config.issuer_url),
+    });
+    let http = host.http();
+    let shell = Shell::new(clock, host.in_flight(), move |method, route, status, took| {
+        http.answered(method, route, status, took);
+    });
+    let probes = host.probes.clone();
+    let app = move || {
+        caracal_web::app(&shell, |config| {
+            probes.configure(config);
+            config.app_data(sts.clone()).configure(routes);
+        })
+    };
+    host.serve(app).await?;
+    recorder.flush(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+/// A base URL without its trailing slash.
+fn bare(url: &url::Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}

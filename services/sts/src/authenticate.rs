@@ -1,0 +1,237 @@
+//! Who is calling: an application with its secret, or one of our gateways with theirs (contract §2, "Client
+//! authentication").
+
+use crate::app::Sts;
+use crate::error::Failure;
+use crate::form::TokenRequest;
+use crate::view::ZoneView;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::zone::Application;
+use caracal_domain::{Epoch, Refusal};
+use secrecy::{ExposeSecret, SecretString};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What the request offers as proof, before anyone has looked at it.
+#[derive(Debug)]
+pub enum Presented {
+    /// An application and its shared secret, in the body or by HTTP Basic.
+    Secret {
+        /// Who it says it is.
+        application: ApplicationId,
+        /// Its proof.
+        secret: SecretString,
+    },
+    /// A bearer key, which only a gateway has.
+    GatewayKey(SecretString),
+}
+
+impl Presented {
+    /// Reads the one way of client authentication the request uses.
+    ///
+    /// # Errors
+    /// [`Refusal::TwoClientMethods`], [`Refusal::MissingClient`], or [`Refusal::InvalidClient`] for a header that is
+    /// not one.
+    pub fn read(headers: &HeaderMap, form: &mut TokenRequest) -> Result<Self, Refusal> {
+        let in_body = form.client_secret.take();
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            let application = form.application_id.ok_or(Refusal::MissingClient)?;
+            let secret = in_body.ok_or(Refusal::InvalidClient)?;
+            return Ok(Self::Secret { application, secret });
+        };
+        if in_body.is_some() {
+            return Err(Refusal::TwoClientMethods);
+        }
+        let header = header.to_str().map_err(|_| Refusal::InvalidClient)?;
+        match header.split_once(' ') {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Self::GatewayKey(key.into())),
+            Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => Self::basic(pair, form),
+            _ => Err(Refusal::InvalidClient),
+        }
+    }
+
+    /// RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
+    fn basic(pair: &str, form: &TokenRequest) -> Result<Self, Refusal> {
+        let decoded = STANDARD.decode(pair).map_err(|_| Refusal::InvalidClient)?;
+        let text = String::from_utf8(decoded).map_err(|_| Refusal::InvalidClient)?;
+        let (user, password) = text.split_once(':').ok_or(Refusal::InvalidClient)?;
+        let application: ApplicationId = form_decoded(user).parse().map_err(|_| Refusal::InvalidClient)?;
+        if form.application_id.is_some_and(|named| named != application) {
+            return Err(Refusal::InvalidClient);
+        }
+        Ok(Self::Secret { application, secret: form_decoded(password).into() })
+    }
+}
+
+fn form_decoded(text: &str) -> String {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&format!("v={text}")).unwrap_or_default();
+    pairs.into_iter().next().map(|(_, value)| value).unwrap_or_default()
+}
+
+/// A caller who has proved who it is.
+#[derive(Debug)]
+pub enum Caller {
+    /// An application of the zone.
+    Application(Arc<Application>),
+    /// A gateway, asking on behalf of the session token's holder.
+    Gateway,
+}
+
+/// A proved caller and the zone it acts in.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// Who.
+    pub caller: Caller,
+    /// Where.
+    pub view: Arc<ZoneView>,
+}
+
+impl Sts {
+    /// Proves the caller.
+    ///
+    /// # Errors
+    /// `invalid_client` whatever exactly was wrong with the client, 429 after too many failures, or that the state
+    /// could not be read.
+    pub async fn authenticate(
+        &self,
+        presented: Presented,
+        zone: Option<ZoneId>,
+        source: IpAddr,
+        at_least: Option<Epoch>,
+    ) -> Result<Authenticated, Failure> {
+        match presented {
+            Presented::GatewayKey(key) => {
+                let zone = self.gateway(&key).and(zone.ok_or(Refusal::InvalidClient))?;
+                let view = self.zones.view(zone, at_least).await?.ok_or(Refusal::SubjectTokenInvalid)?;
+                Ok(Authenticated { caller: Caller::Gateway, view })
+            }
+            Presented::Secret { application, secret } => {
+                let zone = match zone {
+                    Some(zone) => zone,
+                    None => self.zone_of(application).await?.ok_or(Refusal::InvalidClient)?,
+                };
+                // The caller proves itself on the view as it is; only then may it make us wait for a newer one.
+                let view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
+                self.prove(&view, application, secret, source).await?;
+                let view = self.zones.view(zone, at_least).await?.ok_or(Refusal::InvalidClient)?;
+                let application = self.live(&view, application).ok_or(Refusal::InvalidClient)?;
+                Ok(Authenticated { caller: Caller::Application(application), view })
+            }
+        }
+    }
+
+    /// Whether `key` is the gateways' own, in constant time.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidClient`] when it is not.
+    pub fn gateway(&self, key: &SecretString) -> Result<(), Refusal> {
+        let same = caracal_jose::constant_time_eq(
+            key.expose_secret().as_bytes(),
+            self.gateway_key.expose_secret().as_bytes(),
+        );
+        if same { Ok(()) } else { Err(Refusal::InvalidClient) }
+    }
+
+    /// The application, while it is neither archived nor expired.
+    #[must_use]
+    pub fn live(&self, view: &ZoneView, application: ApplicationId) -> Option<Arc<Application>> {
+        let now = self.clock.now();
+        let found = view.zone.config.applications.get(&application)?;
+        found.expires_at.is_none_or(|end| now < end).then(|| Arc::clone(found))
+    }
+
+    async fn zone_of(&self, application: ApplicationId) -> Result<Option<ZoneId>, Failure> {
+        if let Some(zone) = self.zone_of_application.get(&application) {
+            return Ok(Some(zone));
+        }
+        let mut conn = self.database.acquire().await?;
+        let zone = caracal_storage::applications::zone_of(&mut conn, application).await?;
+        if let Some(zone) = zone {
+            self.zone_of_application.insert(application, zone);
+        }
+        Ok(zone)
+    }
+
+    async fn prove(
+        &self,
+        view: &ZoneView,
+        id: ApplicationId,
+        secret: SecretString,
+        source: IpAddr,
+    ) -> Result<(), Failure> {
+        let application = self.live(view, id).ok_or(Refusal::InvalidClient)?;
+        let hash = application.secret_hash.clone().ok_or(Refusal::InvalidClient)?;
+        if self.secrets.knows(id, secret.expose_secret(), &hash) {
+            return Ok(());
+        }
+        if !self.quotas.may_authenticate(id, source, self.clock.now()) {
+            return Err(Failure::Wait(Refusal::ClientThrottled, 60));
+        }
+        if self.derive(secret, id, hash).await? {
+            return Ok(());
+        }
+        self.quotas.failed(id, source, &*self.clock);
+        Err(Refusal::InvalidClient.into())
+    }
+
+    /// Argon2id costs tens of milliseconds and megabytes, so only a few run at once, away from the HTTP threads.
+    async fn derive(&self, secret: SecretString, id: ApplicationId, hash: String) -> Result<bool, Failure> {
+        if !self.secret_mint.is_plausible(secret.expose_secret()) {
+            return Ok(false);
+        }
+        let Ok(_turn) = self.derivations.acquire().await else { return Ok(false) };
+        let (candidate, phc) = (secret.clone(), hash.clone());
+        let verified =
+            tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc)).await;
+        let right = verified.unwrap_or(false);
+        if right {
+            self.secrets.remember(id, secret.expose_secret(), &hash);
+        }
+        Ok(right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    const ID: &str = "0198c0de-0000-7000-8000-000000000000";
+
+    fn read(authorization: Option<&str>, body: &str) -> Result<Presented, Refusal> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(
+                HeaderName::from_static("authorization"),
+                HeaderValue::from_str(value).expect("a header"),
+            );
+        }
+        let mut form = TokenRequest::parse(body.as_bytes()).expect("a form");
+        Presented::read(&headers, &mut form)
+    }
+
+    #[test]
+    fn basic_is_form_decoded_and_may_not_be_doubled() {
+        let header = format!("Basic {}", STANDARD.encode(format!("{ID}:a%2Bb%3A+c")));
+        match read(Some(&header), "") {
+            Ok(Presented::Secret { application, secret }) => {
+                assert_eq!(application.to_string(), ID);
+                assert_eq!(secret.expose_secret(), "a+b: c");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(read(Some(&header), "client_secret=x").err(), Some(Refusal::TwoClientMethods));
+    }
+
+    #[test]
+    fn what_is_not_a_credential_is_an_invalid_client() {
+        for header in ["", "Basic", "Basic !!!", "Digest x", "Basic Og=="] {
+            assert_eq!(read(Some(header), "").err(), Some(Refusal::InvalidClient), "{header:?}");
+        }
+        assert_eq!(read(None, "").err(), Some(Refusal::MissingClient));
+        assert_eq!(read(None, &format!("client_id={ID}")).err(), Some(Refusal::InvalidClient));
+    }
+}

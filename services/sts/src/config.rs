@@ -1,0 +1,86 @@
+//! The STS's settings, read once (contract §7).
+
+use caracal_bus::StreamKeys;
+use caracal_jose::Kek;
+use caracal_lifecycle::Env;
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Config {
+    /// PostgreSQL, as the role `caracal_sts` (`DATABASE_URL`).
+    pub database_url: SecretString,
+    /// NATS (`NATS_URL`).
+    pub nats_url: SecretString,
+    /// The base of every issuer (`ISSUER_URL`).
+    pub issuer_url: Url,
+    /// The gateways' public base, which makes aliases of resources (`GATEWAY_PUBLIC_URL`).
+    pub gateway_public_url: Url,
+    /// Key-encryption keys (`ZONE_KEK`).
+    pub kek: Kek,
+    /// Keys that sign messages (`STREAMS_HMAC_KEY`).
+    pub stream_keys: StreamKeys,
+    /// What gateways prove themselves with (`GATEWAY_STS_KEY`).
+    pub gateway_key: SecretString,
+    /// Proxies whose `X-Forwarded-For` counts (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// The bound on staleness (`FEED_MAX_LAG_MS`).
+    pub max_lag: Duration,
+    /// Where compiled policies survive a restart (`POLICY_CACHE_DIR`).
+    pub policy_cache_dir: Option<PathBuf>,
+    /// Memory for compiled policies (`POLICY_MEMORY_MB`).
+    pub policy_memory_bytes: usize,
+    /// Zones kept in memory (`ZONES_IN_MEMORY`).
+    pub zones_in_memory: u64,
+}
+
+impl Config {
+    /// Reads every setting; mistakes stay with `env`.
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let database_url = env.secret("DATABASE_URL");
+        let nats_url = env.secret("NATS_URL");
+        let issuer_url = env.http_url("ISSUER_URL");
+        let gateway_public_url = env.http_url("GATEWAY_PUBLIC_URL");
+        let kek = env.keys("ZONE_KEK");
+        let kek = parsed(env, "ZONE_KEK", kek, Kek::parse);
+        let stream_keys = env.keys("STREAMS_HMAC_KEY");
+        let stream_keys = parsed(env, "STREAMS_HMAC_KEY", stream_keys, StreamKeys::parse);
+        let gateway_key = env.shared_secret("GATEWAY_STS_KEY");
+        let trusted_proxies = env.list("TRUSTED_PROXIES");
+        let max_lag = env.millis("FEED_MAX_LAG_MS", Duration::from_secs(2), Duration::from_millis(500));
+        let policy_cache_dir = env.optional("POLICY_CACHE_DIR");
+        let megabytes: usize = env.or("POLICY_MEMORY_MB", 512);
+        let zones_in_memory = env.or("ZONES_IN_MEMORY", 20_000);
+        Some(Self {
+            database_url: database_url?,
+            nats_url: nats_url?,
+            issuer_url: issuer_url?,
+            gateway_public_url: gateway_public_url?,
+            kek: kek?,
+            stream_keys: stream_keys?,
+            gateway_key: gateway_key?,
+            trusted_proxies,
+            max_lag,
+            policy_cache_dir,
+            policy_memory_bytes: megabytes.saturating_mul(1 << 20),
+            zones_in_memory,
+        })
+    }
+}
+
+fn parsed<T, E>(
+    env: &mut Env,
+    name: &str,
+    text: Option<SecretString>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let value = parse(text?.expose_secret()).ok();
+    if value.is_none() {
+        env.mistake(name, "is not a list of keys");
+    }
+    value
+}

@@ -1,0 +1,79 @@
+//! What verifiers and clients find out by themselves: keys (RFC 7517) and metadata (RFC 8414).
+
+use crate::app::Sts;
+use crate::error::Failure;
+use crate::view::ZoneView;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Data, Path};
+use caracal_domain::Refusal;
+use caracal_domain::id::ZoneId;
+use caracal_web::{ApiError, QueryParams, zone_epoch};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use validator::Validate;
+
+/// A zone's public keys.
+///
+/// # Errors
+/// `404 zone_not_found`; 503 when the zone cannot be read.
+pub async fn jwks(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
+    Ok(keys(&*find(&sts, &zone).await?))
+}
+
+/// Which zone's keys.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct ByZone {
+    zone_id: String,
+}
+
+/// A zone's public keys, the zone in the query; 400 without it.
+///
+/// # Errors
+/// `404 zone_not_found`; 503 when the zone cannot be read.
+pub async fn jwks_by_query(sts: Data<Sts>, query: QueryParams<ByZone>) -> Result<HttpResponse, ApiError> {
+    Ok(keys(&*find(&sts, &query.0.zone_id).await?))
+}
+
+fn keys(view: &ZoneView) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate"))
+        .insert_header(zone_epoch(view.epoch))
+        .json(&view.zone.jwks)
+}
+
+/// A zone's authorization server metadata.
+///
+/// # Errors
+/// `404 zone_not_found`; 503 when the zone cannot be read.
+pub async fn metadata(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
+    let view = find(&sts, &zone).await?;
+    let issuer = sts.issuer(view.zone.config.id);
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate")).json(json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth/2/token"),
+        "authorization_endpoint": format!("{issuer}/oauth/2/authorize"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "introspection_endpoint": sts.endpoint("/oauth/2/introspect"),
+        "grant_types_supported": [crate::form::TOKEN_EXCHANGE, "client_credentials"],
+        "response_types_supported": ["code"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+    })))
+}
+
+async fn find(sts: &Sts, zone: &str) -> Result<Arc<ZoneView>, ApiError> {
+    let absent = || ApiError::not_found("zone_not_found");
+    let zone: ZoneId = zone.parse().map_err(|_| absent())?;
+    match sts.zones.view(zone, None).await {
+        Ok(found) => found.ok_or_else(absent),
+        Err(Failure::Refused(Refusal::StaleState | Refusal::StoreUnavailable)) => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
+        }
+        Err(Failure::Fault(fault)) => Err(ApiError::fault(&fault)),
+        Err(failure) => Err(ApiError::unavailable(failure.reason())),
+    }
+}

@@ -1,0 +1,196 @@
+//! The one table from what went wrong to status, code and public text (contract §2, "Errors").
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use caracal_domain::{OAuthCode, Refusal, RequestId};
+use std::fmt;
+
+/// An answer that is not a token.
+#[derive(Debug)]
+pub struct OAuthError {
+    failure: Failure,
+    request_id: RequestId,
+}
+
+/// Whose fault it is.
+#[derive(Debug)]
+pub enum Failure {
+    /// The answer is no.
+    Refused(Refusal),
+    /// The answer is no for now: come back after this many seconds.
+    Wait(Refusal, u32),
+    /// Every resource was decided and refused, and each decision is in the ledger already.
+    Denied {
+        /// The refusal that came furthest.
+        refusal: Refusal,
+        /// When to come back, if that helps.
+        retry_after: Option<u32>,
+    },
+    /// The body is not a form.
+    UnsupportedMediaType,
+    /// The body is over 64 KiB.
+    PayloadTooLarge,
+    /// Our own fault; the cause is logged, not shown.
+    Fault(Fault),
+}
+
+/// Our own fault, with the whole chain for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The database failed in a way that is not an outage.
+    #[error("reading or writing the database")]
+    Storage(#[source] caracal_storage::Error),
+    /// Key material could not be opened or used.
+    #[error("using key material")]
+    Jose(#[source] caracal_jose::Error),
+    /// The zone has no active signing key, which its constraints forbid.
+    #[error("the zone has no active signing key")]
+    NoSigningKey,
+    /// A provider's stored secrets are not what was written.
+    #[error("reading a provider's secrets")]
+    ProviderSecrets(#[source] serde_json::Error),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<caracal_jose::Error> for Failure {
+    fn from(error: caracal_jose::Error) -> Self {
+        Self::Fault(Fault::Jose(error))
+    }
+}
+
+impl From<caracal_storage::Error> for Failure {
+    /// An outage is an answer (503 `store_unavailable`), anything else is a fault.
+    fn from(error: caracal_storage::Error) -> Self {
+        if error.is_unavailable() {
+            Self::Refused(Refusal::StoreUnavailable)
+        } else {
+            Self::Fault(Fault::Storage(error))
+        }
+    }
+}
+
+impl Failure {
+    /// The slug for the ledger.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.reason(),
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::Fault(_) => "server_error",
+        }
+    }
+
+    const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => Some(*refusal),
+            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::Fault(_) => None,
+        }
+    }
+
+    const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Wait(_, seconds) => Some(*seconds),
+            Self::Denied { retry_after, .. } => *retry_after,
+            Self::Refused(_) | Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::Fault(_) => None,
+        }
+    }
+
+    /// As the answer to the request with this id.
+    #[must_use]
+    pub const fn answering(self, request_id: RequestId) -> OAuthError {
+        OAuthError { failure: self, request_id }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.code().as_str(),
+            Self::UnsupportedMediaType | Self::PayloadTooLarge => OAuthCode::InvalidRequest.as_str(),
+            Self::Fault(_) => "server_error",
+        }
+    }
+
+    const fn description(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.description(),
+            Self::UnsupportedMediaType => "The body must be application/x-www-form-urlencoded.",
+            Self::PayloadTooLarge => "The body is larger than 64 KiB.",
+            Self::Fault(_) => "The request could not be served; quote the request id.",
+        }
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.failure.reason())
+    }
+}
+
+const fn status_of(code: OAuthCode) -> StatusCode {
+    match code {
+        OAuthCode::InvalidRequest
+        | OAuthCode::UnsupportedGrantType
+        | OAuthCode::InvalidGrant
+        | OAuthCode::InvalidTarget
+        | OAuthCode::InvalidScope => StatusCode::BAD_REQUEST,
+        OAuthCode::InvalidClient
+        | OAuthCode::InteractionRequired
+        | OAuthCode::InvalidToken
+        | OAuthCode::CredentialExpired => StatusCode::UNAUTHORIZED,
+        OAuthCode::AccessDenied | OAuthCode::InsufficientScope => StatusCode::FORBIDDEN,
+        OAuthCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        OAuthCode::SlowDown => StatusCode::TOO_MANY_REQUESTS,
+        OAuthCode::BadGateway => StatusCode::BAD_GATEWAY,
+        OAuthCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        OAuthCode::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+impl ResponseError for OAuthError {
+    fn status_code(&self) -> StatusCode {
+        match &self.failure {
+            Failure::Refused(refusal) | Failure::Wait(refusal, _) | Failure::Denied { refusal, .. } => {
+                status_of(refusal.code())
+            }
+            Failure::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Failure::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status_code());
+        answer.insert_header((CACHE_CONTROL, "no-store"));
+        match self.failure.refusal().map(Refusal::code) {
+            Some(OAuthCode::InvalidClient) => {
+                answer.insert_header((WWW_AUTHENTICATE, "Basic realm=\"caracal\", charset=\"UTF-8\""));
+            }
+            Some(OAuthCode::InteractionRequired) => {
+                answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"insufficient_user_authentication\""));
+            }
+            _ => {}
+        }
+        if let Some(seconds) = self.failure.retry_after() {
+            answer.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        answer.json(serde_json::json!({
+            "error": self.failure.code(),
+            "error_description": self.failure.description(),
+            "reason": self.failure.reason(),
+            "request_id": self.request_id,
+            "requestId": self.request_id,
+        }))
+    }
+}

@@ -1,0 +1,229 @@
+//! Token exchange, the use-case: establish what was presented, narrow, decide, record, sign (RFC 8693; contract §2).
+//!
+//! The order of steps is the contract's: the first failure is the answer. Nothing is signed before its decision is on
+//! record, and when warm nothing here reads the database.
+
+use crate::app::Sts;
+use crate::authenticate::Authenticated;
+use crate::decide::{Asked, Decided};
+use crate::directive::Directive;
+use crate::error::Failure;
+use crate::form::TokenRequest;
+use crate::narrow::{Ceiling, lifetime, mandate_scopes};
+use crate::subject::Provenance;
+use crate::view::ZoneView;
+use caracal_domain::clock::Timestamp;
+use caracal_domain::id::{EventId, SessionId, TokenId};
+use caracal_domain::zone::{Application, Resource};
+use caracal_domain::{Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse};
+use caracal_jose::Verified;
+use caracal_storage::sessions::NewSession;
+use std::sync::Arc;
+
+const SESSION_SECONDS: u32 = 3600;
+const MANDATE_SECONDS: u32 = 900;
+
+/// A token on its way out.
+pub struct Issued {
+    /// The compact JWS.
+    pub access_token: String,
+    /// Seconds until it expires.
+    pub expires_in: i64,
+    /// What it grants.
+    pub scope: ScopeSet,
+    /// The resources it is for.
+    pub targets: Vec<Granted>,
+    /// The zone's epoch it was decided at.
+    pub epoch: Epoch,
+}
+
+/// One resource that was allowed.
+pub struct Granted {
+    /// The identifier asked for.
+    pub identifier: ResourceIdentifier,
+    /// The resource it means.
+    pub resource: Arc<Resource>,
+    /// The event that records it.
+    pub event_id: EventId,
+    /// Where its calls go and with what, when a gateway asked.
+    pub directive: Option<Directive>,
+}
+
+/// One exchange in progress.
+pub struct Exchange {
+    /// What was asked for.
+    pub request: TokenRequest,
+    /// Which request this is.
+    pub request_id: RequestId,
+    /// The one clock of this decision.
+    pub now: Timestamp,
+}
+
+impl Sts {
+    /// Exchanges what the caller has for a narrower, shorter-lived token.
+    ///
+    /// # Errors
+    /// The refusal that is the answer, or our own fault.
+    pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
+        let view = client.view;
+        let subject = exchange.request.subject_token.as_ref();
+        match self.provenance(&view, client.caller, subject)? {
+            Provenance::Application(application) => self.open_session(&view, &application, exchange).await,
+            Provenance::Session(holder, session) => self.mint(&view, &holder, &session, exchange, false).await,
+            Provenance::GatewayCall(holder, session) => self.mint(&view, &holder, &session, exchange, true).await,
+        }
+    }
+
+    /// Session class: a row in `sessions`, written before the answer. Without resources it carries no authority, so
+    /// policy is asked only about those it names.
+    async fn open_session(
+        &self,
+        view: &Arc<ZoneView>,
+        application: &Arc<Application>,
+        exchange: &Exchange,
+    ) -> Result<Issued, Failure> {
+        let request = &exchange.request;
+        let wish = request.scopes.clone().unwrap_or_default();
+        let scopes = wish.without_agent_lifecycle();
+        if request.resources.is_empty() && !scopes.is_empty() {
+            return Err(Refusal::ScopeExceedsResource.into());
+        }
+        let seconds = lifetime(request.ttl_seconds, SESSION_SECONDS, [remaining(application, exchange.now)])?;
+        let asked = Asked {
+            view,
+            application,
+            session: None,
+            ceiling: Ceiling::default(),
+            scopes,
+            exchange,
+            for_gateway: false,
+        };
+        let decided = self.decide(&asked).await?;
+        let sid = SessionId::mint(&*self.clock);
+        let claims = Claims {
+            aud: vec![self.issuer(view.zone.config.id)],
+            scope: granted_scopes(&asked.scopes, &wish),
+            target: decided.identifiers(),
+            sid,
+            root_sid: sid,
+            token_use: TokenUse::Session,
+            sub: application.id.to_string(),
+            sub_type: SubjectType::Application,
+            event_id: None,
+            ..self.claims(view, application, exchange.now, seconds)
+        };
+        self.store_session(&claims, exchange.now).await?;
+        self.record_session(view, application, &claims, exchange).await?;
+        self.record(&asked, &decided, &claims).await?;
+        self.issue(view, claims, decided, seconds)
+    }
+
+    async fn store_session(&self, claims: &Claims, now: Timestamp) -> Result<(), Failure> {
+        let session = NewSession {
+            id: claims.sid,
+            zone_id: claims.zone_id,
+            session_type: claims.sub_type,
+            subject_id: claims.sub.clone(),
+            application_id: claims.client_id,
+            parent_id: None,
+            root_id: claims.root_sid,
+            scopes: claims.scope.clone(),
+            target: claims.target.clone(),
+            authenticated_at: now,
+            expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
+            created_at: now,
+        };
+        let mut conn = self.database.acquire().await?;
+        Ok(caracal_storage::sessions::insert(&mut conn, &session).await?)
+    }
+
+    /// Mandate class: no row; the record is the event.
+    async fn mint(
+        &self,
+        view: &Arc<ZoneView>,
+        application: &Arc<Application>,
+        session: &Verified,
+        exchange: &Exchange,
+        for_gateway: bool,
+    ) -> Result<Issued, Failure> {
+        let request = &exchange.request;
+        let subject = session.claims();
+        if request.resources.is_empty() {
+            return Err(Refusal::MissingResource.into());
+        }
+        let left = subject.exp - exchange.now.timestamp();
+        let limits = [left, remaining(application, exchange.now)];
+        let seconds = lifetime(request.ttl_seconds, MANDATE_SECONDS, limits)?;
+        let ceiling = Ceiling::of(subject);
+        let known: Vec<Arc<Resource>> =
+            request.resources.iter().filter_map(|asked| self.resource(view, asked)).collect();
+        let scopes = mandate_scopes(request.scopes.as_ref(), &ceiling, &known)?;
+        let asked = Asked { view, application, session: Some(subject), ceiling, scopes, exchange, for_gateway };
+        let decided = self.decide(&asked).await?;
+        let identifiers = decided.identifiers();
+        let claims = Claims {
+            aud: identifiers.iter().map(ToString::to_string).collect(),
+            scope: asked.scopes.clone(),
+            target: identifiers,
+            sid: subject.sid,
+            root_sid: subject.root_sid,
+            token_use: TokenUse::Resource,
+            sub: subject.sub.clone(),
+            sub_type: subject.sub_type,
+            event_id: decided.granted.first().map(|granted| granted.event_id),
+            ..self.claims(view, application, exchange.now, seconds)
+        };
+        self.record(&asked, &decided, &claims).await?;
+        self.issue(view, claims, decided, seconds)
+    }
+
+    /// The claims every token of ours has; the classes fill in the rest.
+    fn claims(&self, view: &ZoneView, application: &Application, now: Timestamp, seconds: i64) -> Claims {
+        let zone = view.zone.config.id;
+        let unset = SessionId::from(uuid::Uuid::nil());
+        Claims {
+            iss: self.issuer(zone),
+            sub: String::new(),
+            aud: Vec::new(),
+            exp: now.timestamp() + seconds,
+            iat: now.timestamp(),
+            nbf: now.timestamp(),
+            jti: TokenId::mint(&*self.clock),
+            zone_id: zone,
+            client_id: application.id,
+            scope: ScopeSet::default(),
+            sid: unset,
+            root_sid: unset,
+            token_use: TokenUse::Session,
+            sub_type: SubjectType::Application,
+            target: Vec::new(),
+            epoch: view.epoch,
+            event_id: None,
+            agent_session_id: None,
+            delegation_edge_id: None,
+            delegation_path: Vec::new(),
+            delegation_chain: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    fn issue(&self, view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Result<Issued, Failure> {
+        Ok(Issued {
+            access_token: view.zone.signer.sign(&claims)?,
+            expires_in: seconds,
+            scope: claims.scope,
+            targets: decided.granted,
+            epoch: view.epoch,
+        })
+    }
+}
+
+/// A DCR application's tokens never outlive it.
+fn remaining(application: &Application, now: Timestamp) -> i64 {
+    application.expires_at.map_or(i64::MAX, |end| (end - now).num_seconds())
+}
+
+/// The scopes decided, and the platform's own if it was asked for.
+fn granted_scopes(decided: &ScopeSet, wish: &ScopeSet) -> ScopeSet {
+    decided.iter().chain(wish.iter().filter(|scope| Scope::is_agent_lifecycle(scope))).cloned().collect()
+}

@@ -1,0 +1,214 @@
+//! The token endpoint's form, parsed once and strictly (contract §2, "Request").
+
+use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::{Refusal, ResourceIdentifier, ScopeSet};
+use secrecy::SecretString;
+use std::collections::HashMap;
+
+/// RFC 8693 §2.1.
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const MAX_RESOURCES: usize = 16;
+
+const SUBJECT_TOKEN_TYPES: [&str; 2] =
+    ["urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"];
+
+/// What was asked for, every part of the right type.
+#[derive(Debug, Default)]
+pub struct TokenRequest {
+    /// The zone, when the form or the path names it.
+    pub zone_id: Option<ZoneId>,
+    /// `application_id`, or its alias `client_id`.
+    pub application_id: Option<ApplicationId>,
+    /// The secret in the body (`client_secret_post`).
+    pub client_secret: Option<SecretString>,
+    /// The session token to exchange.
+    pub subject_token: Option<SecretString>,
+    /// The token to inspect (RFC 7662 §2.1).
+    pub token: Option<SecretString>,
+    /// The resources, in order, each once.
+    pub resources: Vec<ResourceIdentifier>,
+    /// The scopes; `None` means "what I may have".
+    pub scopes: Option<ScopeSet>,
+    /// Seconds the token should live.
+    pub ttl_seconds: Option<u32>,
+    /// The governed call's method, from a gateway only.
+    pub method: Option<String>,
+    /// The governed call's path, from a gateway only.
+    pub path: Option<String>,
+}
+
+/// Parameters of later capabilities: refused, because ignoring one could widen what is granted.
+const NOT_SUPPORTED: [&str; 9] = [
+    "actor_token",
+    "actor_token_type",
+    "session_id",
+    "agent_session_id",
+    "delegation_edge_id",
+    "challenge_id",
+    "challenge_response",
+    "client_assertion",
+    "client_assertion_type",
+];
+
+impl TokenRequest {
+    /// Parses an `application/x-www-form-urlencoded` body.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order grant, repeated, malformed.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let mut form = Form::read(body)?;
+        match form.take("grant_type").as_deref() {
+            None | Some(TOKEN_EXCHANGE | CLIENT_CREDENTIALS) => {}
+            Some(_) => return Err(Refusal::UnsupportedGrant),
+        }
+        if NOT_SUPPORTED.iter().any(|name| form.single.contains_key(*name)) {
+            return Err(Refusal::NotSupported);
+        }
+        form.token_types()?;
+        let application_id = form.one_of("application_id", "client_id")?;
+        Ok(Self {
+            zone_id: form.id("zone_id")?,
+            application_id,
+            client_secret: form.take("client_secret").map(SecretString::from),
+            subject_token: form.take("subject_token").map(SecretString::from),
+            token: form.take("token").map(SecretString::from),
+            scopes: form.scopes()?,
+            ttl_seconds: form.ttl()?,
+            method: form.take("method"),
+            path: form.take("path"),
+            resources: form.resources()?,
+        })
+    }
+}
+
+/// The parameters by name; `resource` alone may repeat (RFC 8707 §2).
+struct Form {
+    single: HashMap<String, String>,
+    resources: Vec<String>,
+}
+
+impl Form {
+    fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::MalformedForm)?;
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(text).map_err(|_| Refusal::MalformedForm)?;
+        let mut form = Self { single: HashMap::new(), resources: Vec::new() };
+        for (name, value) in pairs {
+            if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+                return Err(Refusal::MalformedForm);
+            }
+            if name == "resource" {
+                form.resources.push(value);
+            } else if form.single.insert(name, value).is_some() {
+                return Err(Refusal::RepeatedParameter);
+            }
+        }
+        // RFC 6749 §3.2: a parameter without a value counts as omitted.
+        form.single.retain(|_, value| !value.is_empty());
+        Ok(form)
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.single.remove(name)
+    }
+
+    fn id<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, Refusal> {
+        self.take(name).map(|text| text.parse()).transpose().map_err(|_| Refusal::MalformedId)
+    }
+
+    fn one_of(&mut self, name: &str, alias: &str) -> Result<Option<ApplicationId>, Refusal> {
+        match (self.id(name)?, self.id(alias)?) {
+            (Some(one), Some(other)) if one != other => Err(Refusal::RepeatedParameter),
+            (one, other) => Ok(one.or(other)),
+        }
+    }
+
+    fn token_types(&mut self) -> Result<(), Refusal> {
+        let subject = self.take("subject_token_type");
+        let requested = self.take("requested_token_type");
+        let known = |given: Option<String>| given.is_none_or(|t| SUBJECT_TOKEN_TYPES.contains(&t.as_str()));
+        if known(subject) && known(requested) { Ok(()) } else { Err(Refusal::UnsupportedTokenType) }
+    }
+
+    fn scopes(&mut self) -> Result<Option<ScopeSet>, Refusal> {
+        let scopes: Option<ScopeSet> =
+            self.take("scope").map(|text| text.parse()).transpose().map_err(|_| Refusal::MalformedScope)?;
+        Ok(scopes)
+    }
+
+    fn ttl(&mut self) -> Result<Option<u32>, Refusal> {
+        let Some(text) = self.take("ttl_seconds") else { return Ok(None) };
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        // A number beyond u32 is a valid wish for "as long as possible".
+        let seconds = if digits { text.parse().unwrap_or(u32::MAX) } else { 0 };
+        if seconds == 0 { Err(Refusal::InvalidTtl) } else { Ok(Some(seconds)) }
+    }
+
+    fn resources(self) -> Result<Vec<ResourceIdentifier>, Refusal> {
+        let mut resources: Vec<ResourceIdentifier> = Vec::new();
+        for text in self.resources.into_iter().filter(|text| !text.is_empty()) {
+            let resource = text.parse().map_err(|_| Refusal::MalformedForm)?;
+            if !resources.contains(&resource) {
+                resources.push(resource);
+            }
+            if resources.len() > MAX_RESOURCES {
+                return Err(Refusal::TooManyResources);
+            }
+        }
+        Ok(resources)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    fn refusal(body: &str) -> Option<Refusal> {
+        TokenRequest::parse(body.as_bytes()).err()
+    }
+
+    #[test]
+    fn a_whole_request_is_read() {
+        let body = "grant_type=client_credentials&client_id=0198c0de-0000-7000-8000-000000000000&client_secret=s%20t\
+                    &resource=resource%3A%2F%2Fa&resource=resource%3A%2F%2Fb&scope=read+write&ttl_seconds=60";
+        let request = TokenRequest::parse(body.as_bytes()).expect("well formed");
+        assert_eq!(request.resources.len(), 2);
+        assert_eq!(request.scopes.expect("given").to_string(), "read write");
+        assert_eq!(request.ttl_seconds, Some(60));
+        assert_eq!(request.client_secret.expect("given").expose_secret(), "s t");
+    }
+
+    #[test]
+    fn bad_forms_are_refused_each_for_its_own_reason() {
+        let many: String = (0..17).map(|n| format!("resource=r%3A{n}&")).collect();
+        let cases = [
+            ("grant_type=password", Refusal::UnsupportedGrant),
+            ("scope=a&scope=a", Refusal::RepeatedParameter),
+            ("grant_type=&grant_type=", Refusal::RepeatedParameter),
+            ("zone_id=7", Refusal::MalformedId),
+            ("application_id=%F0%9F%92%A9", Refusal::MalformedId),
+            ("scope=A", Refusal::MalformedScope),
+            ("scope=a++b", Refusal::MalformedScope),
+            ("ttl_seconds=0", Refusal::InvalidTtl),
+            ("ttl_seconds=-1", Refusal::InvalidTtl),
+            ("ttl_seconds=1.5", Refusal::InvalidTtl),
+            ("resource=a%00b", Refusal::MalformedForm),
+            ("resource=%E2%80%AEx", Refusal::MalformedForm),
+            ("scope=%FF", Refusal::MalformedForm),
+            ("subject_token_type=urn:ietf:params:oauth:token-type:saml2", Refusal::UnsupportedTokenType),
+            ("delegation_edge_id=x", Refusal::NotSupported),
+            (many.as_str(), Refusal::TooManyResources),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(refusal(body), Some(expected), "{body}");
+        }
+        assert!(TokenRequest::parse(&[0xff, 0xfe]).is_err());
+    }
+
+    #[test]
+    fn a_wish_for_ever_is_shortened_not_refused() {
+        let request = TokenRequest::parse(b"ttl_seconds=99999999999999999999").expect("well formed");
+        assert_eq!(request.ttl_seconds, Some(u32::MAX));
+    }
+}

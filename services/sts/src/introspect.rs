@@ -1,0 +1,109 @@
+//! `POST /oauth/2/introspect` (RFC 7662): is this token good, right now?
+
+use crate::app::Sts;
+use crate::authenticate::{Caller, Presented};
+use crate::error::{Failure, OAuthError};
+use crate::form::TokenRequest;
+use crate::token::{is_form, limited};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::id::ZoneId;
+use caracal_domain::{Claims, Epoch, Refusal};
+use caracal_jose::Unverified;
+use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, source_address, zone_epoch};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+/// Answers `{"active": false}` for every token that is not good, without saying why (RFC 7662 §2.2), and refuses with
+/// 503 when it cannot be known.
+///
+/// # Errors
+/// The OAuth error that is the answer.
+pub async fn introspect(
+    sts: Data<Sts>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+    epoch: MinEpoch,
+    body: Payload,
+) -> Result<HttpResponse, OAuthError> {
+    let outcome = inspect(&sts, &request, epoch, body).await;
+    let (answer, at) = outcome.map_err(|failure| failure.answering(id.0))?;
+    let mut response = HttpResponse::Ok();
+    for header in NO_STORE {
+        response.insert_header(header);
+    }
+    if let Some(epoch) = at {
+        response.insert_header(zone_epoch(epoch));
+    }
+    Ok(response.json(answer))
+}
+
+async fn inspect(
+    sts: &Sts,
+    request: &HttpRequest,
+    epoch: MinEpoch,
+    body: Payload,
+) -> Result<(Value, Option<Epoch>), Failure> {
+    if !is_form(request.headers()) {
+        return Err(Failure::UnsupportedMediaType);
+    }
+    let bytes = limited(body).await?;
+    let mut form = TokenRequest::parse(&bytes)?;
+    let token = form.token.take().ok_or(Refusal::MalformedForm)?;
+    let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
+    let presented = Presented::read(request.headers(), &mut form)?;
+    let source = source_address(request, &sts.trusted_proxies);
+    let Ok(unverified) = Unverified::parse(token.expose_secret()) else {
+        sts.known_caller(presented, form.zone_id, source).await?;
+        return Ok((inactive(), None));
+    };
+    let client = match sts.authenticate(presented, Some(unverified.zone_hint()), source, at_least).await {
+        // A gateway may ask about a zone that is no more: nothing of it is good.
+        Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => return Ok((inactive(), None)),
+        other => other?,
+    };
+    let view = client.view;
+    let good = sts.verify(&view, token.expose_secret()).ok();
+    let good = good.filter(|verified| view.anchors.refuses(verified.claims(), verified.kid()).is_none());
+    let good = good.filter(|verified| may_see(&client.caller, verified.claims()));
+    let answer = good.map_or_else(inactive, |verified| active(verified.claims()));
+    Ok((answer, Some(view.epoch)))
+}
+
+/// An application may ask about its own tokens and those meant for anyone in its zone; a gateway about all.
+fn may_see(caller: &Caller, claims: &Claims) -> bool {
+    match caller {
+        Caller::Gateway => true,
+        Caller::Application(application) => {
+            claims.client_id == application.id || claims.token_use == caracal_domain::TokenUse::Resource
+        }
+    }
+}
+
+fn inactive() -> Value {
+    json!({"active": false})
+}
+
+fn active(claims: &Claims) -> Value {
+    let mut answer = serde_json::to_value(claims).unwrap_or_default();
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("active".to_owned(), Value::Bool(true));
+        members.insert("token_type".to_owned(), Value::String("Bearer".to_owned()));
+    }
+    answer
+}
+
+impl Sts {
+    /// A caller that asks about something that is no token must still prove itself.
+    async fn known_caller(
+        &self,
+        presented: Presented,
+        zone: Option<ZoneId>,
+        source: std::net::IpAddr,
+    ) -> Result<(), Failure> {
+        match presented {
+            Presented::GatewayKey(key) => Ok(self.gateway(&key)?),
+            secret @ Presented::Secret { .. } => self.authenticate(secret, zone, source, None).await.map(|_| ()),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! How much of what is asked for may be decided at all: never more than the resource has, nor than the session was
+//! limited to. Pure, so that it can be proved: see the property tests.
+
+use caracal_domain::zone::Resource;
+use caracal_domain::{Claims, Refusal, ResourceIdentifier, ScopeSet};
+use std::sync::Arc;
+
+/// What a session was limited to when it was created; empty parts do not limit.
+#[derive(Debug, Clone, Default)]
+pub struct Ceiling {
+    scopes: ScopeSet,
+    targets: Vec<ResourceIdentifier>,
+}
+
+impl Ceiling {
+    /// The ceiling a session token carries. The platform's own scope is no authority over a resource.
+    #[must_use]
+    pub fn of(session: &Claims) -> Self {
+        Self { scopes: session.scope.without_agent_lifecycle(), targets: session.target.clone() }
+    }
+
+    fn admits(&self, resource: &ResourceIdentifier, scopes: &ScopeSet) -> bool {
+        (self.targets.is_empty() || self.targets.contains(resource))
+            && (self.scopes.is_empty() || scopes.is_subset(&self.scopes))
+    }
+}
+
+/// The scopes a mandate is decided for. Without a wish: the ceiling's, else all that every known resource has. The
+/// result is one set for all resources, so that the token's `scope` holds at each of them.
+///
+/// # Errors
+/// [`Refusal::PlatformScopeOnMandate`], or [`Refusal::ScopeExceedsResource`] when nothing would be left to decide.
+pub fn mandate_scopes(
+    wish: Option<&ScopeSet>,
+    ceiling: &Ceiling,
+    known: &[Arc<Resource>],
+) -> Result<ScopeSet, Refusal> {
+    let scopes = match wish {
+        Some(wish) if !wish.is_empty() => wish.clone(),
+        _ if !ceiling.scopes.is_empty() => ceiling.scopes.clone(),
+        _ => common_scopes(known),
+    };
+    if scopes.iter().any(caracal_domain::Scope::is_agent_lifecycle) {
+        return Err(Refusal::PlatformScopeOnMandate);
+    }
+    if scopes.is_empty() && !known.is_empty() {
+        return Err(Refusal::ScopeExceedsResource);
+    }
+    Ok(scopes)
+}
+
+fn common_scopes(known: &[Arc<Resource>]) -> ScopeSet {
+    let Some((first, rest)) = known.split_first() else { return ScopeSet::default() };
+    first.scopes.iter().filter(|scope| rest.iter().all(|r| r.scopes.contains(scope))).cloned().collect()
+}
+
+/// Whether these scopes may be decided for this resource: all of them or none, never trimmed.
+///
+/// # Errors
+/// [`Refusal::ScopeExceedsResource`] or [`Refusal::SessionCeiling`].
+pub fn within_bounds(
+    scopes: &ScopeSet,
+    asked: &ResourceIdentifier,
+    resource: &Resource,
+    ceiling: &Ceiling,
+) -> Result<(), Refusal> {
+    if scopes.narrow(&resource.scopes).is_err() {
+        return Err(Refusal::ScopeExceedsResource);
+    }
+    if ceiling.admits(asked, scopes) { Ok(()) } else { Err(Refusal::SessionCeiling) }
+}
+
+/// Seconds a token may live: the wish, capped by its class and by everything it hangs on. Never more than any of them.
+///
+/// # Errors
+/// [`Refusal::SubjectTokenExpired`] when nothing is left.
+pub fn lifetime(wish: Option<u32>, class_maximum: u32, remaining: impl IntoIterator<Item = i64>) -> Result<i64, Refusal> {
+    let asked = i64::from(wish.unwrap_or(class_maximum).min(class_maximum));
+    let seconds = remaining.into_iter().fold(asked, i64::min);
+    if seconds > 0 { Ok(seconds) } else { Err(Refusal::SubjectTokenExpired) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use caracal_domain::id::ResourceId;
+    use caracal_domain::zone::AuthMode;
+    use proptest::prelude::*;
+
+    fn resource(name: &str, scopes: ScopeSet) -> Arc<Resource> {
+        Arc::new(Resource {
+            id: ResourceId::from(uuid::Uuid::nil()),
+            name: name.to_owned(),
+            identifier: name.parse().expect("an identifier"),
+            prefix: false,
+            scopes,
+            upstream_url: None,
+            provider_id: None,
+            auth_mode: AuthMode::None,
+            operations: vec![],
+            forward_headers: vec![],
+        })
+    }
+
+    fn scopes() -> impl Strategy<Value = ScopeSet> {
+        proptest::collection::btree_set("[a-e]", 0..5)
+            .prop_map(|set| set.into_iter().map(|s| s.parse().expect("a scope")).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn a_mandate_never_exceeds_its_resource_nor_its_session(
+            wish in proptest::option::of(scopes()), limit in scopes(), has in scopes(), targets in any::<bool>(),
+        ) {
+            let held = resource("resource://a", has);
+            let other: ResourceIdentifier = "resource://b".parse().expect("an identifier");
+            let ceiling = Ceiling { scopes: limit.clone(), targets: if targets { vec![other] } else { vec![] } };
+            let Ok(decided) = mandate_scopes(wish.as_ref(), &ceiling, std::slice::from_ref(&held)) else { return Ok(()) };
+            prop_assert!(!decided.is_empty());
+            if within_bounds(&decided, &held.identifier, &held, &ceiling).is_ok() {
+                prop_assert!(decided.is_subset(&held.scopes));
+                prop_assert!(limit.is_empty() || decided.is_subset(&limit));
+                prop_assert!(!targets);
+                if let Some(wish) = wish.filter(|w| !w.is_empty()) {
+                    prop_assert_eq!(decided, wish, "exactly what was asked for, never a union or a trim");
+                }
+            }
+        }
+
+        #[test]
+        fn no_token_outlives_what_it_hangs_on(wish in proptest::option::of(1u32..), rest in proptest::collection::vec(-5i64..4000, 0..4)) {
+            match lifetime(wish, 900, rest.iter().copied()) {
+                Ok(seconds) => prop_assert!(seconds > 0 && seconds <= 900 && rest.iter().all(|r| seconds <= *r)),
+                Err(_) => prop_assert!(rest.iter().any(|r| *r <= 0)),
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_wish_several_resources_get_what_all_of_them_have() {
+        let a = resource("resource://a", "read write".parse().expect("scopes"));
+        let b = resource("resource://b", "read".parse().expect("scopes"));
+        let decided = mandate_scopes(None, &Ceiling::default(), &[a, b]).expect("something in common");
+        assert_eq!(decided.to_string(), "read");
+    }
+
+    #[test]
+    fn the_platform_scope_is_not_for_mandates() {
+        let wish: ScopeSet = "agent:lifecycle".parse().expect("a scope");
+        assert_eq!(mandate_scopes(Some(&wish), &Ceiling::default(), &[]), Err(Refusal::PlatformScopeOnMandate));
+    }
+}

@@ -1,0 +1,61 @@
+//! The STS's three rates: mandates per resource and application, failed client authentications, and events of
+//! strangers. All count on this replica only.
+
+use caracal_domain::clock::{Clock, Timestamp};
+use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
+use caracal_domain::quota::{Exceeded, Quota};
+use parking_lot::Mutex;
+use std::net::IpAddr;
+
+const FAILURES_A_MINUTE: u32 = 60;
+const STRANGERS_A_SECOND_EACH: u32 = 10;
+const STRANGERS_A_SECOND_IN_ALL: u32 = 100;
+
+/// See the module. Each lock is held for one hash-map operation, never across an await.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    mandates: Mutex<Quota<(ZoneId, ResourceId, ApplicationId)>>,
+    failures: Mutex<Quota<(ApplicationId, IpAddr)>>,
+    strangers: Mutex<Quota<IpAddr>>,
+    all_strangers: Mutex<Quota<()>>,
+    throttled: Mutex<std::collections::HashMap<(ApplicationId, IpAddr), Timestamp>>,
+}
+
+impl Quotas {
+    /// One more mandate of `application` for `resource` (contract §2, "Rate limit").
+    ///
+    /// # Errors
+    /// [`Exceeded`] past the zone's `mint_rate_per_minute`.
+    pub fn mint(
+        &self,
+        key: (ZoneId, ResourceId, ApplicationId),
+        per_minute: u32,
+        now: Timestamp,
+    ) -> Result<(), Exceeded> {
+        self.mandates.lock().admit(key, per_minute, 60, now)
+    }
+
+    /// Whether this application may still try from `source`: false while the failures of the last minute are used up.
+    #[must_use]
+    pub fn may_authenticate(&self, application: ApplicationId, source: IpAddr, now: Timestamp) -> bool {
+        let mut throttled = self.throttled.lock();
+        throttled.retain(|_, until| *until > now);
+        !throttled.contains_key(&(application, source))
+    }
+
+    /// One more failure of `application` from `source`.
+    pub fn failed(&self, application: ApplicationId, source: IpAddr, clock: &dyn Clock) {
+        let now = clock.now();
+        if let Err(exceeded) = self.failures.lock().admit((application, source), FAILURES_A_MINUTE, 60, now) {
+            let until = now + chrono::Duration::seconds(i64::from(exceeded.retry_after_seconds));
+            self.throttled.lock().insert((application, source), until);
+        }
+    }
+
+    /// Whether an event from before authentication may still be written, so that strangers cannot flood the ledger.
+    #[must_use]
+    pub fn stranger(&self, source: IpAddr, now: Timestamp) -> bool {
+        self.strangers.lock().admit(source, STRANGERS_A_SECOND_EACH, 1, now).is_ok()
+            && self.all_strangers.lock().admit((), STRANGERS_A_SECOND_IN_ALL, 1, now).is_ok()
+    }
+}

@@ -1,0 +1,18 @@
+//! The URL table of the STS.
+
+use crate::{discovery, internal, introspect, token};
+use actix_web::web::ServiceConfig;
+use caracal_web::endpoint;
+
+/// One line per endpoint.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(endpoint("/oauth/2/token").post(token::exchange))
+        .service(endpoint("/zones/{zone_id}/oauth/2/token").post(token::exchange_in_zone))
+        .service(endpoint("/oauth/2/introspect").post(introspect::introspect))
+        .service(endpoint("/.well-known/oauth-authorization-server/zones/{zone_id}").get(discovery::metadata))
+        .service(endpoint("/zones/{zone_id}/.well-known/openid-configuration").get(discovery::metadata))
+        .service(endpoint("/zones/{zone_id}/.well-known/jwks.json").get(discovery::jwks))
+        .service(endpoint("/.well-known/jwks.json").get(discovery::jwks_by_query))
+        .service(endpoint("/internal/directives").post(internal::directive));
+}

@@ -1,0 +1,67 @@
+//! One zone as this replica sees it: immutable, swapped whole, with its keys ready for use.
+
+use crate::error::{Failure, Fault};
+use caracal_domain::id::ZoneId;
+use caracal_domain::zone::{SigningKey, ZoneSnapshot};
+use caracal_domain::{Anchor, AnchorSet, Clock, Epoch};
+use caracal_jose::{Dek, Kek, Purpose, Signer, VerifyingKeys};
+use std::sync::Arc;
+
+/// A zone's configuration with its keys opened, and what has been revoked in it, both as of `epoch`.
+#[derive(Debug)]
+pub struct ZoneView {
+    /// The epoch this view shows in full.
+    pub epoch: Epoch,
+    /// Configuration and keys.
+    pub zone: Arc<Zone>,
+    /// The negative list.
+    pub anchors: AnchorSet,
+}
+
+/// The part of a view that only configuration changes replace.
+#[derive(Debug)]
+pub struct Zone {
+    /// The configuration as stored.
+    pub config: ZoneSnapshot,
+    /// Signs with the active key.
+    pub signer: Signer,
+    /// Verifies with every key that is not retired.
+    pub verifying: VerifyingKeys,
+    /// Opens provider secrets.
+    pub dek: Dek,
+    /// The public keys as a JWK Set.
+    pub jwks: serde_json::Value,
+}
+
+impl ZoneView {
+    /// Opens the keys of a snapshot.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the zone's keys cannot be opened with this KEK.
+    pub fn open(mut config: ZoneSnapshot, kek: &Kek) -> Result<Self, Failure> {
+        let dek = kek.open_dek(config.id, &config.sealed_dek)?;
+        let active = config.active_key().ok_or(Fault::NoSigningKey)?;
+        let signer = open_signer(config.id, active, &dek)?;
+        let verifying = VerifyingKeys::from_points(config.keys.iter().map(|key| (key.id, key.public.clone())));
+        let jwks = caracal_jose::jwks(&config.keys);
+        let anchors = std::mem::take(&mut config.anchors);
+        Ok(Self { epoch: config.epoch, zone: Arc::new(Zone { config, signer, verifying, dek, jwks }), anchors })
+    }
+
+    /// The same zone with more anchors. `complete` says that nothing else happened up to the new epoch, so that the
+    /// view may claim it; without it the anchors only add refusals.
+    #[must_use]
+    pub fn with_anchors(&self, added: &[Anchor], complete: Option<Epoch>, clock: &dyn Clock) -> Self {
+        let mut anchors = self.anchors.clone();
+        anchors.expire(clock.now());
+        for anchor in added {
+            anchors.insert(anchor.clone());
+        }
+        Self { epoch: complete.unwrap_or(self.epoch), zone: Arc::clone(&self.zone), anchors }
+    }
+}
+
+fn open_signer(zone: ZoneId, key: &SigningKey, dek: &Dek) -> Result<Signer, Failure> {
+    let pkcs8 = dek.open(zone, Purpose::SigningKey, key.id.into(), &key.sealed_private)?;
+    Ok(Signer::from_pkcs8(key.id, &pkcs8)?)
+}

@@ -1,0 +1,272 @@
+//! Every zone this replica knows, kept current by the feed (architecture, "Freshness").
+//!
+//! While the feed is fresh a view is used as it is. While it is behind, each decision compares the view's epoch with
+//! the database's first. A change is applied beside the traffic; the old view serves until the new one is ready, but
+//! never past the bound.
+
+use crate::error::Failure;
+use crate::view::ZoneView;
+use arc_swap::ArcSwapOption;
+use caracal_bus::FeedHandle;
+use caracal_domain::id::ZoneId;
+use caracal_domain::zone::Manifest;
+use caracal_domain::{Clock, Epoch, FeedBody, FeedEvent, Refusal, Staleness};
+use caracal_jose::Kek;
+use caracal_lifecycle::Tasks;
+use caracal_policy::Engine;
+use caracal_storage::Database;
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// See the module.
+pub struct Zones {
+    database: Database,
+    kek: Kek,
+    engine: Arc<Engine>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    bound: Duration,
+    feed: OnceLock<FeedHandle>,
+    known: moka::sync::Cache<ZoneId, Arc<Slot>>,
+}
+
+/// How stale and how many.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The bound on staleness, `FEED_MAX_LAG_MS`.
+    pub max_lag: Duration,
+    /// How many zones are kept.
+    pub zones: u64,
+}
+
+/// One zone's place: its view, whether a newer one is on its way, and the lock that makes loading single-flight.
+#[derive(Default)]
+struct Slot {
+    view: ArcSwapOption<ZoneView>,
+    overdue: Mutex<Option<Overdue>>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// A change that was announced and is not in the view yet.
+#[derive(Clone, Copy)]
+struct Overdue {
+    epoch: Epoch,
+    since: Instant,
+}
+
+impl Slot {
+    /// The view, unless a change it lacks is older than the bound.
+    fn current(&self, bound: Duration) -> Option<Arc<ZoneView>> {
+        let late = self.overdue.lock().is_some_and(|overdue| overdue.since.elapsed() > bound);
+        if late { None } else { self.view.load_full() }
+    }
+
+    /// Puts a view in place unless a newer one is there, and settles what it covers.
+    fn install(&self, view: Arc<ZoneView>) -> Arc<ZoneView> {
+        let mut overdue = self.overdue.lock();
+        let newer = self.view.load_full().filter(|held| held.epoch > view.epoch);
+        let installed = newer.unwrap_or(view);
+        self.view.store(Some(Arc::clone(&installed)));
+        if overdue.is_some_and(|change| change.epoch <= installed.epoch) {
+            *overdue = None;
+        }
+        installed
+    }
+}
+
+impl Zones {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        kek: Kek,
+        engine: Arc<Engine>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        limits: Limits,
+    ) -> Self {
+        let known = moka::sync::Cache::builder().max_capacity(limits.zones).build();
+        Self { database, kek, engine, clock, tasks, bound: limits.max_lag, feed: OnceLock::new(), known }
+    }
+
+    /// Says where freshness is to be read; until then every decision reads through.
+    pub fn follow(&self, feed: FeedHandle) {
+        // A second call would be a second feed for the same replica; the first one holds.
+        let _ = self.feed.set(feed);
+    }
+
+    /// The zone, current within the bound and at `at_least` or later; `None` when there is no such live zone.
+    ///
+    /// # Errors
+    /// [`Refusal::StaleState`] when that cannot be confirmed, [`Refusal::EpochAhead`] when `at_least` does not exist
+    /// yet, or the fault of reading it.
+    pub async fn view(&self, zone: ZoneId, at_least: Option<Epoch>) -> Result<Option<Arc<ZoneView>>, Failure> {
+        let slot = self.slot(zone);
+        if self.is_fresh()
+            && let Some(view) = slot.current(self.bound)
+            && at_least.is_none_or(|epoch| view.epoch >= epoch)
+        {
+            return Ok(Some(view));
+        }
+        let view = self.read_through(zone, &slot).await?;
+        match (&view, at_least) {
+            (Some(view), Some(epoch)) if view.epoch < epoch => Err(Refusal::EpochAhead.into()),
+            _ => Ok(view),
+        }
+    }
+
+    /// Whether the feed is within the bound.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.feed.get().is_some_and(|feed| feed.staleness() == Staleness::Fresh)
+    }
+
+    /// Compares every view with the database and reloads what differs: the slow poll, and the repair after a gap.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn reconcile(&self) -> Result<(), Failure> {
+        let held: Vec<(ZoneId, Arc<Slot>)> = self.known.iter().map(|(id, slot)| (*id, slot)).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<ZoneId> = held.iter().map(|(id, _)| *id).collect();
+        let mut conn = self.database.acquire().await?;
+        let epochs = caracal_storage::zones::epochs(&mut conn, &ids).await?;
+        drop(conn);
+        for (id, slot) in held {
+            let stored = epochs.get(&id).copied();
+            if slot.view.load().as_ref().map(|view| view.epoch) != stored {
+                self.load(id, &slot, stored.unwrap_or_default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one feed event: anchors at once, configuration beside the traffic.
+    pub fn apply(self: &Arc<Self>, event: &FeedEvent) {
+        if let FeedBody::PolicyCompiled { modules } = &event.body {
+            self.warm(modules.clone());
+            return;
+        }
+        let Some(slot) = self.known.get(&event.zone_id) else { return };
+        let Some(view) = slot.view.load_full() else {
+            // Its first load is under way and may have read the database before this change.
+            self.announce(event.zone_id, &slot, event.epoch);
+            return;
+        };
+        if event.epoch <= view.epoch {
+            return;
+        }
+        let follows = view.epoch == event.previous_epoch && !event.body.changes_configuration();
+        if follows || !event.body.anchors().is_empty() {
+            let complete = follows.then_some(event.epoch);
+            slot.install(Arc::new(view.with_anchors(event.body.anchors(), complete, &*self.clock)));
+        }
+        if !follows {
+            self.announce(event.zone_id, &slot, event.epoch);
+        }
+    }
+
+    fn announce(self: &Arc<Self>, zone: ZoneId, slot: &Arc<Slot>, epoch: Epoch) {
+        {
+            let mut overdue = slot.overdue.lock();
+            let since = overdue.map_or_else(|| self.announced_at(), |earlier| earlier.since);
+            *overdue = Some(Overdue { epoch, since });
+        }
+        let (zones, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.tasks.spawn("zone-reload", async move {
+            if let Err(failure) = zones.load(zone, &slot, epoch).await {
+                tracing::warn!(%zone, reason = failure.reason(), "a zone could not be reloaded; it reads through");
+            }
+        });
+    }
+
+    /// The change was committed after the last heartbeat applied, so it is at most that old.
+    fn announced_at(&self) -> Instant {
+        let lag = self.feed.get().and_then(FeedHandle::lag).unwrap_or(self.bound);
+        let now = Instant::now();
+        now.checked_sub(lag).unwrap_or(now)
+    }
+
+    fn slot(&self, zone: ZoneId) -> Arc<Slot> {
+        self.known.get_with(zone, Arc::default)
+    }
+
+    async fn read_through(&self, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
+        let mut conn = self.database.acquire().await.map_err(stale)?;
+        let stored = caracal_storage::zones::epoch(&mut conn, zone).await.map_err(stale)?;
+        drop(conn);
+        match stored {
+            Some(epoch) => self.load(zone, slot, epoch).await,
+            None => {
+                self.known.invalidate(&zone);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Loads the zone unless the view already shows `epoch`. Single flight: whoever waits finds it done.
+    async fn load(&self, zone: ZoneId, slot: &Slot, epoch: Epoch) -> Result<Option<Arc<ZoneView>>, Failure> {
+        let _alone = slot.loading.lock().await;
+        if let Some(view) = slot.view.load_full().filter(|view| view.epoch >= epoch && epoch > Epoch::default()) {
+            return Ok(Some(view));
+        }
+        let mut conn = self.database.acquire().await.map_err(stale)?;
+        let Some(snapshot) = caracal_storage::snapshot::load(&mut conn, zone).await.map_err(stale)? else {
+            self.known.invalidate(&zone);
+            return Ok(None);
+        };
+        drop(conn);
+        for manifest in snapshot.active.iter().chain(&snapshot.shadow) {
+            self.load_modules(manifest).await?;
+        }
+        let view = Arc::new(ZoneView::open(snapshot, &self.kek)?);
+        Ok(Some(slot.install(view)))
+    }
+
+    /// A module that cannot be loaded is left out: the engine answers `policy_error` for it, so the zone refuses.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn load_modules(&self, manifest: &Manifest) -> Result<(), Failure> {
+        for entry in &manifest.policies {
+            self.load_module(&entry.module).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_module(&self, name: &str) -> Result<(), Failure> {
+        if self.engine.is_loaded(name) {
+            return Ok(());
+        }
+        let mut conn = self.database.acquire().await.map_err(stale)?;
+        let stored = caracal_storage::modules::get(&mut conn, name).await.map_err(stale)?;
+        drop(conn);
+        let Some(module) = stored else {
+            tracing::error!(module = name, "a policy module is missing from the database");
+            return Ok(());
+        };
+        if let Err(fault) = self.engine.load(name, module.wasm, &module.wasm_sha256).await {
+            tracing::error!(module = name, %fault, "a policy module could not be loaded");
+        }
+        Ok(())
+    }
+
+    fn warm(self: &Arc<Self>, modules: Vec<String>) {
+        let zones = Arc::clone(self);
+        self.tasks.spawn("policy-warm", async move {
+            for module in modules {
+                if let Err(failure) = zones.load_module(&module).await {
+                    tracing::warn!(module, reason = failure.reason(), "a policy module could not be warmed");
+                }
+            }
+        });
+    }
+}
+
+/// While reading through, an outage means that the state cannot be confirmed.
+fn stale(error: caracal_storage::Error) -> Failure {
+    if error.is_unavailable() { Refusal::StaleState.into() } else { error.into() }
+}
