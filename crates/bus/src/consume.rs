@@ -57,6 +57,22 @@ impl Bus {
             messages: None,
         }
     }
+
+    /// Drops the messages of a stream up to this number.
+    ///
+    /// # Errors
+    /// When `JetStream` does not answer.
+    pub async fn forget(&self, stream: &str, up_to: u64) -> Result<(), Error> {
+        let purge = async {
+            let stream = self.jetstream.get_stream(stream).await?;
+            stream.purge().sequence(up_to.saturating_add(1)).await?;
+            Ok::<_, BoxError>(())
+        };
+        purge.await.map_err(|source| Error::Stream {
+            name: stream.to_owned(),
+            source,
+        })
+    }
 }
 
 impl Puller {
@@ -87,6 +103,14 @@ impl Puller {
         Ok(info
             .num_pending
             .saturating_add(u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX)))
+    }
+
+    /// The number up to which every message is acknowledged.
+    ///
+    /// # Errors
+    /// When `JetStream` does not answer.
+    pub async fn acknowledged(&self) -> Result<u64, Error> {
+        Ok(self.consumer().await?.cached_info().ack_floor.stream_sequence)
     }
 
     async fn first(&mut self) -> Delivery {

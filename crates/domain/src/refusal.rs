@@ -105,7 +105,7 @@ refusals! {
     TwoClientMethods => InvalidRequest, "two_client_methods", "Use one way of client authentication.";
     MissingResource => InvalidRequest, "missing_resource", "A resource is required to exchange a session token.";
     TooManyResources => InvalidRequest, "too_many_resources", "At most 16 resources may be named.";
-    InvalidTtl => InvalidRequest, "invalid_ttl", "ttl_seconds is a positive integer.";
+    InvalidTtl => InvalidRequest, "invalid_ttl", "The lifetime asked for is not a positive integer of seconds.";
     UnsupportedTokenType => InvalidRequest, "unsupported_token_type", "This token type is not supported.";
     MalformedId => InvalidRequest, "malformed_id", "An id in the request is malformed.";
     EpochAhead => InvalidRequest, "epoch_ahead", "Caracal-Min-Epoch is beyond the zone's epoch.";

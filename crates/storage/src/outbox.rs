@@ -129,6 +129,15 @@ pub async fn unpublished(conn: &mut Conn) -> Result<i64> {
     Ok(outbox::table.filter(outbox::published_at.is_null()).count().get_result(conn).await?)
 }
 
+/// When the row that waits longest was written, for a gauge.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn oldest_unpublished(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let waiting = outbox::table.filter(outbox::published_at.is_null());
+    Ok(waiting.select(diesel::dsl::min(outbox::created_at)).get_result(conn).await?)
+}
+
 /// Makes the partitions of the days to come and drops those in which everything was published long ago.
 ///
 /// # Errors

@@ -226,3 +226,13 @@ pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, E
     let rows: Vec<(Uuid, i64)> = live.select((zones::id, zones::epoch)).load(conn).await?;
     Ok(rows.into_iter().map(|(id, epoch)| (id.into(), epoch.into())).collect())
 }
+
+/// Lets one transaction at a time choose among the slugs derived from `base`, until it ends.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn lock_slug(conn: &mut Conn, base: &str) -> Result<()> {
+    let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('caracal_slug'), hashtext($1))");
+    lock.bind::<diesel::sql_types::Text, _>(base).execute(conn).await?;
+    Ok(())
+}

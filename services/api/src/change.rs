@@ -13,6 +13,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 
+/// The subject of events that replay nothing (architecture, "Events").
+const AUDIT_SUBJECT: &str = "caracal.audit.events";
+
 /// Who does it, in which request.
 #[derive(Debug, Clone)]
 pub(crate) struct By {
@@ -147,7 +150,8 @@ impl Api {
             }),
             self.clock.now(),
         );
-        Ok(spool::append(tx, &event, &caracal_wire::encode_audit(&event)).await?)
+        let (payload, trace) = (caracal_wire::encode_audit(&event), current_traceparent());
+        Ok(spool::append(tx, event.zone_id, event.id, AUDIT_SUBJECT, &payload, trace.as_deref()).await?)
     }
 }
 

@@ -54,13 +54,14 @@ pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: 
 impl Api {
     /// Plants what is missing; harmless when several replicas do it at once.
     async fn seed(&self, admin_token: &SecretString) -> Result<(), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut tx = self.database.begin().await?;
         let hash = crate::admin_token::sha256(admin_token.expose_secret());
-        admin_tokens::seed_global(&mut conn, &hash, AdminTokenId::mint(&*self.clock)).await?;
-        if zones::find_by_slug(&mut conn, SYSTEM_SLUG).await?.is_some() {
+        admin_tokens::seed_global(&mut tx, &hash, AdminTokenId::mint(&*self.clock)).await?;
+        let system = zones::find_by_slug(&mut tx, SYSTEM_SLUG).await?;
+        tx.commit().await?;
+        if system.is_some() {
             return Ok(());
         }
-        drop(conn);
         let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
         match self.create_zone(&by, NewZoneSpec::system()).await {
             Ok(_) => Ok(()),

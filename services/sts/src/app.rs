@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const VERIFIED_SECRETS: u64 = 100_000;
-const VERIFIED_FOR: Duration = Duration::from_secs(3600);
+const VERIFIED_FOR: Duration = Duration::from_hours(1);
 const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
 const DATABASE_CONNECTIONS: usize = 16;
@@ -130,9 +130,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     });
     let probes = host.probes.clone();
     let app = move || {
-        caracal_web::app(&shell, |config| {
+        let (probes, sts) = (probes.clone(), sts.clone());
+        caracal_web::app(&shell, move |config| {
             probes.configure(config);
-            config.app_data(sts.clone()).configure(routes);
+            config.app_data(sts).configure(routes);
         })
     };
     host.serve(app).await?;

@@ -199,15 +199,15 @@ fn ruled(evaluated: &Evaluated) -> Result<(), Refusal> {
 
 /// Of several refusals the one that came furthest along the order of checks tells the caller most.
 fn furthest(decided: &Decided) -> Option<Refusal> {
-    let stage = |refusal: &Refusal| match refusal.code() {
-        OAuthCode::InvalidTarget => 0,
-        OAuthCode::InvalidScope => 1,
-        OAuthCode::SlowDown => 3,
-        OAuthCode::TemporarilyUnavailable => 4,
-        OAuthCode::InteractionRequired => 6,
-        _ if *refusal == Refusal::SessionCeiling => 2,
-        _ => 5,
-    };
+    const ORDER: [OAuthCode; 6] = [
+        OAuthCode::InvalidTarget,
+        OAuthCode::InvalidScope,
+        OAuthCode::SlowDown,
+        OAuthCode::TemporarilyUnavailable,
+        OAuthCode::AccessDenied,
+        OAuthCode::InteractionRequired,
+    ];
+    let stage = |refusal: &Refusal| ORDER.iter().position(|code| *code == refusal.code());
     decided.findings.iter().filter_map(|finding| finding.refusal).max_by_key(stage)
 }
 

@@ -115,7 +115,7 @@ impl Sts {
         self.store_session(&claims, exchange.now).await?;
         self.record_session(view, application, &claims, exchange).await?;
         self.record(&asked, &decided, &claims).await?;
-        self.issue(view, claims, decided, seconds)
+        issue(view, claims, decided, seconds)
     }
 
     async fn store_session(&self, claims: &Claims, now: Timestamp) -> Result<(), Failure> {
@@ -174,7 +174,7 @@ impl Sts {
             ..self.claims(view, application, exchange.now, seconds)
         };
         self.record(&asked, &decided, &claims).await?;
-        self.issue(view, claims, decided, seconds)
+        issue(view, claims, decided, seconds)
     }
 
     /// The claims every token of ours has; the classes fill in the rest.
@@ -206,16 +206,16 @@ impl Sts {
             actions: Vec::new(),
         }
     }
+}
 
-    fn issue(&self, view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Result<Issued, Failure> {
-        Ok(Issued {
-            access_token: view.zone.signer.sign(&claims)?,
-            expires_in: seconds,
-            scope: claims.scope,
-            targets: decided.granted,
-            epoch: view.epoch,
-        })
-    }
+fn issue(view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Result<Issued, Failure> {
+    Ok(Issued {
+        access_token: view.zone.signer.sign(&claims)?,
+        expires_in: seconds,
+        scope: claims.scope,
+        targets: decided.granted,
+        epoch: view.epoch,
+    })
 }
 
 /// A DCR application's tokens never outlive it.

@@ -36,7 +36,7 @@ impl Spool for DatabaseSpool {
     fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
             let mut conn = self.0.acquire().await?;
-            let traceparent = caracal_lifecycle::trace::current_traceparent();
+            let traceparent = caracal_bus::current_traceparent();
             let subject = caracal_bus::AUDIT_SUBJECT;
             caracal_storage::spool::append(
                 &mut conn,
@@ -66,7 +66,7 @@ pub async fn measure_clock(database: Database, feed: FeedHandle) {
                 CLOCK_EVERY
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database's clock is unknown");
+                tracing::warn!(%error, "the database's clock is unknown");
                 RETRY_EVERY
             }
         };

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn bad_forms_are_refused_each_for_its_own_reason() {
-        let many: String = (0..17).map(|n| format!("resource=r%3A{n}&")).collect();
+        let many = (0..17).map(|n| format!("resource=r%3A{n}")).collect::<Vec<_>>().join("&");
         let cases = [
             ("grant_type=password", Refusal::UnsupportedGrant),
             ("scope=a&scope=a", Refusal::RepeatedParameter),

@@ -20,7 +20,7 @@ impl Sts {
     /// [`Refusal::NoRecord`] when neither store takes it.
     pub async fn record(&self, asked: &Asked<'_>, decided: &Decided, claims: &Claims) -> Result<(), Failure> {
         for finding in &decided.findings {
-            let event = self.decision_event(asked, finding, Some(claims));
+            let event = decision_event(asked, finding, Some(claims));
             if finding.refusal.is_some() {
                 self.recorder.note(event);
             } else {
@@ -60,7 +60,7 @@ impl Sts {
     /// Notes an exchange that grants nothing; refusals never make anybody wait.
     pub fn note_denied(&self, asked: &Asked<'_>, decided: &Decided) {
         for finding in &decided.findings {
-            self.recorder.note(self.decision_event(asked, finding, None));
+            self.recorder.note(decision_event(asked, finding, None));
         }
     }
 
@@ -93,43 +93,44 @@ impl Sts {
     }
 
     async fn keep(&self, event: &AuditEvent) -> Result<(), Failure> {
-        self.recorder.record(event).await.map(|_| ()).map_err(|_| Refusal::NoRecord.into())
+        // On the heap: this future is large, and every caller would carry it.
+        Box::pin(self.recorder.record(event)).await.map(|_| ()).map_err(|_| Refusal::NoRecord.into())
     }
+}
 
-    fn decision_event(&self, asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) -> AuditEvent {
-        let (decision, token) = match finding.refusal {
-            None => (AuditDecision::Allow, token),
-            Some(_) => (AuditDecision::Deny, None),
-        };
-        let mut metadata = json!({
-            "application_id": asked.application.id,
-            "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
-            "resource": finding.identifier,
-            "requested_scopes": asked.scopes,
-            "class": class(asked),
-            "epoch": asked.view.epoch,
-        });
-        if let (Some(claims), Some(map)) = (token, metadata.as_object_mut()) {
-            map.insert("jti".to_owned(), json!(claims.jti));
-            map.insert("exp".to_owned(), json!(claims.exp));
-        }
-        let mut event = AuditEvent::new(
-            finding.event_id,
-            asked.view.zone.config.id,
-            EventType::TokenExchange,
-            asked.exchange.request_id.clone(),
-            decision,
-            metadata,
-            asked.exchange.now,
-        );
-        if let Some(refusal) = finding.refusal {
-            event = event.because(refusal.reason());
-        }
-        if let Some(evaluated) = &finding.evaluated {
-            explain(&mut event, evaluated);
-        }
-        event
+fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) -> AuditEvent {
+    let (decision, token) = match finding.refusal {
+        None => (AuditDecision::Allow, token),
+        Some(_) => (AuditDecision::Deny, None),
+    };
+    let mut metadata = json!({
+        "application_id": asked.application.id,
+        "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
+        "resource": finding.identifier,
+        "requested_scopes": asked.scopes,
+        "class": class(asked),
+        "epoch": asked.view.epoch,
+    });
+    if let (Some(claims), Some(map)) = (token, metadata.as_object_mut()) {
+        map.insert("jti".to_owned(), json!(claims.jti));
+        map.insert("exp".to_owned(), json!(claims.exp));
     }
+    let mut event = AuditEvent::new(
+        finding.event_id,
+        asked.view.zone.config.id,
+        EventType::TokenExchange,
+        asked.exchange.request_id.clone(),
+        decision,
+        metadata,
+        asked.exchange.now,
+    );
+    if let Some(refusal) = finding.refusal {
+        event = event.because(refusal.reason());
+    }
+    if let Some(evaluated) = &finding.evaluated {
+        explain(&mut event, evaluated);
+    }
+    event
 }
 
 fn class(asked: &Asked<'_>) -> &'static str {

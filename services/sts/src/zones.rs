@@ -198,13 +198,11 @@ impl Zones {
         let mut conn = self.database.acquire().await.map_err(stale)?;
         let stored = caracal_storage::zones::epoch(&mut conn, zone).await.map_err(stale)?;
         drop(conn);
-        match stored {
-            Some(epoch) => self.load(zone, slot, epoch).await,
-            None => {
-                self.known.invalidate(&zone);
-                Ok(None)
-            }
-        }
+        let Some(epoch) = stored else {
+            self.known.invalidate(&zone);
+            return Ok(None);
+        };
+        self.load(zone, slot, epoch).await
     }
 
     /// Loads the zone unless the view already shows `epoch`. Single flight: whoever waits finds it done.

@@ -37,7 +37,7 @@ fn claims() -> Claims {
     }
 }
 
-fn anchor(kind: AnchorKind, value: impl ToString, epoch: i64) -> Anchor {
+fn anchor(kind: AnchorKind, value: &impl ToString, epoch: i64) -> Anchor {
     Anchor { kind, value: value.to_string(), epoch: Epoch::from(epoch), expires_at: at(1_790_001_000) }
 }
 
@@ -53,17 +53,17 @@ fn every_exact_anchor_refuses_the_token_that_carries_it_and_no_other() {
     let other = claims();
     let kid = SigningKeyId::mint(&FixedClock(at(1_790_000_000)));
     let cases = [
-        anchor(AnchorKind::Sid, token.sid, 11),
-        anchor(AnchorKind::RootSid, token.root_sid, 11),
-        anchor(AnchorKind::AgentSessionId, token.agent_session_id.expect("set"), 11),
-        anchor(AnchorKind::DelegationEdgeId, token.delegation_path.first().expect("set"), 11),
-        anchor(AnchorKind::Jti, token.jti, 11),
+        anchor(AnchorKind::Sid, &token.sid, 11),
+        anchor(AnchorKind::RootSid, &token.root_sid, 11),
+        anchor(AnchorKind::AgentSessionId, &token.agent_session_id.expect("set"), 11),
+        anchor(AnchorKind::DelegationEdgeId, &token.delegation_path.first().expect("set"), 11),
+        anchor(AnchorKind::Jti, &token.jti, 11),
     ];
     for case in cases {
         assert_eq!(refused_by(case.clone(), &token, kid), Some(case.kind));
         assert_eq!(refused_by(case, &other, kid), None);
     }
-    assert_eq!(refused_by(anchor(AnchorKind::Kid, kid, 11), &token, kid), Some(AnchorKind::Kid));
+    assert_eq!(refused_by(anchor(AnchorKind::Kid, &kid, 11), &token, kid), Some(AnchorKind::Kid));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_later_cut_off_is_never_weakened_by_an_earlier_one() {
 #[test]
 fn anchors_are_kept_until_the_second_they_expire() {
     let mut set = AnchorSet::default();
-    set.insert(anchor(AnchorKind::Jti, "x", 1));
+    set.insert(anchor(AnchorKind::Jti, &"x", 1));
     set.expire(at(1_790_000_999));
     assert_eq!(set.len(), 1);
     set.expire(at(1_790_001_000));

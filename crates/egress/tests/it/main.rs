@@ -1,5 +1,7 @@
 //! The client against real sockets on this machine.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use caracal_egress::body::empty;
 use caracal_egress::{EgressError, EgressPolicy, Forbidden, Internal, Upstreams};
 use http::Request;

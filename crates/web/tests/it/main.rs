@@ -1,5 +1,7 @@
 //! The conventions of the contract, on a small application.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use actix_web::body::to_bytes;
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service};

@@ -1,0 +1,18 @@
+//! Storage against a real PostgreSQL: one scratch database per test, cloned from one migrated template.
+//! Needs `CARACAL_SUPERUSER_URL`.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod constraints;
+mod epochs;
+mod fixture;
+mod ledger;
+mod lists;
+mod migrations;
+mod outbox;
+mod policy_sets;
+mod pool;
+mod roles;
+mod scratch;
+mod sessions;
+mod snapshot;
+mod tokens;

@@ -1,0 +1,87 @@
+use crate::scratch::Scratch;
+use caracal_storage::{Database, DatabaseConfig, Error, database_time};
+use diesel::sql_query;
+use diesel_async::RunQueryDsl;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+fn config(url: String) -> DatabaseConfig {
+    DatabaseConfig { url, max_connections: 2, application_name: "storage-it" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_database_is_noticed_within_two_seconds_and_its_return_at_once() {
+    let scratch = Scratch::new().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let database = Database::connect(&config(format!("postgres://a:b@{address}/c"))).unwrap();
+    let before = Instant::now();
+    assert!(matches!(database.acquire().await, Err(Error::Unavailable(_))), "refused");
+    assert!(before.elapsed() < Duration::from_secs(2));
+
+    // A peer that accepts and says nothing, as a stopped process does.
+    let silent = TcpListener::bind(address).await.unwrap();
+    let before = Instant::now();
+    assert!(database.ping().await.unwrap_err().is_unavailable(), "silent");
+    assert!(before.elapsed() < Duration::from_millis(2500), "{:?}", before.elapsed());
+    drop(silent);
+
+    scratch.database.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_died_while_idle_is_replaced_unseen() {
+    let scratch = Scratch::new().await;
+    let database = Database::connect(&config(scratch.url.clone())).unwrap();
+    database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = 'storage-it' AND datname = current_database()";
+    sql_query(kill).execute(&mut scratch.owner().await).await.unwrap();
+    database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_dies_in_use_is_unavailable_not_a_fault() {
+    let scratch = Scratch::new().await;
+    let upstream = url::Url::parse(&scratch.url).unwrap();
+    let target = format!("{}:{}", upstream.host_str().unwrap(), upstream.port().unwrap_or(5432));
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut url = upstream.clone();
+    url.set_port(Some(proxy.local_addr().unwrap().port())).unwrap();
+    let (cut, mut cutting) = tokio::sync::oneshot::channel::<()>();
+    let relaying = tokio::spawn(async move {
+        let (mut client, _) = proxy.accept().await.unwrap();
+        let mut server = TcpStream::connect(target).await.unwrap();
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => {}
+            _ = &mut cutting => { let _ = client.shutdown().await; }
+        }
+    });
+    let database = Database::connect(&config(url.into())).unwrap();
+    let mut conn = database.acquire().await.unwrap();
+    cut.send(()).unwrap();
+    relaying.await.unwrap();
+    assert!(database_time(&mut conn).await.unwrap_err().is_unavailable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_pool_waits_for_ever_when_all_connections_are_taken() {
+    let scratch = Scratch::new().await;
+    let database = Database::connect(&config(scratch.url.clone())).unwrap();
+    let held = (database.acquire().await.unwrap(), database.acquire().await.unwrap());
+    let before = Instant::now();
+    assert!(database.acquire().await.unwrap_err().is_unavailable());
+    assert!(before.elapsed() < Duration::from_millis(2500));
+    drop(held);
+    database.acquire().await.unwrap();
+}
+
+#[test]
+fn a_configuration_shows_no_password() {
+    let shown = format!("{:?}", config("postgres://a:hunter2@h/d".into()));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let refused = Database::connect(&config("mysql://a:hunter2@h/d".into())).unwrap_err();
+    assert!(!format!("{refused:?}").contains("hunter2"));
+}

@@ -1,0 +1,179 @@
+//! `/v1/admin-tokens`: who may administer. Global tokens only.
+
+use crate::actor::{Everywhere, Govern, Read};
+use crate::app::Api;
+use crate::change::{By, Deed};
+use crate::error::{Failure, Refusal};
+use crate::paging::{List, ListQuery};
+use crate::seed::SYSTEM_SLUG;
+use crate::text::Name;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{AdminTokenId, ZoneId};
+use caracal_jose::{random_token, sha256_hex};
+use caracal_storage::admin_tokens::{self, AdminTokenRow, NewAdminToken};
+use caracal_storage::{Conn, zones};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use validator::Validate;
+
+const LIST: List = List { name: "admin-tokens", zone: None, default: 200 };
+const PREFIX: &str = "cat_";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Scope {
+    Global,
+    Zone,
+}
+
+/// A token as shown: never its secret.
+#[derive(Debug, Serialize)]
+struct AdminTokenView {
+    id: AdminTokenId,
+    scope: Scope,
+    zone_id: Option<ZoneId>,
+    name: Option<String>,
+    read_only: bool,
+    created_by: String,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    /// The secret, in the answer that makes it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl AdminTokenView {
+    fn of(row: AdminTokenRow, token: Option<String>) -> Self {
+        Self {
+            id: row.id,
+            scope: if row.zone_id.is_some() { Scope::Zone } else { Scope::Global },
+            zone_id: row.zone_id,
+            name: row.name,
+            read_only: row.read_only,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            token,
+        }
+    }
+}
+
+/// The body of `POST /v1/admin-tokens`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAdminTokenBody {
+    scope: Scope,
+    zone_id: Option<ZoneId>,
+    name: Option<Name>,
+    #[serde(default)]
+    read_only: bool,
+    expires_at: Option<Timestamp>,
+}
+
+/// `GET /v1/admin-tokens`.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let page = LIST.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = admin_tokens::list(&mut conn, &page).await.map_err(Failure::from)?;
+    let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| AdminTokenView::of(row, None)))
+}
+
+/// `POST /v1/admin-tokens`: the secret is shown once, as `token`.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: Everywhere<Govern, JsonBody<NewAdminTokenBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let (by, body) = (request.by, request.rest.into_inner());
+    let (row, secret) = to_completion(async move { api.create_admin_token(&by, body).await }).await?;
+    let view = AdminTokenView::of(row, Some(secret.expose_secret().to_owned()));
+    Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(view))
+}
+
+/// `DELETE /v1/admin-tokens/{id}`.
+pub(crate) async fn revoke(
+    api: Data<Api>,
+    request: Everywhere<Govern, PathId<AdminTokenId>>,
+) -> Result<HttpResponse, ApiError> {
+    let (by, PathId(id)) = (request.by, request.rest);
+    to_completion(async move { api.revoke_admin_token(&by, id).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+impl Api {
+    async fn create_admin_token(
+        &self,
+        by: &By,
+        body: NewAdminTokenBody,
+    ) -> Result<(AdminTokenRow, SecretString), Failure> {
+        if (body.scope == Scope::Zone) != body.zone_id.is_some() {
+            return Err(Failure::field("zone_id", "is required for scope zone, and only there"));
+        }
+        if body.expires_at.is_some_and(|at| at <= self.clock.now()) {
+            return Err(Failure::field("expires_at", "must be in the future"));
+        }
+        let secret = random_token(PREFIX)?;
+        let new = NewAdminToken {
+            id: AdminTokenId::mint(&*self.clock),
+            zone_id: body.zone_id,
+            name: body.name.map(Name::into_string),
+            token_sha256: sha256(secret.expose_secret()),
+            read_only: body.read_only,
+            created_by: by.name(),
+            expires_at: body.expires_at,
+        };
+        let mut tx = self.database.begin().await?;
+        let ledger = match body.zone_id {
+            Some(zone) => zones::find(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?.id,
+            None => self.system_zone(&mut tx).await?,
+        };
+        let row = admin_tokens::insert(&mut tx, &new).await?;
+        let deed = Deed::new(ledger, "admin_token.create", row.id);
+        self.record(&mut tx, by, deed.to(&shown(&row))).await?;
+        tx.commit().await?;
+        Ok((row, secret))
+    }
+
+    async fn revoke_admin_token(&self, by: &By, id: AdminTokenId) -> Result<(), Failure> {
+        let mut tx = self.database.begin().await?;
+        let row = admin_tokens::find(&mut tx, id).await?.ok_or(Refusal::AdminTokenNotFound)?;
+        if row.seeded {
+            return Err(Refusal::AdminTokenSeeded.into());
+        }
+        admin_tokens::revoke(&mut tx, id).await?;
+        let ledger = match row.zone_id {
+            Some(zone) => zone,
+            None => self.system_zone(&mut tx).await?,
+        };
+        self.record(&mut tx, by, Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row))).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whose ledger keeps what concerns no tenant.
+    async fn system_zone(&self, conn: &mut Conn) -> Result<ZoneId, Failure> {
+        let system = zones::find_by_slug(conn, SYSTEM_SLUG).await?;
+        Ok(system.ok_or(Failure::Fault("finding the system zone"))?.id)
+    }
+}
+
+fn shown(row: &AdminTokenRow) -> serde_json::Value {
+    json!(AdminTokenView::of(row.clone(), None))
+}
+
+/// How a token is kept: it has 256 bits of its own randomness, so a plain hash does (seed `004`).
+pub(crate) fn sha256(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // 64 hex digits are 32 bytes; were they ever not, the zeros match no token.
+    let _ = hex::decode_to_slice(sha256_hex(token.as_bytes()), &mut bytes);
+    bytes
+}

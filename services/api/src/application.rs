@@ -1,0 +1,265 @@
+//! `/v1/zones/{zone}/applications`: registered clients, services and agent workloads.
+
+mod credential;
+mod manage;
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::error::{Failure, Refusal};
+use crate::paging::{List, ListQuery};
+use crate::reply::{self, IfMatch};
+use crate::text::{Name, given};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::zone::{CredentialType, RegistrationMethod};
+use caracal_storage::applications::{self, ApplicationRow};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use validator::Validate;
+
+pub(crate) use manage::Registered;
+
+/// An application as shown: never its secret or the hash of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ApplicationView<'a> {
+    id: ApplicationId,
+    zone_id: ZoneId,
+    name: &'a str,
+    registration_method: RegistrationMethod,
+    credential_type: CredentialType,
+    traits: &'a [String],
+    consent: &'a str,
+    redirect_uris: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// A secret we made, in the answer that makes it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+}
+
+impl<'a> ApplicationView<'a> {
+    fn of(row: &'a ApplicationRow, secret: Option<&'a SecretString>) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            name: &row.name,
+            registration_method: row.registration_method,
+            credential_type: row.credential_type,
+            traits: &row.traits,
+            consent: &row.consent,
+            redirect_uris: &row.redirect_uris,
+            jwks: row.jwks.as_ref(),
+            jwks_uri: row.jwks_uri.as_deref(),
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            client_secret: secret.map(ExposeSecret::expose_secret),
+        }
+    }
+}
+
+impl<'a> From<&'a ApplicationRow> for ApplicationView<'a> {
+    fn from(row: &'a ApplicationRow) -> Self {
+        Self::of(row, None)
+    }
+}
+
+/// The body of `POST …/applications`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewApplicationBody {
+    name: Name,
+    registration_method: RegistrationMethod,
+    credential_type: Option<CredentialType>,
+    client_secret: Option<SecretText>,
+    #[serde(default)]
+    #[validate(length(max = 64))]
+    traits: Vec<Name>,
+    #[serde(default)]
+    consent: bool,
+    #[serde(default)]
+    #[validate(length(max = 32))]
+    redirect_uris: Vec<String>,
+    jwks: Option<Value>,
+    jwks_uri: Option<String>,
+    expires_in: Option<i64>,
+}
+
+/// The body of `POST …/applications/dcr`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegistrationBody {
+    name: Name,
+    credential_type: Option<CredentialType>,
+    client_secret: Option<SecretText>,
+    #[serde(default)]
+    #[validate(length(max = 64))]
+    traits: Vec<Name>,
+    jwks: Option<Value>,
+    jwks_uri: Option<String>,
+    expires_in: Option<i64>,
+}
+
+/// The body of `PATCH …/applications/{id}`.
+#[derive(Debug, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ApplicationPatch {
+    #[serde(deserialize_with = "given")]
+    name: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    credential_type: Option<CredentialType>,
+    #[serde(deserialize_with = "given")]
+    client_secret: Option<SecretText>,
+    #[serde(deserialize_with = "given")]
+    #[validate(length(max = 64))]
+    traits: Option<Vec<Name>>,
+    #[serde(deserialize_with = "given")]
+    consent: Option<bool>,
+    #[serde(deserialize_with = "given")]
+    #[validate(length(max = 32))]
+    redirect_uris: Option<Vec<String>>,
+    #[serde(deserialize_with = "given")]
+    jwks: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    jwks_uri: Option<String>,
+}
+
+/// A secret the caller chose: 8 to 512 visible characters.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct SecretText(SecretString);
+
+impl TryFrom<String> for SecretText {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if (8..=512).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(SecretString::from(text)))
+        } else {
+            Err("must be 8 to 512 visible ASCII characters")
+        }
+    }
+}
+
+impl From<RegistrationBody> for NewApplicationBody {
+    fn from(body: RegistrationBody) -> Self {
+        Self {
+            name: body.name,
+            registration_method: RegistrationMethod::Dcr,
+            credential_type: body.credential_type,
+            client_secret: body.client_secret,
+            traits: body.traits,
+            consent: false,
+            redirect_uris: Vec::new(),
+            jwks: body.jwks,
+            jwks_uri: body.jwks_uri,
+            expires_in: body.expires_in,
+        }
+    }
+}
+
+/// `GET …/applications`.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("applications", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = applications::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(ApplicationView::from(&row))))
+}
+
+/// `POST …/applications`.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewApplicationBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let made = to_completion(async move { api.create_application(&by, &zone, body).await }).await?;
+    Ok(answer_created(&made))
+}
+
+/// `POST …/applications/dcr`: dynamic client registration.
+pub(crate) async fn register(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<RegistrationBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let made = to_completion(async move { api.create_application(&by, &zone, body.into()).await }).await?;
+    Ok(answer_created(&made))
+}
+
+/// `GET …/applications/{id}`.
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<ApplicationId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let row = applications::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = row.ok_or(Refusal::ApplicationNotFound)?;
+    Ok(reply::item(&ApplicationView::from(&row), row.version))
+}
+
+/// `PATCH …/applications/{id}`.
+pub(crate) async fn change(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ApplicationId>, IfMatch, JsonBody<ApplicationPatch>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
+    let made = to_completion(async move { api.change_application(&by, &zone, id, &if_match, patch).await }).await?;
+    Ok(answer_changed(&made))
+}
+
+/// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
+pub(crate) async fn rotate_secret(
+    api: Data<Api>,
+    request: InZone<Write, PathId<ApplicationId>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: PathId(id), .. } = request;
+    let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
+    Ok(answer_changed(&made))
+}
+
+/// `DELETE …/applications/{id}`: archives; its sessions and mandates end.
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ApplicationId>, IfMatch)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let epoch = to_completion(async move { api.archive_application(&by, zone.id, id, &if_match).await }).await?;
+    Ok(reply::gone(epoch))
+}
+
+fn answer_created(made: &Registered) -> HttpResponse {
+    let view = ApplicationView::of(&made.row, made.secret.as_ref());
+    no_store(made, reply::created(&view, made.row.version, made.epoch))
+}
+
+fn answer_changed(made: &Registered) -> HttpResponse {
+    let view = ApplicationView::of(&made.row, made.secret.as_ref());
+    no_store(made, reply::changed(&view, made.row.version, made.epoch))
+}
+
+/// An answer that shows a secret is kept nowhere.
+fn no_store(made: &Registered, mut answer: HttpResponse) -> HttpResponse {
+    use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+    if made.secret.is_some() {
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer
+}

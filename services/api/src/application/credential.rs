@@ -1,0 +1,131 @@
+//! How an application proves itself: which fields go with which credential type.
+
+use super::SecretText;
+use crate::app::Api;
+use crate::error::Failure;
+use caracal_domain::zone::CredentialType;
+use caracal_egress::check_url;
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+const MOST_KEYS: usize = 16;
+/// Members of a JWK that only its owner may have (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// What the caller gave.
+pub(super) struct Offered {
+    pub(super) credential_type: CredentialType,
+    pub(super) secret: Option<SecretText>,
+    pub(super) jwks: Option<Value>,
+    pub(super) jwks_uri: Option<String>,
+}
+
+/// What is kept, and what is shown once.
+pub(super) struct Credential {
+    pub(super) secret_hash: Option<String>,
+    pub(super) jwks: Option<Value>,
+    pub(super) jwks_uri: Option<String>,
+    /// Only when we made it.
+    pub(super) shown: Option<SecretString>,
+}
+
+impl Api {
+    /// Checks that the fields fit the type, makes a secret when one is needed and none was given, and hashes it.
+    pub(super) async fn credential(&self, offered: Offered) -> Result<Credential, Failure> {
+        use CredentialType::{Password, PublicKey, Token, Url};
+        let Offered { credential_type, secret, jwks, jwks_uri } = offered;
+        let shared = matches!(credential_type, Token | Password);
+        if secret.is_some() && !shared {
+            return Err(Failure::field("client_secret", "goes with credential_type token or password only"));
+        }
+        if jwks.is_some() != (credential_type == PublicKey) {
+            return Err(Failure::field("jwks", "is required for credential_type public-key, and only there"));
+        }
+        if jwks_uri.is_some() != (credential_type == Url) {
+            return Err(Failure::field("jwks_uri", "is required for credential_type url, and only there"));
+        }
+        if let Some(jwks) = &jwks {
+            check_jwks(jwks)?;
+        }
+        if let Some(uri) = &jwks_uri {
+            check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
+        }
+        let (secret_hash, shown) = match (shared, secret) {
+            (false, _) => (None, None),
+            (true, Some(SecretText(chosen))) => (Some(self.hash(chosen).await?), None),
+            (true, None) => {
+                let (hash, made) = self.new_secret().await?;
+                (Some(hash), Some(made))
+            }
+        };
+        Ok(Credential { secret_hash, jwks, jwks_uri, shown })
+    }
+
+    /// A secret of our making and its hash.
+    pub(crate) async fn new_secret(&self) -> Result<(String, SecretString), Failure> {
+        let made = self.secrets.application_secret()?;
+        Ok((self.hash(made.clone()).await?, made))
+    }
+}
+
+/// A JWK Set (RFC 7517 §5) of public keys.
+fn check_jwks(jwks: &Value) -> Result<(), Failure> {
+    let keys = jwks.get("keys").and_then(Value::as_array);
+    let keys = keys.ok_or_else(|| Failure::field("jwks", "must be a JWK Set: an object with an array `keys`"))?;
+    if !(1..=MOST_KEYS).contains(&keys.len()) {
+        return Err(Failure::field("jwks.keys", "must hold 1 to 16 keys"));
+    }
+    for key in keys {
+        if !key.get("kty").is_some_and(|kty| kty == "EC" || kty == "RSA" || kty == "OKP") {
+            return Err(Failure::field("jwks.keys", "every key needs a kty of EC, RSA or OKP"));
+        }
+        if PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some()) {
+            return Err(Failure::field("jwks.keys", "a key has private parts; send public keys only"));
+        }
+    }
+    Ok(())
+}
+
+/// Redirect URIs are compared exactly, so they are only looked at, never changed (RFC 8252 §7, RFC 6749 §3.1.2).
+pub(super) fn check_redirect_uris(uris: &[String]) -> Result<(), Failure> {
+    for (index, uri) in uris.iter().enumerate() {
+        let refuse = |why| Failure::field(&format!("redirect_uris.{index}"), why);
+        let url = Url::parse(uri).map_err(|_| refuse("must be an absolute URI"))?;
+        if url.fragment().is_some() || uri.len() > 2048 {
+            return Err(refuse("must have no fragment and at most 2048 characters"));
+        }
+        if matches!(url.scheme(), "javascript" | "data" | "file" | "vbscript" | "blob") {
+            return Err(refuse("this scheme cannot be redirected to"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_public_keys_are_taken() {
+        let public = json!({"kty": "EC", "crv": "P-256", "x": "a", "y": "b"});
+        assert!(check_jwks(&json!({"keys": [public]})).is_ok());
+        let mut private = public.clone();
+        private["d"] = json!("secret");
+        let symmetric = json!({"kty": "oct", "k": "secret"});
+        for bad in [json!({}), json!([]), json!({"keys": []}), json!({"keys": [1]}), json!({"keys": [private]})] {
+            assert!(check_jwks(&bad).is_err(), "{bad}");
+        }
+        assert!(check_jwks(&json!({"keys": [public, symmetric]})).is_err());
+    }
+
+    #[test]
+    fn redirect_uris_are_absolute_and_harmless() {
+        let check = |uri: &str| check_redirect_uris(&[uri.to_owned()]).is_ok();
+        assert!(check("https://app.example/cb?x=1") && check("http://127.0.0.1/cb") && check("com.example.app:/cb"));
+        for bad in ["", "/cb", "https://a.example/#f", "javascript:alert(1)", "data:text/html,x"] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What is done with applications.
+
+use super::credential::{Credential, Offered, check_redirect_uris};
+use super::{ApplicationPatch, ApplicationView, NewApplicationBody};
+use crate::app::Api;
+use crate::change::{By, Change, Deed};
+use crate::error::{Failure, Refusal};
+use crate::reply::IfMatch;
+use crate::text::{Name, check_namespace};
+use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::zone::{CredentialType, RegistrationMethod};
+use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody, Timestamp};
+use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
+use caracal_storage::zones::ZoneRow;
+use caracal_storage::{Conn, Page, anchors, sessions};
+use chrono::TimeDelta;
+use secrecy::SecretString;
+
+const DCR_DEFAULT_SECONDS: i64 = 3600;
+const DCR_MOST_SECONDS: i64 = 24 * 3600;
+const DCR_PER_SECOND: u32 = 10;
+const DCR_MOST_LIVE: i64 = 1000;
+/// No session token lives longer, and no mandate outlives its session.
+const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(24);
+
+/// An application as it now is, its secret if we have just made one, and the epoch that shows it.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) row: ApplicationRow,
+    pub(crate) secret: Option<SecretString>,
+    pub(crate) epoch: Epoch,
+}
+
+impl Api {
+    /// Registers an application, by an administrator or by itself (DCR).
+    pub(super) async fn create_application(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        body: NewApplicationBody,
+    ) -> Result<Registered, Failure> {
+        check_namespace(zone, &[body.name.as_str()])?;
+        check_redirect_uris(&body.redirect_uris)?;
+        let expires_at = self.expiry(zone, body.registration_method, body.expires_in)?;
+        let credential_type = body.credential_type.unwrap_or(CredentialType::Public);
+        let offered =
+            Offered { credential_type, secret: body.client_secret, jwks: body.jwks, jwks_uri: body.jwks_uri };
+        let credential = self.credential(offered).await?;
+        let new = NewApplication {
+            zone_id: zone.id,
+            id: ApplicationId::mint(&*self.clock),
+            name: body.name.into_string(),
+            registration_method: body.registration_method,
+            credential_type,
+            secret_hash: credential.secret_hash,
+            jwks: credential.jwks,
+            jwks_uri: credential.jwks_uri,
+            traits: body.traits.into_iter().map(Name::into_string).collect(),
+            consent: consent(body.consent),
+            redirect_uris: body.redirect_uris,
+            expires_at,
+        };
+        let mut tx = self.database.begin().await?;
+        if expires_at.is_some() && applications::live_dcr(&mut tx, zone.id).await? >= DCR_MOST_LIVE {
+            return Err(Refusal::DcrLimitExceeded.into());
+        }
+        let row = applications::insert(&mut tx, &new).await?;
+        let deed = Deed::new(zone.id, "application.create", row.id).to(&ApplicationView::from(&row));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Registered { row, secret: credential.shown, epoch })
+    }
+
+    /// When a self-registered application ends, if the zone takes one more of them now.
+    fn expiry(
+        &self,
+        zone: &ZoneRow,
+        method: RegistrationMethod,
+        expires_in: Option<i64>,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if method == RegistrationMethod::Managed {
+            return match expires_in {
+                Some(_) => Err(Failure::field("expires_in", "goes with registration_method dcr only")),
+                None => Ok(None),
+            };
+        }
+        if !zone.dcr_enabled {
+            return Err(Refusal::DcrDisabled.into());
+        }
+        let seconds = expires_in.unwrap_or(DCR_DEFAULT_SECONDS);
+        if !(1..=DCR_MOST_SECONDS).contains(&seconds) {
+            return Err(Failure::field("expires_in", "must be from 1 to 86400 seconds"));
+        }
+        let now = self.clock.now();
+        let admitted = self.registrations.lock().admit(zone.id, DCR_PER_SECOND, 1, now);
+        admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?;
+        Ok(Some(now + TimeDelta::seconds(seconds)))
+    }
+
+    /// Changes an application.
+    pub(super) async fn change_application(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        id: ApplicationId,
+        if_match: &IfMatch,
+        patch: ApplicationPatch,
+    ) -> Result<Registered, Failure> {
+        if let Some(name) = &patch.name {
+            check_namespace(zone, &[name.as_str()])?;
+        }
+        check_redirect_uris(patch.redirect_uris.as_deref().unwrap_or_default())?;
+        let credential = self.changed_credential(zone.id, id, &patch).await?;
+        let mut changes = ApplicationChanges {
+            name: patch.name.map(Name::into_string),
+            traits: patch.traits.map(|traits| traits.into_iter().map(Name::into_string).collect()),
+            consent: patch.consent.map(consent),
+            redirect_uris: patch.redirect_uris,
+            credential_type: patch.credential_type,
+            ..ApplicationChanges::default()
+        };
+        let mut secret = None;
+        if let Some(new) = credential {
+            changes.secret_hash = Some(new.secret_hash);
+            changes.jwks = Some(new.jwks);
+            changes.jwks_uri = Some(new.jwks_uri);
+            secret = new.shown;
+        } else if changes.name.is_none()
+            && changes.traits.is_none()
+            && changes.consent.is_none()
+            && changes.redirect_uris.is_none()
+        {
+            return Err(Refusal::NoFields.into());
+        }
+        self.update_application(by, zone.id, id, Some(if_match), changes, secret).await
+    }
+
+    /// The new credential, when the patch asks for one.
+    async fn changed_credential(
+        &self,
+        zone: ZoneId,
+        id: ApplicationId,
+        patch: &ApplicationPatch,
+    ) -> Result<Option<Credential>, Failure> {
+        let untouched = patch.credential_type.is_none()
+            && patch.client_secret.is_none()
+            && patch.jwks.is_none()
+            && patch.jwks_uri.is_none();
+        if untouched {
+            return Ok(None);
+        }
+        let mut conn = self.database.acquire().await?;
+        let before = applications::find(&mut conn, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        drop(conn);
+        let offered = Offered {
+            credential_type: patch.credential_type.unwrap_or(before.credential_type),
+            secret: patch.client_secret.clone(),
+            jwks: patch.jwks.clone(),
+            jwks_uri: patch.jwks_uri.clone(),
+        };
+        self.credential(offered).await.map(Some)
+    }
+
+    /// Gives an application a new secret of our making.
+    pub(crate) async fn rotate_secret(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ApplicationId,
+    ) -> Result<Registered, Failure> {
+        let mut conn = self.database.acquire().await?;
+        let before = applications::find(&mut conn, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        drop(conn);
+        if before.secret_hash.is_none() {
+            return Err(Refusal::ApplicationHasNoSecret.into());
+        }
+        let (hash, secret) = self.new_secret().await?;
+        let changes = ApplicationChanges { secret_hash: Some(Some(hash)), ..ApplicationChanges::default() };
+        self.update_application(by, zone, id, None, changes, Some(secret)).await
+    }
+
+    async fn update_application(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ApplicationId,
+        if_match: Option<&IfMatch>,
+        changes: ApplicationChanges,
+        secret: Option<SecretString>,
+    ) -> Result<Registered, Failure> {
+        let what = if if_match.is_some() { "application.update" } else { "application.rotate_secret" };
+        let mut tx = self.database.begin().await?;
+        let before = applications::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        if let Some(if_match) = if_match {
+            if_match.check(before.version)?;
+        }
+        let row = applications::update(&mut tx, zone, id, &changes).await?;
+        let deed = Deed::new(zone, what, id).from(&ApplicationView::from(&before)).to(&ApplicationView::from(&row));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Registered { row, secret, epoch })
+    }
+
+    /// Archives an application and ends every token it holds.
+    pub(super) async fn archive_application(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ApplicationId,
+        if_match: &IfMatch,
+    ) -> Result<Epoch, Failure> {
+        let mut tx = self.database.begin().await?;
+        let before = applications::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        if_match.check(before.version)?;
+        self.end_application(&mut tx, by, &before).await?;
+        let deed = Deed::new(zone, "application.archive", id).from(&ApplicationView::from(&before));
+        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+    }
+
+    /// Archives every self-registered application of the zone and ends what they hold (seed `000`, `revoke_live`).
+    pub(crate) async fn end_registrations(&self, tx: &mut Conn, by: &By, zone: ZoneId) -> Result<(), Failure> {
+        let mut page = Page::first(500);
+        loop {
+            let rows = applications::list(tx, zone, &page).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            page.after = Some((last.created_at, last.id.into()));
+            for row in rows.iter().filter(|row| row.registration_method == RegistrationMethod::Dcr) {
+                self.end_application(tx, by, row).await?;
+                let deed = Deed::new(zone, "application.archive", row.id).from(&ApplicationView::from(row));
+                self.record(tx, by, deed).await?;
+            }
+        }
+    }
+
+    /// Archives one application, revokes its sessions, and cuts off whatever was decided for it before now.
+    async fn end_application(&self, tx: &mut Conn, by: &By, row: &ApplicationRow) -> Result<(), Failure> {
+        applications::archive(tx, row.zone_id, row.id).await?;
+        sessions::revoke_of_application(tx, row.zone_id, row.id, &by.name()).await?;
+        let change = Change::draw(tx, &*self.clock, row.zone_id).await?;
+        let anchor = Anchor {
+            kind: AnchorKind::Application,
+            value: row.id.to_string(),
+            epoch: change.epoch,
+            expires_at: self.clock.now() + LONGEST_TOKEN,
+        };
+        anchors::insert(tx, row.zone_id, &anchor).await?;
+        change.announce(tx, FeedBody::SessionsRevoked { anchors: vec![anchor] }).await?;
+        Ok(())
+    }
+}
+
+fn consent(required: bool) -> String {
+    if required { "required".to_owned() } else { "implicit".to_owned() }
+}

@@ -1,0 +1,161 @@
+//! `/v1/zones/{zone}/resources`: protected upstreams.
+
+mod manage;
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::error::{Failure, Refusal};
+use crate::paging::{List, ListQuery};
+use crate::reply::{self, IfMatch};
+use crate::text::{Name, given, given_or_null};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
+use caracal_domain::zone::{AuthMode, Operation};
+use caracal_domain::{ResourceIdentifier, ScopeSet, Timestamp};
+use caracal_storage::resources::{self, ResourceRow};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use validator::Validate;
+
+/// A resource as shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct ResourceView<'a> {
+    id: ResourceId,
+    zone_id: ZoneId,
+    name: &'a str,
+    identifier: &'a str,
+    upstream_url: Option<&'a str>,
+    prefix: bool,
+    scopes: &'a [String],
+    credential_provider_id: Option<ProviderId>,
+    auth_mode: AuthMode,
+    operations: &'a Value,
+    forward_headers: &'a [String],
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a ResourceRow> for ResourceView<'a> {
+    fn from(row: &'a ResourceRow) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            name: &row.name,
+            identifier: &row.identifier,
+            upstream_url: row.upstream_url.as_deref(),
+            prefix: row.prefix,
+            scopes: &row.scopes,
+            credential_provider_id: row.credential_provider_id,
+            auth_mode: row.auth_mode,
+            operations: &row.operations,
+            forward_headers: &row.forward_headers,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The body of `POST …/resources`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewResourceBody {
+    identifier: ResourceIdentifier,
+    scopes: ScopeSet,
+    name: Option<Name>,
+    upstream_url: Option<String>,
+    #[serde(default)]
+    prefix: bool,
+    credential_provider_id: Option<ProviderId>,
+    auth_mode: Option<AuthMode>,
+    #[serde(default)]
+    #[validate(length(max = 256))]
+    operations: Vec<Operation>,
+    #[serde(default)]
+    #[validate(length(max = 64))]
+    forward_headers: Vec<String>,
+}
+
+/// The body of `PATCH …/resources/{id}`.
+#[derive(Debug, Default, PartialEq, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ResourcePatch {
+    #[serde(deserialize_with = "given")]
+    identifier: Option<ResourceIdentifier>,
+    #[serde(deserialize_with = "given")]
+    scopes: Option<ScopeSet>,
+    #[serde(deserialize_with = "given")]
+    name: Option<Name>,
+    #[serde(deserialize_with = "given_or_null")]
+    upstream_url: Option<Option<String>>,
+    #[serde(deserialize_with = "given")]
+    prefix: Option<bool>,
+    #[serde(deserialize_with = "given_or_null")]
+    credential_provider_id: Option<Option<ProviderId>>,
+    #[serde(deserialize_with = "given")]
+    auth_mode: Option<AuthMode>,
+    #[serde(deserialize_with = "given")]
+    #[validate(length(max = 256))]
+    operations: Option<Vec<Operation>>,
+    #[serde(deserialize_with = "given")]
+    #[validate(length(max = 64))]
+    forward_headers: Option<Vec<String>>,
+}
+
+/// `GET …/resources`.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("resources", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = resources::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(ResourceView::from(&row))))
+}
+
+/// `POST …/resources`.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewResourceBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let written = to_completion(async move { api.create_resource(&by, &zone, body).await }).await?;
+    Ok(reply::created(&ResourceView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `GET …/resources/{id}`.
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<ResourceId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let row = resources::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = row.ok_or(Refusal::ResourceNotFound)?;
+    Ok(reply::item(&ResourceView::from(&row), row.version))
+}
+
+/// `PATCH …/resources/{id}`.
+pub(crate) async fn change(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ResourceId>, IfMatch, JsonBody<ResourcePatch>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
+    let written = to_completion(async move { api.change_resource(&by, &zone, id, &if_match, patch).await }).await?;
+    Ok(reply::changed(&ResourceView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `DELETE …/resources/{id}`: archives.
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ResourceId>, IfMatch)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let epoch = to_completion(async move { api.archive_resource(&by, zone.id, id, &if_match).await }).await?;
+    Ok(reply::gone(epoch))
+}

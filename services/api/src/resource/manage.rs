@@ -1,0 +1,266 @@
+//! What is done with resources.
+
+use super::{NewResourceBody, ResourcePatch, ResourceView};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use crate::reply::IfMatch;
+use crate::text::{Name, check_namespace};
+use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
+use caracal_domain::zone::{AuthMode, Operation, ProviderKind};
+use caracal_domain::{Epoch, FeedBody, Scope, ScopeSet};
+use caracal_egress::check_url;
+use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
+use caracal_storage::zones::ZoneRow;
+use caracal_storage::{Conn, providers};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Headers that only the gateway, the credential or the connection may set (contract §5, "Forwarding").
+const NEVER_FORWARDED: [&str; 13] = [
+    "authorization",
+    "cookie",
+    "host",
+    "content-length",
+    "forwarded",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Api {
+    /// Registers a resource.
+    pub(crate) async fn create_resource(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        body: NewResourceBody,
+    ) -> Result<Written<ResourceRow>, Failure> {
+        let name = body.name.map_or_else(|| body.identifier.to_string(), Name::into_string);
+        check_namespace(zone, &[body.identifier.as_str(), &name])?;
+        check_scopes(&body.scopes)?;
+        check_operations(&body.operations, &body.scopes)?;
+        check_forward_headers(&body.forward_headers)?;
+        let mut tx = self.database.begin().await?;
+        let auth_mode = auth_mode(&mut tx, zone.id, body.credential_provider_id, body.auth_mode).await?;
+        let new = NewResource {
+            zone_id: zone.id,
+            id: ResourceId::mint(&*self.clock),
+            name,
+            identifier: body.identifier.into(),
+            prefix: body.prefix,
+            scopes: texts(&body.scopes),
+            upstream_url: body.upstream_url.map(|url| self.upstream(&url)).transpose()?,
+            credential_provider_id: body.credential_provider_id,
+            auth_mode,
+            operations: body.operations,
+            forward_headers: body.forward_headers,
+        };
+        let row = resources::insert(&mut tx, &new).await?;
+        let deed = Deed::new(zone.id, "resource.create", row.id).to(&ResourceView::from(&row));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written { value: row, epoch })
+    }
+
+    /// Changes a resource; what it becomes is checked as a whole.
+    pub(super) async fn change_resource(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        id: ResourceId,
+        if_match: &IfMatch,
+        patch: ResourcePatch,
+    ) -> Result<Written<ResourceRow>, Failure> {
+        if patch == ResourcePatch::default() {
+            return Err(Refusal::NoFields.into());
+        }
+        let names = [patch.identifier.as_ref().map(|i| i.as_str()), patch.name.as_ref().map(Name::as_str)];
+        check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
+        check_forward_headers(patch.forward_headers.as_deref().unwrap_or_default())?;
+        let mut tx = self.database.begin().await?;
+        let before = resources::find_for_update(&mut tx, zone.id, id).await?.ok_or(Refusal::ResourceNotFound)?;
+        if_match.check(before.version)?;
+        check_changed_scopes(&before, &patch)?;
+        let provider = patch.credential_provider_id.unwrap_or(before.credential_provider_id);
+        // A mode that was chosen stays as long as the provider does.
+        let wish = patch.auth_mode.or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
+        let auth_mode = auth_mode(&mut tx, zone.id, provider, wish).await?;
+        let upstream_url = patch.upstream_url.map(|url| url.map(|url| self.upstream(&url)).transpose()).transpose()?;
+        let changes = ResourceChanges {
+            name: patch.name.map(Name::into_string),
+            identifier: patch.identifier.map(Into::into),
+            prefix: patch.prefix,
+            scopes: patch.scopes.as_ref().map(texts),
+            upstream_url,
+            credential_provider_id: patch.credential_provider_id,
+            auth_mode: Some(auth_mode),
+            operations: patch.operations,
+            forward_headers: patch.forward_headers,
+        };
+        let row = resources::update(&mut tx, zone.id, id, &changes).await?;
+        let deed = Deed::new(zone.id, "resource.update", id);
+        let deed = deed.from(&ResourceView::from(&before)).to(&ResourceView::from(&row));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written { value: row, epoch })
+    }
+
+    /// Archives a resource: nothing more is minted or forwarded for it.
+    pub(super) async fn archive_resource(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ResourceId,
+        if_match: &IfMatch,
+    ) -> Result<Epoch, Failure> {
+        let mut tx = self.database.begin().await?;
+        let before = resources::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ResourceNotFound)?;
+        if_match.check(before.version)?;
+        resources::archive(&mut tx, zone, id).await?;
+        let deed = Deed::new(zone, "resource.archive", id).from(&ResourceView::from(&before));
+        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+    }
+
+    fn upstream(&self, url: &str) -> Result<String, Failure> {
+        let url = check_url(&self.egress, url).map_err(|why| Failure::field("upstream_url", why.to_string()))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(Failure::field("upstream_url", "must have no query and no fragment"));
+        }
+        Ok(url.into())
+    }
+}
+
+/// The mode that goes with the provider's kind; `none` may always be chosen (contract §5).
+async fn auth_mode(
+    conn: &mut Conn,
+    zone: ZoneId,
+    provider: Option<ProviderId>,
+    wish: Option<AuthMode>,
+) -> Result<AuthMode, Failure> {
+    let natural = match provider {
+        None => AuthMode::CaracalJwt,
+        Some(id) => mode_of(providers::find(conn, zone, id).await?.ok_or(Refusal::ProviderNotFound)?.kind),
+    };
+    match wish {
+        None => Ok(natural),
+        Some(wish) if wish == natural || wish == AuthMode::None => Ok(wish),
+        Some(_) => Err(Failure::field("auth_mode", "follows the provider's kind; it may only be set to none")),
+    }
+}
+
+const fn mode_of(kind: ProviderKind) -> AuthMode {
+    match kind {
+        ProviderKind::Apikey | ProviderKind::ApiKey | ProviderKind::BearerToken => AuthMode::ProviderApikey,
+        ProviderKind::Oauth2
+        | ProviderKind::Oidc
+        | ProviderKind::Workload
+        | ProviderKind::Oauth2AuthorizationCode
+        | ProviderKind::Oauth2ClientCredentials => AuthMode::ProviderOauth,
+    }
+}
+
+fn check_scopes(scopes: &ScopeSet) -> Result<(), Failure> {
+    if !(1..=256).contains(&scopes.len()) {
+        return Err(Failure::field("scopes", "must hold 1 to 256 scopes"));
+    }
+    if scopes.iter().any(Scope::is_agent_lifecycle) {
+        return Err(Failure::field("scopes", "agent:lifecycle is the platform's own"));
+    }
+    Ok(())
+}
+
+/// The operations must be among the scopes after the change, whichever of the two changes.
+fn check_changed_scopes(before: &ResourceRow, patch: &ResourcePatch) -> Result<(), Failure> {
+    if let Some(scopes) = &patch.scopes {
+        check_scopes(scopes)?;
+    }
+    let stored = || before.scopes.iter().filter_map(|scope| scope.parse::<Scope>().ok()).collect();
+    let scopes = patch.scopes.clone().unwrap_or_else(stored);
+    match &patch.operations {
+        Some(operations) => check_operations(operations, &scopes),
+        None => {
+            let operations: Vec<Operation> = serde_json::from_value(before.operations.clone()).unwrap_or_default();
+            check_operations(&operations, &scopes)
+        }
+    }
+}
+
+fn check_operations(operations: &[Operation], scopes: &ScopeSet) -> Result<(), Failure> {
+    for (index, operation) in operations.iter().enumerate() {
+        let refuse = |field: &str, why: &str| Failure::field(&format!("operations.{index}.{field}"), why);
+        if !METHODS.contains(&operation.method.as_str()) {
+            return Err(refuse("method", "must be an HTTP method in capitals"));
+        }
+        if !is_path_pattern(&operation.path) {
+            return Err(refuse("path", "must be /segments, {name} segments and perhaps a trailing /**"));
+        }
+        if !scopes.contains(&operation.scope) {
+            return Err(refuse("scope", "must be one of the resource's scopes"));
+        }
+    }
+    Ok(())
+}
+
+/// `/a/{b}/**`: segments as they are after normalisation, `{name}` for any one, `**` only at the end.
+fn is_path_pattern(path: &str) -> bool {
+    let Some(below) = path.strip_prefix('/') else { return false };
+    let segments: Vec<&str> = below.split('/').collect();
+    let last = segments.len() - 1;
+    segments.iter().enumerate().all(|(index, segment)| match *segment {
+        "**" => index == last,
+        "" => index == last,
+        "." | ".." => false,
+        name if name.starts_with('{') => {
+            let inner = name.strip_prefix('{').and_then(|n| n.strip_suffix('}')).unwrap_or_default();
+            !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        }
+        plain => plain.bytes().all(|b| b.is_ascii_graphic() && !b"{}*?#%\\".contains(&b)),
+    })
+}
+
+fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
+    for (index, header) in headers.iter().enumerate() {
+        let name = header.to_ascii_lowercase();
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let well_formed = (1..=100).contains(&name.len()) && name.bytes().all(token);
+        let taken = NEVER_FORWARDED.contains(&name.as_str())
+            || name.starts_with("x-forwarded-")
+            || name.starts_with("x-caracal-");
+        if !well_formed || taken {
+            let why = "must be a header name, and none that the gateway, the credential or the connection sets";
+            return Err(Failure::field(&format!("forward_headers.{index}"), why));
+        }
+    }
+    Ok(())
+}
+
+fn texts(scopes: &ScopeSet) -> Vec<String> {
+    scopes.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_patterns() {
+        for good in ["/", "/orders", "/orders/", "/orders/{id}", "/orders/{id}/lines", "/files/**", "/**"] {
+            assert!(is_path_pattern(good), "{good}");
+        }
+        for bad in ["", "orders", "/**/x", "/a//b", "/../x", "/a/./b", "/{", "/{}", "/{a-b}", "/a*", "/a?b", "/a%2f"] {
+            assert!(!is_path_pattern(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn some_headers_are_never_forwarded() {
+        let check = |name: &str| check_forward_headers(&[name.to_owned()]).is_ok();
+        assert!(check("X-Tenant") && check("Stripe-Version"));
+        for bad in ["", "Authorization", "cookie", "X-Forwarded-For", "X-Caracal-Resource", "Transfer-Encoding", "a b"] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `/v1/zones`: the tenancy boundary.
+
+mod manage;
+
+use crate::actor::{Everywhere, Govern, InZone, Read, Write};
+use crate::app::Api;
+use crate::error::Refusal;
+use crate::paging::{List, ListQuery};
+use crate::reply::{self, IfMatch};
+use crate::text::{Name, Slug, given};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::ZoneId;
+use caracal_storage::zones::{self, ZoneRow};
+use caracal_web::{ApiError, JsonBody, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use validator::Validate;
+
+pub(crate) use manage::{NewZoneSpec, SlugWish};
+
+const LIST: List = List { name: "zones", zone: None, default: 200 };
+
+/// A zone as shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct ZoneView<'a> {
+    id: ZoneId,
+    org_id: &'a str,
+    name: &'a str,
+    slug: &'a str,
+    dcr_enabled: bool,
+    pkce_required: bool,
+    login_flow: &'a str,
+    is_system: bool,
+    mint_rate_per_minute: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a ZoneRow> for ZoneView<'a> {
+    fn from(row: &'a ZoneRow) -> Self {
+        Self {
+            id: row.id,
+            org_id: &row.org_id,
+            name: &row.name,
+            slug: &row.slug,
+            dcr_enabled: row.dcr_enabled,
+            pkce_required: row.pkce_required,
+            login_flow: &row.login_flow,
+            is_system: row.is_system,
+            mint_rate_per_minute: row.mint_rate_per_minute,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The body of `POST /v1/zones`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewZoneBody {
+    name: Name,
+    org_id: Option<Name>,
+    slug: Option<Slug>,
+    dcr_enabled: Option<bool>,
+    pkce_required: Option<bool>,
+    login_flow: Option<Name>,
+    is_system: Option<bool>,
+}
+
+/// The body of `PATCH /v1/zones/{id}`.
+#[derive(Debug, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ZonePatch {
+    #[serde(deserialize_with = "given")]
+    name: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    org_id: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    slug: Option<Slug>,
+    #[serde(deserialize_with = "given")]
+    dcr_enabled: Option<bool>,
+    #[serde(deserialize_with = "given")]
+    pkce_required: Option<bool>,
+    #[serde(deserialize_with = "given")]
+    login_flow: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    is_system: Option<bool>,
+    #[serde(deserialize_with = "given")]
+    #[validate(range(min = 1, max = 1_000_000))]
+    mint_rate_per_minute: Option<i32>,
+    #[serde(deserialize_with = "given")]
+    dcr_shutdown: Option<DcrShutdown>,
+}
+
+/// What becomes of live self-registered applications when the door closes (seed `000`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DcrShutdown {
+    KeepLive,
+    RevokeLive,
+}
+
+/// `GET /v1/zones`: every live zone.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let page = LIST.plain(&query)?;
+    let rows = api.zones(&page).await?;
+    let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(ZoneView::from(&row))))
+}
+
+/// `POST /v1/zones`: a zone with its own keys.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: Everywhere<Govern, JsonBody<NewZoneBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let (by, spec) = (request.by, NewZoneSpec::from(request.rest.into_inner()));
+    let written = to_completion(async move { api.create_zone(&by, spec).await }).await?;
+    Ok(reply::created(&ZoneView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `GET /v1/zones/{id}`.
+pub(crate) async fn item(request: InZone<Read>) -> HttpResponse {
+    reply::item(&ZoneView::from(&request.zone), request.zone.version)
+}
+
+/// `PATCH /v1/zones/{id}`. Limits and `is_system` are the operator's.
+pub(crate) async fn change(
+    api: Data<Api>,
+    request: InZone<Write, (IfMatch, JsonBody<ZonePatch>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (if_match, JsonBody(patch)), .. } = request;
+    let governs = patch.is_system.is_some() || patch.mint_rate_per_minute.is_some();
+    if governs && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
+        return Err(Refusal::AdminTokenZoneMismatch.into());
+    }
+    let written = to_completion(async move { api.change_zone(&by, zone.id, &if_match, patch).await }).await?;
+    Ok(reply::changed(&ZoneView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `DELETE /v1/zones/{id}`: archives; minting stops at once.
+pub(crate) async fn archive(api: Data<Api>, request: InZone<Govern, IfMatch>) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest, .. } = request;
+    let epoch = to_completion(async move { api.archive_zone(&by, zone.id, &rest).await }).await?;
+    Ok(reply::gone(epoch))
+}
+
+/// `GET /v1/zones/{id}/dcr-status`.
+pub(crate) async fn dcr_status(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
+    let live = api.live_registrations(request.zone.id).await?;
+    let view = json!({"dcr_enabled": request.zone.dcr_enabled, "live_applications": live});
+    Ok(HttpResponse::Ok().json(view))
+}
+
+impl Api {
+    async fn zones(&self, page: &caracal_storage::Page) -> Result<Vec<ZoneRow>, crate::error::Failure> {
+        let mut conn = self.database.acquire().await?;
+        Ok(zones::list(&mut conn, page).await?)
+    }
+}

@@ -1,0 +1,209 @@
+//! What is done with zones.
+
+use super::{DcrShutdown, NewZoneBody, ZonePatch, ZoneView};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use crate::reply::IfMatch;
+use crate::seed::SYSTEM_SLUG;
+use crate::text::{Name, Slug, is_reserved};
+use caracal_domain::id::{SigningKeyId, ZoneId};
+use caracal_domain::zone::{KeyStatus, SigningKey};
+use caracal_domain::{Clock, Epoch, FeedBody};
+use caracal_jose::{Dek, Purpose, generate_key_pair};
+use caracal_storage::zones::{self, NewZone, ZoneChanges, ZoneRow};
+use caracal_storage::{Conn, applications, keys};
+
+/// Names tried for a derived slug before giving up.
+const MOST_NUMBERED: u32 = 10_000;
+
+/// A zone to be, with everything defaulted but its slug.
+#[derive(Debug)]
+pub(crate) struct NewZoneSpec {
+    pub(crate) name: String,
+    pub(crate) org_id: String,
+    pub(crate) slug: SlugWish,
+    pub(crate) dcr_enabled: bool,
+    pub(crate) pkce_required: bool,
+    pub(crate) login_flow: String,
+    pub(crate) is_system: bool,
+}
+
+/// How a zone's slug is chosen.
+#[derive(Debug, Clone)]
+pub(crate) enum SlugWish {
+    /// This one, or none.
+    Exactly(String),
+    /// This one, or the first free of `-2`, `-3`, ….
+    Like(Slug),
+}
+
+impl NewZoneSpec {
+    /// The zone that exists from first start.
+    pub(crate) fn system() -> Self {
+        let slug = SlugWish::Exactly(SYSTEM_SLUG.to_owned());
+        Self { is_system: true, ..Self::named("Caracal system".to_owned(), slug) }
+    }
+
+    /// A zone with the defaults of seed `004`.
+    pub(crate) fn named(name: String, slug: SlugWish) -> Self {
+        Self {
+            name,
+            slug,
+            org_id: "default".to_owned(),
+            dcr_enabled: false,
+            pkce_required: true,
+            login_flow: "default".to_owned(),
+            is_system: false,
+        }
+    }
+}
+
+impl From<NewZoneBody> for NewZoneSpec {
+    fn from(body: NewZoneBody) -> Self {
+        let slug = match body.slug {
+            Some(slug) => SlugWish::Exactly(slug.into_string()),
+            None => SlugWish::Like(Slug::derive(&body.name)),
+        };
+        let plain = Self::named(body.name.into_string(), slug);
+        Self {
+            org_id: body.org_id.map_or(plain.org_id, Name::into_string),
+            dcr_enabled: body.dcr_enabled.unwrap_or(plain.dcr_enabled),
+            pkce_required: body.pkce_required.unwrap_or(plain.pkce_required),
+            login_flow: body.login_flow.map_or(plain.login_flow, Name::into_string),
+            is_system: body.is_system.unwrap_or(plain.is_system),
+            ..plain
+        }
+    }
+}
+
+impl Api {
+    /// Makes a zone, its data-encryption key, an active and a next signing key, all in one transaction.
+    pub(crate) async fn create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
+        let mut tx = self.database.begin().await?;
+        let zone = self.insert_zone(&mut tx, spec).await?;
+        let deed = Deed::new(zone.id, "zone.create", zone.id).to(&ZoneView::from(&zone));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written { value: zone, epoch })
+    }
+
+    /// The same within a transaction of the caller's.
+    pub(crate) async fn insert_zone(&self, tx: &mut Conn, spec: NewZoneSpec) -> Result<ZoneRow, Failure> {
+        if !spec.is_system && is_reserved(&spec.name) {
+            return Err(Refusal::ReservedNamespace.into());
+        }
+        let slug = choose_slug(tx, spec.slug).await?;
+        let new = NewZone {
+            id: ZoneId::mint(&*self.clock),
+            org_id: spec.org_id,
+            name: spec.name,
+            slug,
+            dcr_enabled: spec.dcr_enabled,
+            pkce_required: spec.pkce_required,
+            login_flow: spec.login_flow,
+            is_system: spec.is_system,
+        };
+        let zone = zones::insert(tx, &new).await?;
+        let (dek, sealed) = self.kek.new_dek(zone.id)?;
+        keys::insert_dek(tx, zone.id, &sealed).await?;
+        for status in [KeyStatus::Active, KeyStatus::Next] {
+            let key = new_signing_key(&*self.clock, zone.id, &dek, status)?;
+            keys::insert_signing_key(tx, zone.id, &key).await?;
+        }
+        Ok(zone)
+    }
+
+    /// Changes a zone.
+    pub(crate) async fn change_zone(
+        &self,
+        by: &By,
+        id: ZoneId,
+        if_match: &IfMatch,
+        patch: ZonePatch,
+    ) -> Result<Written<ZoneRow>, Failure> {
+        let shutdown = patch.dcr_shutdown;
+        let changes = changes(patch);
+        if changes == ZoneChanges::default() {
+            return Err(Refusal::NoFields.into());
+        }
+        let mut tx = self.database.begin().await?;
+        let before = zones::find_for_update(&mut tx, id).await?.ok_or(Refusal::ZoneNotFound)?;
+        if_match.check(before.version)?;
+        let is_system = changes.is_system.unwrap_or(before.is_system);
+        if !is_system && is_reserved(changes.name.as_ref().unwrap_or(&before.name)) {
+            return Err(Refusal::ReservedNamespace.into());
+        }
+        if before.slug == SYSTEM_SLUG && (changes.slug.is_some() || changes.is_system == Some(false)) {
+            return Err(Refusal::SystemZoneProtected.into());
+        }
+        let closes = before.dcr_enabled && changes.dcr_enabled == Some(false);
+        if closes && shutdown.is_none() {
+            let live = applications::live_dcr(&mut tx, id).await?;
+            if live > 0 {
+                return Err(Failure::DcrShutdownRequired(live));
+            }
+        }
+        let zone = zones::update(&mut tx, id, &changes).await?;
+        let deed = Deed::new(id, "zone.update", id).from(&ZoneView::from(&before)).to(&ZoneView::from(&zone));
+        if closes && shutdown == Some(DcrShutdown::RevokeLive) {
+            self.end_registrations(&mut tx, by, id).await?;
+        }
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written { value: zone, epoch })
+    }
+
+    /// Archives a zone: replicas that reload it find nothing, so nothing is minted or passed any more.
+    pub(crate) async fn archive_zone(&self, by: &By, id: ZoneId, if_match: &IfMatch) -> Result<Epoch, Failure> {
+        let mut tx = self.database.begin().await?;
+        let before = zones::find_for_update(&mut tx, id).await?.ok_or(Refusal::ZoneNotFound)?;
+        if_match.check(before.version)?;
+        if before.slug == SYSTEM_SLUG {
+            return Err(Refusal::SystemZoneProtected.into());
+        }
+        zones::archive(&mut tx, id).await?;
+        let deed = Deed::new(id, "zone.archive", id).from(&ZoneView::from(&before));
+        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+    }
+
+    /// How many self-registered applications of the zone are live.
+    pub(crate) async fn live_registrations(&self, zone: ZoneId) -> Result<i64, Failure> {
+        let mut conn = self.database.acquire().await?;
+        Ok(applications::live_dcr(&mut conn, zone).await?)
+    }
+}
+
+async fn choose_slug(tx: &mut Conn, wish: SlugWish) -> Result<String, Failure> {
+    let like = match wish {
+        SlugWish::Exactly(slug) => return Ok(slug),
+        SlugWish::Like(slug) => slug,
+    };
+    // One at a time among those that would derive the same, so that each finds the next free number.
+    zones::lock_slug(tx, like.as_str()).await?;
+    for number in 1..=MOST_NUMBERED {
+        let candidate = like.numbered(number);
+        if !zones::slug_taken(tx, candidate.as_str()).await? {
+            return Ok(candidate.into_string());
+        }
+    }
+    Err(Refusal::InvalidZone.into())
+}
+
+/// A key pair for the zone, its private half sealed for its own row.
+fn new_signing_key(clock: &dyn Clock, zone: ZoneId, dek: &Dek, status: KeyStatus) -> Result<SigningKey, Failure> {
+    let (id, pair) = (SigningKeyId::mint(clock), generate_key_pair()?);
+    let sealed_private = dek.seal(zone, Purpose::SigningKey, id.into(), &pair.pkcs8)?;
+    Ok(SigningKey { id, status, public: pair.public, sealed_private })
+}
+
+fn changes(patch: ZonePatch) -> ZoneChanges {
+    ZoneChanges {
+        org_id: patch.org_id.map(Name::into_string),
+        name: patch.name.map(Name::into_string),
+        slug: patch.slug.map(Slug::into_string),
+        dcr_enabled: patch.dcr_enabled,
+        pkce_required: patch.pkce_required,
+        login_flow: patch.login_flow.map(Name::into_string),
+        is_system: patch.is_system,
+        mint_rate_per_minute: patch.mint_rate_per_minute,
+    }
+}

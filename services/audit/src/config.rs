@@ -1,0 +1,37 @@
+//! The ingester's settings, read once (contract §7).
+
+use caracal_bus::StreamKeys;
+use caracal_lifecycle::Env;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Config {
+    /// PostgreSQL, as the role `caracal_audit` (`DATABASE_URL`).
+    pub database_url: SecretString,
+    /// NATS (`NATS_URL`).
+    pub nats_url: SecretString,
+    /// Keys that sign messages (`STREAMS_HMAC_KEY`).
+    pub stream_keys: StreamKeys,
+}
+
+impl Config {
+    /// Reads every setting; mistakes stay with `env`.
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let database_url = env.secret("DATABASE_URL");
+        let nats_url = env.secret("NATS_URL");
+        let keys = env.keys("STREAMS_HMAC_KEY");
+        let stream_keys = keys.and_then(|text| match StreamKeys::parse(text.expose_secret()) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                env.mistake("STREAMS_HMAC_KEY", error.to_string());
+                None
+            }
+        });
+        Some(Self {
+            database_url: database_url?,
+            nats_url: nats_url?,
+            stream_keys: stream_keys?,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Writing the ledger: one transaction per batch, each zone's chain extended under its locked head.
+
+use caracal_chain::{Link, canonical_bytes, link};
+use caracal_domain::id::{EventId, ZoneId};
+use caracal_domain::{AuditEvent, Clock};
+use caracal_storage::audit::{self, LedgerRow};
+use caracal_storage::dead_letters::{self, DeadLetter};
+use caracal_storage::{Conn, Database, Error};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// The ledger in PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events that are now in the ledger.
+    pub chained: usize,
+    /// Events that were there before.
+    pub duplicates: usize,
+}
+
+impl Ledger {
+    /// The ledger in this database.
+    #[must_use]
+    pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock }
+    }
+
+    /// Chains the events, each once however often it comes, in one transaction. Zones are locked in the order of their
+    /// ids, so that two writers never wait for each other in a circle.
+    ///
+    /// # Errors
+    /// When the transaction did not, or may not have, come about; writing the same events again is harmless.
+    pub async fn write(&self, events: &[AuditEvent]) -> Result<Written, Error> {
+        let mut zones: BTreeMap<ZoneId, Vec<&AuditEvent>> = BTreeMap::new();
+        for event in events {
+            zones.entry(event.zone_id).or_default().push(event);
+        }
+        let mut transaction = self.database.begin().await?;
+        let mut chained = 0;
+        for (zone, events) in zones {
+            chained += extend(&mut transaction, zone, &events).await?;
+        }
+        transaction.commit().await?;
+        Ok(Written {
+            chained,
+            duplicates: events.len() - chained,
+        })
+    }
+
+    /// Keeps what is no event, for a human.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep(
+        &self,
+        stream: &str,
+        delivery: &caracal_bus::Delivery,
+        letter: Letter,
+    ) -> Result<(), Error> {
+        let letter = DeadLetter {
+            id: EventId::mint(&*self.clock),
+            subject: delivery.subject.clone(),
+            message_id: (!delivery.id.is_empty()).then(|| delivery.id.clone()),
+            stream: stream.to_owned(),
+            stream_sequence: i64::try_from(delivery.stream_sequence).unwrap_or(i64::MAX),
+            reason: letter.reason,
+            payload: letter.payload,
+        };
+        dead_letters::insert(&mut *self.database.acquire().await?, &letter).await
+    }
+}
+
+/// What is wrong with a message, and its bytes.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// What is wrong.
+    pub reason: String,
+    /// The bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Appends to one zone's chain what it does not hold yet, and answers how many that were.
+async fn extend(conn: &mut Conn, zone: ZoneId, events: &[&AuditEvent]) -> Result<usize, Error> {
+    let head = audit::head_for_update(conn, zone).await?;
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let mut known: HashSet<EventId> = audit::known(conn, zone, &ids).await?;
+    let mut last = head.map_or(Link::genesis(), |head| Link {
+        seq: head.seq,
+        previous_hash: [0; 32],
+        hash: head.hash,
+    });
+    let mut rows = Vec::with_capacity(events.len());
+    for event in events.iter().filter(|event| known.insert(event.id)) {
+        let canonical = canonical_bytes(event);
+        last = link(zone, &last, &canonical);
+        rows.push(LedgerRow {
+            event: (*event).clone(),
+            canonical,
+            seq: last.seq,
+            previous_hash: last.previous_hash,
+            hash: last.hash,
+        });
+    }
+    audit::append_batch(conn, zone, &rows).await?;
+    Ok(rows.len())
+}

@@ -1,0 +1,161 @@
+//! The long-lived parts of the gateway, and the only place where they are put together.
+
+use crate::config::Config;
+use crate::confirm::Confirm;
+use crate::directives::Directives;
+use crate::metrics::Metrics;
+use crate::routes::routes;
+use crate::running::Running;
+use crate::strangers::Strangers;
+use crate::sts_client::StsClient;
+use crate::upkeep::{DatabaseSpool, GatewaySink, expire_anchors, find_system_zone, measure_clock};
+use crate::views::Views;
+use crate::zone_keys::ZoneKeys;
+use actix_web::web::Data;
+use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
+use caracal_domain::Clock;
+use caracal_domain::id::ZoneId;
+use caracal_egress::{EgressPolicy, Upstreams};
+use caracal_lifecycle::{BoxError, Host};
+use caracal_storage::{Database, DatabaseConfig};
+use caracal_web::Shell;
+use secrecy::ExposeSecret;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+const DATABASE_CONNECTIONS: usize = 4;
+/// Longer than any upstream may take: the patience for a first byte is counted here, from the end of the upload.
+const UPSTREAM_PATIENCE: Duration = Duration::from_hours(24);
+
+/// Everything a call needs.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sts: Arc<StsClient>,
+    pub(crate) keys: Arc<ZoneKeys>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) directives: Arc<Directives>,
+    pub(crate) confirm: Arc<Confirm>,
+    pub(crate) running: Arc<Running>,
+    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) recorder: Recorder,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) egress: EgressPolicy,
+    pub(crate) metrics: Metrics,
+    pub(crate) first_byte: Duration,
+    pub(crate) public_url: String,
+    issuer_url: String,
+}
+
+impl Gateway {
+    /// The issuer of a zone (contract §2).
+    #[must_use]
+    pub fn issuer(&self, zone: ZoneId) -> String {
+        format!("{}/zones/{zone}", self.issuer_url)
+    }
+}
+
+/// Puts the service together and runs it until it is told to stop.
+///
+/// # Errors
+/// A part cannot be set up, or the server broke.
+pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
+    let clock = host.clock();
+    let own = own_addresses(&config, &host).await;
+    let database = Database::connect(&DatabaseConfig {
+        url: config.database_url,
+        max_connections: DATABASE_CONNECTIONS,
+        application_name: "caracal-gateway".to_owned(),
+    })?;
+    let bus = Bus::connect(&BusConfig {
+        url: config.nats_url,
+        name: "caracal-gateway".to_owned(),
+        hmac_keys: config.stream_keys,
+    })
+    .await?;
+    let sts = Arc::new(StsClient::new(config.sts_url, &config.sts_key)?);
+    let keys = Arc::new(ZoneKeys::new(Arc::clone(&sts)));
+    let directives = Arc::new(Directives::new(Arc::clone(&sts)));
+    let (views, running) = (Arc::new(Views::default()), Arc::new(Running::default()));
+    let sink = Arc::new(GatewaySink {
+        database: database.clone(),
+        views: Arc::clone(&views),
+        running: Arc::clone(&running),
+        directives: Arc::clone(&directives),
+        keys: Arc::clone(&keys),
+    });
+    let max_lag = config.max_lag;
+    let (feed, following) = Feed::follow(bus.clone(), sink, FeedConfig { max_lag });
+    let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
+    let confirm =
+        Arc::new(Confirm { feed: feed.clone(), views: Arc::clone(&views), sts: Arc::clone(&sts), max_lag });
+    let strangers = Arc::new(Strangers::new(recorder.clone(), Arc::clone(&clock)));
+
+    host.tasks.spawn("feed", following);
+    host.tasks.spawn("recorder", recording);
+    host.tasks.spawn("database-clock", measure_clock(database.clone(), feed.clone()));
+    host.tasks.spawn("anchors", expire_anchors(Arc::clone(&views), Arc::clone(&clock)));
+    host.tasks.spawn("system-zone", find_system_zone(database, Arc::clone(&strangers)));
+    host.tasks.spawn("strangers", Arc::clone(&strangers).summarise());
+    host.tasks.spawn("running", Arc::clone(&confirm).watch(Arc::clone(&running), Arc::clone(&clock)));
+    let (nats, built) = (bus.clone(), Arc::clone(&views));
+    host.probes.add("nats", move || nats.is_connected());
+    host.probes.add("anchors", move || built.is_built());
+
+    let gateway = Data::new(Gateway {
+        clock: Arc::clone(&clock),
+        sts,
+        keys,
+        views,
+        directives,
+        confirm,
+        running,
+        strangers,
+        recorder: recorder.clone(),
+        upstreams: Upstreams::new(config.egress.clone(), own)?.with_answer_timeout(UPSTREAM_PATIENCE),
+        egress: config.egress,
+        metrics: Metrics::register(&host.probes),
+        first_byte: config.first_byte,
+        public_url: bare(&config.public_url),
+        issuer_url: bare(&config.issuer_url),
+    });
+    Metrics::watch(&host.probes, gateway.clone(), feed, bus);
+    let (http, probes) = (host.http(), host.probes.clone());
+    let shell = Shell::new(clock, host.in_flight(), move |method, route, status, took| {
+        http.answered(method, route, status, took);
+    });
+    let app = move || {
+        caracal_web::app(&shell, |config| {
+            config.app_data(gateway.clone());
+            routes(config, &probes);
+        })
+    };
+    host.serve(app).await?;
+    recorder.flush(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+/// A base URL without its trailing slash.
+fn bare(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// What no resource may lead to: this listener, the STS, PostgreSQL and NATS, as far as their names resolve now.
+async fn own_addresses(config: &Config, host: &Host) -> Vec<SocketAddr> {
+    let mut own = vec![SocketAddr::new(host.common.host, host.common.port)];
+    let defaults = [(config.database_url.expose_secret(), 5432), (config.nats_url.expose_secret(), 4222), (config.sts_url.as_str(), 80)];
+    for (text, default_port) in defaults {
+        for url in text.split(',').filter_map(|part| Url::parse(part.trim()).ok()) {
+            let Some(name) = url.host_str() else { continue };
+            let port = url.port_or_known_default().unwrap_or(default_port);
+            let name = name.trim_start_matches('[').trim_end_matches(']');
+            match tokio::net::lookup_host((name, port)).await {
+                Ok(addresses) => own.extend(addresses),
+                Err(error) => tracing::warn!(name, %error, "one of our own addresses is not known"),
+            }
+        }
+    }
+    own
+}

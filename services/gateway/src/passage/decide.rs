@@ -1,0 +1,204 @@
+//! Whether the call may pass: resource, audience, revocation, operation, scope, upstream rules (contract §5, "Order").
+//! A mandate is decided here; for a session token the STS decides, for this one call.
+
+use crate::app::Gateway;
+use crate::directives::{Age, Wanted};
+use crate::error::Refused;
+use crate::operations::{find, same_method};
+use crate::passage::Passage;
+use crate::passage::admit::Admitted;
+use crate::passage::authenticate::verify;
+use crate::sts_client::{Directive, ExchangeRequest, StsError};
+use caracal_domain::zone::Operation;
+use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, TokenUse};
+use caracal_egress::check_url;
+use caracal_jose::Verified;
+use secrecy::SecretString;
+use std::sync::Arc;
+
+/// A call that may pass.
+pub(super) struct Decided {
+    /// Where it goes.
+    pub(super) directive: Arc<Directive>,
+    /// The bearer.
+    pub(super) token: Verified,
+    /// For a session token: the mandate of this one call, which never leaves the gateway but in mode `caracal_jwt`.
+    pub(super) mandate: Option<(Verified, SecretString)>,
+}
+
+/// # Errors
+/// The first rule that refuses.
+pub(super) async fn decide(
+    gateway: &Gateway,
+    passage: &mut Passage,
+    admitted: &Admitted,
+    token: Verified,
+) -> Result<Decided, Refused> {
+    let asked = name_of(gateway, admitted, token.claims())?;
+    passage.resource = Some(asked.to_string());
+    let current = gateway.confirm.is_current(token.claims().zone_id, passage.asking().at_least);
+    let directive = directive_of(gateway, passage, token.claims(), &asked, current).await?;
+    refuse_conflict(gateway, passage, admitted, token.claims(), &directive, current).await?;
+    let decided = match token.claims().token_use {
+        TokenUse::Resource => by_mandate(gateway, passage, admitted, token, directive, current).await?,
+        TokenUse::Session => by_exchange(gateway, passage, admitted, token, directive, &asked).await?,
+    };
+    let host = decided.directive.upstream_url.host_str();
+    passage.upstream_host = host.map(str::to_owned);
+    check_url(&gateway.egress, decided.directive.upstream_url.as_str()).map_err(|_| Refusal::UpstreamNotAllowed)?;
+    Ok(decided)
+}
+
+/// How the STS knows what the call names; an address in another zone than the token's is unknown in the token's.
+fn name_of(gateway: &Gateway, admitted: &Admitted, claims: &Claims) -> Result<ResourceIdentifier, Refusal> {
+    let place = admitted.target.place;
+    if place.is_some_and(|place| place.zone != claims.zone_id) {
+        return Err(Refusal::ResourceUnknownHere);
+    }
+    let alias = || place.and_then(|place| place.alias(&gateway.public_url));
+    admitted.target.identifier.clone().or_else(alias).ok_or(Refusal::ResourceUnknownHere)
+}
+
+async fn directive_of(
+    gateway: &Gateway,
+    passage: &Passage,
+    claims: &Claims,
+    asked: &ResourceIdentifier,
+    current: bool,
+) -> Result<Arc<Directive>, Refused> {
+    let wanted = Wanted { zone: claims.zone_id, application: claims.client_id, resource: asked.clone() };
+    let mut floor = gateway.views.configured_at(claims.zone_id);
+    let mut asking = passage.asking();
+    floor = asking.at_least.map_or(floor, |epoch| epoch.max(floor));
+    asking.at_least = Some(floor).filter(|epoch| epoch.get() > 0);
+    let age = if current { Age::SinceEpoch(floor) } else { Age::Now };
+    let directive = gateway.directives.get(wanted, age, asking).await.map_err(|error| match error {
+        StsError::Refused(refusal) if refusal.text("error") == OAuthCode::InvalidTarget.as_str() => {
+            Refusal::ResourceUnknownHere.into()
+        }
+        other => Refused::from(other),
+    })?;
+    match passage.asking().at_least {
+        Some(epoch) if directive.epoch < epoch => Err(Refusal::StaleState.into()),
+        _ => Ok(directive),
+    }
+}
+
+/// Header and path may both name the resource, if they name the same.
+async fn refuse_conflict(
+    gateway: &Gateway,
+    passage: &Passage,
+    admitted: &Admitted,
+    claims: &Claims,
+    directive: &Directive,
+    current: bool,
+) -> Result<(), Refused> {
+    match (&admitted.target.identifier, admitted.target.place) {
+        (Some(_), Some(place)) if directive.resource_id != place.resource => Err(Refusal::ResourceConflict.into()),
+        (None, Some(place)) if directive.resource_id != place.resource => Err(Refusal::ResourceUnknownHere.into()),
+        (None, Some(_)) if claims.token_use == TokenUse::Resource && !claims.is_for(&directive.identifier) => {
+            covered_by_name(gateway, passage, claims, directive, current).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A mandate for the resource's own name covers its address at this gateway too.
+async fn covered_by_name(
+    gateway: &Gateway,
+    passage: &Passage,
+    claims: &Claims,
+    addressed: &Directive,
+    current: bool,
+) -> Result<(), Refused> {
+    for name in claims.aud.iter().filter_map(|aud| aud.parse::<ResourceIdentifier>().ok()) {
+        match directive_of(gateway, passage, claims, &name, current).await {
+            Ok(named) if named.resource_id == addressed.resource_id && !named.prefix => return Ok(()),
+            Err(refused) if refused.code() == OAuthCode::TemporarilyUnavailable => return Err(refused),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Err(Refusal::ResourceNotGranted.into())
+}
+
+async fn by_mandate(
+    gateway: &Gateway,
+    passage: &Passage,
+    admitted: &Admitted,
+    token: Verified,
+    directive: Arc<Directive>,
+    current: bool,
+) -> Result<Decided, Refused> {
+    let claims = token.claims();
+    let by_name = admitted.target.identifier.as_ref();
+    if by_name.is_some_and(|name| !claims.is_for(name)) {
+        return Err(Refusal::ResourceNotGranted.into());
+    }
+    refuse_revoked(gateway, &token)?;
+    if !current {
+        gateway.confirm.bearer(&admitted.bearer, passage.asking()).await?;
+    }
+    let operation = operation_of(&directive, passage, admitted)?;
+    refuse_action(claims, passage)?;
+    if let Some(operation) = operation
+        && !claims.scope.contains(&operation.scope)
+    {
+        return Err(Refused::MissingScope(operation.scope.clone()));
+    }
+    Ok(Decided { directive, token, mandate: None })
+}
+
+async fn by_exchange(
+    gateway: &Gateway,
+    passage: &mut Passage,
+    admitted: &Admitted,
+    token: Verified,
+    directive: Arc<Directive>,
+    asked: &ResourceIdentifier,
+) -> Result<Decided, Refused> {
+    refuse_revoked(gateway, &token)?;
+    let operation = operation_of(&directive, passage, admitted)?;
+    let of_operation: Option<ScopeSet> = operation.map(|operation| [operation.scope.clone()].into_iter().collect());
+    let request = ExchangeRequest {
+        subject_token: &admitted.bearer,
+        resource: asked,
+        scopes: of_operation.as_ref().or(admitted.scopes.as_ref()),
+        method: passage.call.method.as_str(),
+        path: admitted.path.as_str(),
+    };
+    let mut exchanged = gateway.sts.exchange(&request, passage.asking()).await?;
+    let mandate = verify(gateway, &exchanged.access_token).await.map_err(|_| Refusal::DecisionPointUnavailable)?;
+    passage.jti = Some(mandate.claims().jti);
+    passage.decision = mandate.claims().event_id;
+    refuse_action(mandate.claims(), passage)?;
+    let fresh = exchanged.upstreams.remove(asked.as_str()).map(Arc::new);
+    let directive = fresh.unwrap_or(directive);
+    if operation_of(&directive, passage, admitted)?.is_some_and(|now| !mandate.claims().scope.contains(&now.scope)) {
+        return Err(Refusal::ScopeMissing.into());
+    }
+    Ok(Decided { directive, token, mandate: Some((mandate, exchanged.access_token)) })
+}
+
+fn refuse_revoked(gateway: &Gateway, token: &Verified) -> Result<(), Refused> {
+    gateway.views.refuses(token).map_or(Ok(()), |anchor| Err(Refused::Revoked(anchor)))
+}
+
+/// The operation that the call is, when the resource lists any.
+fn operation_of<'a>(
+    directive: &'a Directive,
+    passage: &Passage,
+    admitted: &Admitted,
+) -> Result<Option<&'a Operation>, Refusal> {
+    if directive.operations.is_empty() {
+        return Ok(None);
+    }
+    let found = find(&directive.operations, passage.call.method.as_str(), &admitted.path);
+    found.map(Some).ok_or(Refusal::OperationNotAllowed)
+}
+
+/// A delegated mandate may be limited to some methods.
+fn refuse_action(claims: &Claims, passage: &Passage) -> Result<(), Refusal> {
+    let method = passage.call.method.as_str();
+    let covered = claims.actions.is_empty() || claims.actions.iter().any(|action| same_method(action, method));
+    if covered { Ok(()) } else { Err(Refusal::ActionNotAllowed) }
+}

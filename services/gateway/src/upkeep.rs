@@ -1,0 +1,119 @@
+//! How the feed, the spool and the database's clock reach this service's own state.
+
+use crate::directives::Directives;
+use crate::running::Running;
+use crate::strangers::Strangers;
+use crate::views::Views;
+use crate::zone_keys::ZoneKeys;
+use caracal_bus::{BoxError, DatabaseClock, FeedHandle, FeedSink, Spool};
+use caracal_domain::{AuditEvent, Clock, FeedBody, FeedEvent};
+use caracal_storage::Database;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CLOCK_EVERY: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+const EXPIRE_EVERY: Duration = Duration::from_mins(1);
+const SYSTEM_SLUG: &str = "caracal-sys";
+
+/// Where changes go: into the views first, then to whatever stands on what has changed.
+#[derive(Debug)]
+pub struct GatewaySink {
+    /// Where anchors are read from.
+    pub database: Database,
+    /// What is known of each zone.
+    pub views: Arc<Views>,
+    /// What is cut.
+    pub running: Arc<Running>,
+    /// What is dropped when configuration may have changed unheard.
+    pub directives: Arc<Directives>,
+    /// What is dropped when keys change.
+    pub keys: Arc<ZoneKeys>,
+}
+
+impl FeedSink for GatewaySink {
+    fn apply(&self, event: FeedEvent) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.views.apply(&event);
+            self.running.revoke(event.zone_id, event.body.anchors());
+            if matches!(event.body, FeedBody::KeysChanged { .. }) {
+                self.keys.forget(event.zone_id).await;
+            }
+        })
+    }
+
+    fn rebuild(&self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let mut conn = self.database.acquire().await?;
+            let live = caracal_storage::anchors::live_all(&mut conn).await?;
+            self.views.rebuild(live);
+            self.running.revoke_where(|token| self.views.refuses(token).is_some());
+            self.directives.clear();
+            self.keys.clear();
+            Ok(())
+        })
+    }
+}
+
+/// The recorder's second store.
+#[derive(Debug)]
+pub struct DatabaseSpool(pub Database);
+
+impl Spool for DatabaseSpool {
+    fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async move {
+            let mut conn = self.0.acquire().await?;
+            caracal_storage::spool::append(&mut conn, event, &payload).await?;
+            Ok(())
+        })
+    }
+}
+
+/// Measures the database's clock for as long as the service lives.
+pub async fn measure_clock(database: Database, feed: FeedHandle) {
+    loop {
+        let asked_at = Instant::now();
+        let measured = async {
+            let mut conn = database.acquire().await?;
+            caracal_storage::database_time(&mut conn).await
+        };
+        let pause = match measured.await {
+            Ok(time) => {
+                feed.set_database_clock(DatabaseClock::measured(time, asked_at));
+                CLOCK_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database's clock is unknown");
+                RETRY_EVERY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Drops anchors that no living token can name, for as long as the service lives.
+pub async fn expire_anchors(views: Arc<Views>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        views.expire(clock.now());
+    }
+}
+
+/// Learns the id of the system zone, which the control plane makes at its first start.
+pub async fn find_system_zone(database: Database, strangers: Arc<Strangers>) {
+    while !strangers.are_settled() {
+        let looked_up = async {
+            let mut conn = database.acquire().await?;
+            caracal_storage::zones::id_by_slug(&mut conn, SYSTEM_SLUG).await
+        };
+        match looked_up.await {
+            Ok(Some(zone)) => strangers.settle(zone),
+            Ok(None) => tokio::time::sleep(RETRY_EVERY).await,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the system zone is not known yet");
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+        }
+    }
+}
