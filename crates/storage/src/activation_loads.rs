@@ -50,12 +50,18 @@ pub async fn record(conn: &mut Conn, load: &Load) -> Result<()> {
     let values = (
         activation_loads::version_id.eq(Uuid::from(load.version_id)),
         activation_loads::epoch.eq(load.epoch.get()),
-        activation_loads::status.eq(if load.failure.is_some() { "failed" } else { "loaded" }),
+        activation_loads::status.eq(if load.failure.is_some() {
+            "failed"
+        } else {
+            "loaded"
+        }),
         activation_loads::detail.eq(&load.failure),
         activation_loads::loaded_at.eq(diesel::dsl::now),
     );
-    let replica =
-        (activation_loads::zone_id.eq(Uuid::from(load.zone_id)), activation_loads::instance.eq(&load.instance));
+    let replica = (
+        activation_loads::zone_id.eq(Uuid::from(load.zone_id)),
+        activation_loads::instance.eq(&load.instance),
+    );
     diesel::insert_into(activation_loads::table)
         .values((replica, values))
         .on_conflict((activation_loads::zone_id, activation_loads::instance))
@@ -72,5 +78,9 @@ pub async fn record(conn: &mut Conn, load: &Load) -> Result<()> {
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId) -> Result<Vec<LoadRow>> {
     let of_zone = activation_loads::table.filter(activation_loads::zone_id.eq(Uuid::from(zone)));
-    Ok(of_zone.order(activation_loads::loaded_at.desc()).select(LoadRow::as_select()).load(conn).await?)
+    Ok(of_zone
+        .order(activation_loads::loaded_at.desc())
+        .select(LoadRow::as_select())
+        .load(conn)
+        .await?)
 }

@@ -62,14 +62,20 @@ pub struct NewAdminToken {
 /// When the database cannot be read.
 pub async fn find_by_hash(conn: &mut Conn, hash: &[u8; 32]) -> Result<Option<AdminTokenRow>> {
     use diesel::dsl::now;
-    let unexpired = admin_tokens::expires_at.is_null().or(admin_tokens::expires_at.gt(now));
+    let unexpired = admin_tokens::expires_at
+        .is_null()
+        .or(admin_tokens::expires_at.gt(now));
     let good = admin_tokens::table
         .left_join(zones::table.on(zones::id.nullable().eq(admin_tokens::zone_id)))
         .filter(admin_tokens::token_sha256.eq(hash.as_slice()))
         .filter(admin_tokens::revoked_at.is_null())
         .filter(unexpired.assume_not_null())
         .filter(zones::archived_at.is_null());
-    Ok(good.select(AdminTokenRow::as_select()).first(conn).await.optional()?)
+    Ok(good
+        .select(AdminTokenRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// Adds a token.
@@ -87,7 +93,9 @@ pub async fn insert(conn: &mut Conn, new: &NewAdminToken) -> Result<AdminTokenRo
         admin_tokens::created_by.eq(&new.created_by),
         admin_tokens::expires_at.eq(new.expires_at),
     );
-    let row = diesel::insert_into(admin_tokens::table).values(values).returning(AdminTokenRow::as_returning());
+    let row = diesel::insert_into(admin_tokens::table)
+        .values(values)
+        .returning(AdminTokenRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -101,7 +109,10 @@ pub async fn seed_global(conn: &mut Conn, hash: &[u8; 32], id: AdminTokenId) -> 
         .filter(admin_tokens::seeded)
         .filter(admin_tokens::revoked_at.is_null())
         .filter(admin_tokens::token_sha256.ne(hash.as_slice()));
-    diesel::update(others).set(admin_tokens::revoked_at.eq(diesel::dsl::now)).execute(conn).await?;
+    diesel::update(others)
+        .set(admin_tokens::revoked_at.eq(diesel::dsl::now))
+        .execute(conn)
+        .await?;
     let values = (
         admin_tokens::id.eq(Uuid::from(id)),
         admin_tokens::scope.eq("global"),
@@ -110,7 +121,11 @@ pub async fn seed_global(conn: &mut Conn, hash: &[u8; 32], id: AdminTokenId) -> 
         admin_tokens::seeded.eq(true),
         admin_tokens::created_by.eq("environment"),
     );
-    diesel::insert_into(admin_tokens::table).values(values).on_conflict_do_nothing().execute(conn).await?;
+    diesel::insert_into(admin_tokens::table)
+        .values(values)
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -129,8 +144,14 @@ pub async fn list(conn: &mut Conn, page: &Page) -> Result<Vec<AdminTokenRow>> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, id: AdminTokenId) -> Result<Option<AdminTokenRow>> {
-    let live = admin_tokens::table.find(Uuid::from(id)).filter(admin_tokens::revoked_at.is_null());
-    Ok(live.select(AdminTokenRow::as_select()).first(conn).await.optional()?)
+    let live = admin_tokens::table
+        .find(Uuid::from(id))
+        .filter(admin_tokens::revoked_at.is_null());
+    Ok(live
+        .select(AdminTokenRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// Ends a token; false when there is none to end.
@@ -138,7 +159,9 @@ pub async fn find(conn: &mut Conn, id: AdminTokenId) -> Result<Option<AdminToken
 /// # Errors
 /// When the database cannot be written.
 pub async fn revoke(conn: &mut Conn, id: AdminTokenId) -> Result<bool> {
-    let live = admin_tokens::table.find(Uuid::from(id)).filter(admin_tokens::revoked_at.is_null());
+    let live = admin_tokens::table
+        .find(Uuid::from(id))
+        .filter(admin_tokens::revoked_at.is_null());
     let ended = admin_tokens::revoked_at.eq(diesel::dsl::now);
     Ok(diesel::update(live).set(ended).execute(conn).await? > 0)
 }

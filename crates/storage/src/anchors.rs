@@ -37,7 +37,12 @@ impl TryFrom<AnchorRow> for Anchor {
 
     fn try_from(row: AnchorRow) -> Result<Self> {
         let kind = AnchorKind::parse(&row.kind).ok_or(Error::Corrupt("anchor kind"))?;
-        Ok(Self { kind, value: row.value, epoch: row.epoch.into(), expires_at: row.expires_at })
+        Ok(Self {
+            kind,
+            value: row.value,
+            epoch: row.epoch.into(),
+            expires_at: row.expires_at,
+        })
     }
 }
 
@@ -62,7 +67,11 @@ pub async fn insert(conn: &mut Conn, zone: ZoneId, anchor: &Anchor) -> Result<()
 /// # Errors
 /// When the database cannot be read.
 pub async fn live(conn: &mut Conn, zone: ZoneId) -> Result<Vec<Anchor>> {
-    load(zone, conn).await?.into_iter().map(Anchor::try_from).collect()
+    load(zone, conn)
+        .await?
+        .into_iter()
+        .map(Anchor::try_from)
+        .collect()
 }
 
 pub(crate) async fn live_set(zone: ZoneId, conn: &Conn) -> Result<AnchorSet> {
@@ -75,7 +84,9 @@ pub(crate) async fn live_set(zone: ZoneId, conn: &Conn) -> Result<AnchorSet> {
 
 async fn load(zone: ZoneId, mut conn: &Conn) -> Result<Vec<AnchorRow>> {
     let of_zone = anchors::table.filter(anchors::zone_id.eq(Uuid::from(zone)));
-    let live = of_zone.filter(anchors::expires_at.gt(diesel::dsl::now)).select(AnchorRow::as_select());
+    let live = of_zone
+        .filter(anchors::expires_at.gt(diesel::dsl::now))
+        .select(AnchorRow::as_select());
     Ok(live.load(&mut conn).await?)
 }
 
@@ -90,7 +101,9 @@ pub async fn live_all(conn: &mut Conn) -> Result<Vec<(ZoneId, Epoch, Anchor)>> {
         .filter(anchors::expires_at.gt(diesel::dsl::now))
         .select((zones::epoch, AnchorRow::as_select()));
     let rows: Vec<(i64, AnchorRow)> = live.load(conn).await?;
-    rows.into_iter().map(|(epoch, row)| Ok((row.zone_id.into(), epoch.into(), row.try_into()?))).collect()
+    rows.into_iter()
+        .map(|(epoch, row)| Ok((row.zone_id.into(), epoch.into(), row.try_into()?)))
+        .collect()
 }
 
 /// What was added since the horizon; nothing that commits late is ever missed.
@@ -101,6 +114,9 @@ pub async fn changed_since(conn: &mut Conn, since: &Horizon) -> Result<AnchorCha
     let horizon = horizon(conn).await?;
     let query = diesel::sql_query(include_str!("anchors/changed_since.sql")).bind::<Text, _>(since.as_str());
     let rows: Vec<AnchorRow> = query.load(conn).await?;
-    let anchors = rows.into_iter().map(|row| Ok((row.zone_id.into(), row.try_into()?))).collect::<Result<_>>()?;
+    let anchors = rows
+        .into_iter()
+        .map(|row| Ok((row.zone_id.into(), row.try_into()?)))
+        .collect::<Result<_>>()?;
     Ok(AnchorChanges { horizon, anchors })
 }

@@ -1,7 +1,7 @@
 //! Registered clients, services and agent workloads.
 
-use crate::column::{Named, Stored};
 use crate::Conn;
+use crate::column::{Named, Stored};
 use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
 use crate::schema::applications;
@@ -57,7 +57,10 @@ pub struct ApplicationRow {
 
 impl std::fmt::Debug for ApplicationRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApplicationRow").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ApplicationRow")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +109,10 @@ pub struct NewApplication {
 
 impl std::fmt::Debug for NewApplication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewApplication").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("NewApplication")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,7 +139,9 @@ pub struct ApplicationChanges {
 
 impl std::fmt::Debug for ApplicationChanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApplicationChanges").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ApplicationChanges")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,7 +164,9 @@ pub async fn insert(conn: &mut Conn, new: &NewApplication) -> Result<Application
         applications::redirect_uris.eq(&new.redirect_uris),
         applications::expires_at.eq(new.expires_at),
     );
-    let row = diesel::insert_into(applications::table).values(values).returning(ApplicationRow::as_returning());
+    let row = diesel::insert_into(applications::table)
+        .values(values)
+        .returning(ApplicationRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -165,8 +175,14 @@ pub async fn insert(conn: &mut Conn, new: &NewApplication) -> Result<Application
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -> Result<Option<ApplicationRow>> {
-    let live = applications::table.find((Uuid::from(zone), Uuid::from(id))).filter(applications::archived_at.is_null());
-    Ok(live.select(ApplicationRow::as_select()).first(conn).await.optional()?)
+    let live = applications::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(applications::archived_at.is_null());
+    Ok(live
+        .select(ApplicationRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The application, which must be live.
@@ -181,9 +197,20 @@ pub async fn get(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -> Result<App
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -> Result<Option<ApplicationRow>> {
-    let live = applications::table.find((Uuid::from(zone), Uuid::from(id))).filter(applications::archived_at.is_null());
-    Ok(live.select(ApplicationRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+pub async fn find_for_update(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ApplicationId,
+) -> Result<Option<ApplicationRow>> {
+    let live = applications::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(applications::archived_at.is_null());
+    Ok(live
+        .select(ApplicationRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of the zone's live applications.
@@ -191,7 +218,9 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ApplicationRow>> {
-    let of_zone = applications::table.filter(applications::zone_id.eq(Uuid::from(zone))).filter(applications::archived_at.is_null());
+    let of_zone = applications::table
+        .filter(applications::zone_id.eq(Uuid::from(zone)))
+        .filter(applications::archived_at.is_null());
     let rows = of_zone.select(ApplicationRow::as_select()).into_boxed();
     Ok(ascending!(rows, applications, page).load(conn).await?)
 }
@@ -200,21 +229,53 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Appl
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is not live, [`Error::Conflict`] as for [`insert`].
-pub async fn update(conn: &mut Conn, zone: ZoneId, id: ApplicationId, changes: &ApplicationChanges) -> Result<ApplicationRow> {
-    let live = applications::table.find((Uuid::from(zone), Uuid::from(id))).filter(applications::archived_at.is_null());
-    let moved = (applications::version.eq(applications::version + 1), applications::updated_at.eq(diesel::dsl::now));
+pub async fn update(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ApplicationId,
+    changes: &ApplicationChanges,
+) -> Result<ApplicationRow> {
+    let live = applications::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(applications::archived_at.is_null());
+    let moved = (
+        applications::version.eq(applications::version + 1),
+        applications::updated_at.eq(diesel::dsl::now),
+    );
     let changed = (
         changes.name.as_ref().map(|name| applications::name.eq(name)),
-        changes.credential_type.map(|kind| applications::credential_type.eq(kind.name())),
-        changes.secret_hash.as_ref().map(|hash| applications::secret_hash.eq(hash)),
+        changes
+            .credential_type
+            .map(|kind| applications::credential_type.eq(kind.name())),
+        changes
+            .secret_hash
+            .as_ref()
+            .map(|hash| applications::secret_hash.eq(hash)),
         changes.jwks.as_ref().map(|jwks| applications::jwks.eq(jwks)),
-        changes.jwks_uri.as_ref().map(|uri| applications::jwks_uri.eq(uri)),
-        changes.traits.as_ref().map(|traits| applications::traits.eq(traits)),
-        changes.consent.as_ref().map(|consent| applications::consent.eq(consent)),
-        changes.redirect_uris.as_ref().map(|uris| applications::redirect_uris.eq(uris)),
+        changes
+            .jwks_uri
+            .as_ref()
+            .map(|uri| applications::jwks_uri.eq(uri)),
+        changes
+            .traits
+            .as_ref()
+            .map(|traits| applications::traits.eq(traits)),
+        changes
+            .consent
+            .as_ref()
+            .map(|consent| applications::consent.eq(consent)),
+        changes
+            .redirect_uris
+            .as_ref()
+            .map(|uris| applications::redirect_uris.eq(uris)),
     );
-    let row = diesel::update(live).set((changed, moved)).returning(ApplicationRow::as_returning());
-    row.get_result(conn).await.optional()?.ok_or(Error::NotFound("application"))
+    let row = diesel::update(live)
+        .set((changed, moved))
+        .returning(ApplicationRow::as_returning());
+    row.get_result(conn)
+        .await
+        .optional()?
+        .ok_or(Error::NotFound("application"))
 }
 
 /// Archives a live application; false when there is none.
@@ -222,7 +283,9 @@ pub async fn update(conn: &mut Conn, zone: ZoneId, id: ApplicationId, changes: &
 /// # Errors
 /// When the database cannot be written.
 pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -> Result<bool> {
-    let live = applications::table.find((Uuid::from(zone), Uuid::from(id))).filter(applications::archived_at.is_null());
+    let live = applications::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(applications::archived_at.is_null());
     let archived = (
         applications::archived_at.eq(diesel::dsl::now),
         applications::updated_at.eq(diesel::dsl::now),
@@ -236,7 +299,9 @@ pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ApplicationId) -> Result
 /// # Errors
 /// When the database cannot be read.
 pub async fn zone_of(conn: &mut Conn, id: ApplicationId) -> Result<Option<ZoneId>> {
-    let live = applications::table.filter(applications::id.eq(Uuid::from(id))).filter(applications::archived_at.is_null());
+    let live = applications::table
+        .filter(applications::id.eq(Uuid::from(id)))
+        .filter(applications::archived_at.is_null());
     let zone: Option<Uuid> = live.select(applications::zone_id).first(conn).await.optional()?;
     Ok(zone.map(ZoneId::from))
 }
@@ -255,7 +320,12 @@ pub async fn live_dcr(conn: &mut Conn, zone: ZoneId) -> Result<i64> {
 
 pub(crate) async fn live(zone: ZoneId, mut conn: &Conn) -> Result<HashMap<ApplicationId, Arc<Application>>> {
     let of_zone = applications::table.filter(applications::zone_id.eq(Uuid::from(zone)));
-    let live = of_zone.filter(applications::archived_at.is_null()).select(ApplicationRow::as_select());
+    let live = of_zone
+        .filter(applications::archived_at.is_null())
+        .select(ApplicationRow::as_select());
     let rows: Vec<ApplicationRow> = live.load(&mut conn).await?;
-    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row.into()))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, Arc::new(row.into())))
+        .collect())
 }

@@ -125,14 +125,23 @@ pub async fn head_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Hea
         return found.try_into();
     }
     let genesis = audit_heads::zone_id.eq(Uuid::from(zone));
-    diesel::insert_into(audit_heads::table).values(genesis).on_conflict_do_nothing().execute(conn).await?;
-    locked_head(conn, zone).await?.ok_or(Error::NotFound("ledger head"))?.try_into()
+    diesel::insert_into(audit_heads::table)
+        .values(genesis)
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
+    locked_head(conn, zone)
+        .await?
+        .ok_or(Error::NotFound("ledger head"))?
+        .try_into()
 }
 
 struct StoredHead(i64, Option<Vec<u8>>);
 
 async fn locked_head(conn: &mut Conn, zone: ZoneId) -> Result<Option<StoredHead>> {
-    let head = audit_heads::table.find(Uuid::from(zone)).select((audit_heads::seq, audit_heads::hash));
+    let head = audit_heads::table
+        .find(Uuid::from(zone))
+        .select((audit_heads::seq, audit_heads::hash));
     let found: Option<(i64, Option<Vec<u8>>)> = head.for_update().first(conn).await.optional()?;
     Ok(found.map(|(seq, hash)| StoredHead(seq, hash)))
 }
@@ -142,7 +151,9 @@ impl TryFrom<StoredHead> for Option<Head> {
 
     fn try_from(StoredHead(seq, hash): StoredHead) -> Result<Self> {
         let link = |hash: Vec<u8>| hash.try_into().map(|hash| Head { seq, hash });
-        hash.map(link).transpose().map_err(|_| Error::Corrupt("ledger head"))
+        hash.map(link)
+            .transpose()
+            .map_err(|_| Error::Corrupt("ledger head"))
     }
 }
 
@@ -153,7 +164,11 @@ impl TryFrom<StoredHead> for Option<Head> {
 pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<HashSet<EventId>> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
     let held = audit_event_ids::table.filter(audit_event_ids::zone_id.eq(Uuid::from(zone)));
-    let rows: Vec<Uuid> = held.filter(audit_event_ids::id.eq_any(ids)).select(audit_event_ids::id).load(conn).await?;
+    let rows: Vec<Uuid> = held
+        .filter(audit_event_ids::id.eq_any(ids))
+        .select(audit_event_ids::id)
+        .load(conn)
+        .await?;
     Ok(rows.into_iter().map(EventId::from).collect())
 }
 
@@ -165,7 +180,9 @@ pub async fn by_request(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> R
     let of_request = audit_events::table
         .filter(audit_events::zone_id.eq(Uuid::from(zone)))
         .filter(audit_events::request_id.eq(request.as_str()));
-    let sorted = of_request.order((audit_events::occurred_at, audit_events::seq)).select(AuditRow::as_select());
+    let sorted = of_request
+        .order((audit_events::occurred_at, audit_events::seq))
+        .select(AuditRow::as_select());
     Ok(sorted.load(conn).await?)
 }
 
@@ -174,11 +191,20 @@ pub async fn by_request(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> R
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<AuditRow>> {
-    let place = audit_event_ids::table.find((Uuid::from(zone), Uuid::from(id))).select(audit_event_ids::seq);
-    let Some(seq) = place.first::<i64>(conn).await.optional()? else { return Ok(None) };
-    let at_place =
-        audit_events::table.filter(audit_events::zone_id.eq(Uuid::from(zone))).filter(audit_events::seq.eq(seq));
-    Ok(at_place.select(AuditRow::as_select()).first(conn).await.optional()?)
+    let place = audit_event_ids::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .select(audit_event_ids::seq);
+    let Some(seq) = place.first::<i64>(conn).await.optional()? else {
+        return Ok(None);
+    };
+    let at_place = audit_events::table
+        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_events::seq.eq(seq));
+    Ok(at_place
+        .select(AuditRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of events, newest first by (`occurred_at`, `id`).
@@ -219,7 +245,9 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Pa
     if let Some(label) = &filter.label {
         query = query.filter(column::labels.contains(vec![label]));
     }
-    Ok(descending!(query, column::occurred_at, column::id, page).load(conn).await?)
+    Ok(descending!(query, column::occurred_at, column::id, page)
+        .load(conn)
+        .await?)
 }
 
 /// The links from `from` to `to`, both included, in order.
@@ -230,5 +258,9 @@ pub async fn entries(conn: &mut Conn, zone: ZoneId, from: i64, to: i64) -> Resul
     let stretch = audit_events::table
         .filter(audit_events::zone_id.eq(Uuid::from(zone)))
         .filter(audit_events::seq.between(from, to));
-    Ok(stretch.order(audit_events::seq).select(LedgerEntry::as_select()).load(conn).await?)
+    Ok(stretch
+        .order(audit_events::seq)
+        .select(LedgerEntry::as_select())
+        .load(conn)
+        .await?)
 }

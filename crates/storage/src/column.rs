@@ -1,8 +1,8 @@
 //! How domain types sit in columns, so that `domain` never hears of diesel.
 
+use caracal_domain::anchor::AnchorKind;
 use caracal_domain::claims::SubjectType;
 use caracal_domain::event::AuditDecision;
-use caracal_domain::anchor::AnchorKind;
 use caracal_domain::zone::{AuthMode, CredentialType, KeyStatus, ProviderKind, RegistrationMethod};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
@@ -28,7 +28,9 @@ impl<T: Named> FromSql<Text, Pg> for Stored<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let text = std::str::from_utf8(value.as_bytes())?;
         let found = T::NAMES.iter().find(|(_, name)| *name == text);
-        found.map(|(value, _)| Self(*value)).ok_or_else(|| format!("not a {}", T::WHAT).into())
+        found
+            .map(|(value, _)| Self(*value))
+            .ok_or_else(|| format!("not a {}", T::WHAT).into())
     }
 }
 
@@ -96,7 +98,12 @@ mod tests {
     fn the_names_stored_are_the_names_on_the_wire() {
         fn agree<T: Named + serde::Serialize>() {
             for (value, name) in T::NAMES {
-                assert_eq!(serde_json::to_value(value).ok(), Some((*name).into()), "{}", T::WHAT);
+                assert_eq!(
+                    serde_json::to_value(value).ok(),
+                    Some((*name).into()),
+                    "{}",
+                    T::WHAT
+                );
                 assert_eq!(value.name(), *name);
             }
         }

@@ -51,7 +51,9 @@ pub struct Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("status", &self.pool.status()).finish()
+        f.debug_struct("Database")
+            .field("status", &self.pool.status())
+            .finish()
     }
 }
 
@@ -92,7 +94,9 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction> {
         let mut connection = self.acquire().await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await?;
-        Ok(Transaction { connection: Some(connection) })
+        Ok(Transaction {
+            connection: Some(connection),
+        })
     }
 
     /// Whether the database answers, for readiness probes.
@@ -142,7 +146,9 @@ impl Transaction {
     /// # Errors
     /// When the commit was refused, or, as [`Error::Unavailable`], when its outcome is unknown.
     pub async fn commit(mut self) -> Result<()> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        let Some(mut connection) = self.connection.take() else {
+            return Ok(());
+        };
         // While COMMIT is under way the manager counts as broken, so a cancelled commit never returns to the pool.
         Ok(AnsiTransactionManager::commit_transaction(&mut *connection).await?)
     }
@@ -152,7 +158,9 @@ impl Transaction {
     /// # Errors
     /// When the database is gone; it has rolled back then by itself.
     pub async fn rollback(mut self) -> Result<()> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        let Some(mut connection) = self.connection.take() else {
+            return Ok(());
+        };
         Ok(AnsiTransactionManager::rollback_transaction(&mut *connection).await?)
     }
 }
@@ -163,7 +171,9 @@ impl Deref for Transaction {
     fn deref(&self) -> &Conn {
         match &self.connection {
             Some(connection) => connection,
-            None => unreachable!("only commit and rollback take the connection, and they consume the transaction"),
+            None => {
+                unreachable!("only commit and rollback take the connection, and they consume the transaction")
+            }
         }
     }
 }
@@ -172,7 +182,9 @@ impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Conn {
         match &mut self.connection {
             Some(connection) => connection,
-            None => unreachable!("only commit and rollback take the connection, and they consume the transaction"),
+            None => {
+                unreachable!("only commit and rollback take the connection, and they consume the transaction")
+            }
         }
     }
 }

@@ -35,7 +35,11 @@ pub struct DeadLetter {
 /// When the database cannot be written.
 pub async fn insert(conn: &mut Conn, letter: &DeadLetter) -> Result<()> {
     let values = letter.clone();
-    diesel::insert_into(audit_dead_letters::table).values(values).on_conflict_do_nothing().execute(conn).await?;
+    diesel::insert_into(audit_dead_letters::table)
+        .values(values)
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong at the database, sorted by what a caller can do about it.
 
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// The result of every query.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -49,30 +49,40 @@ impl Error {
 
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
-        match error {
-            DieselError::NotFound => Self::NotFound("row"),
-            DieselError::DatabaseError(kind, ref info) => match kind {
-                DatabaseErrorKind::UniqueViolation
-                | DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::CheckViolation
-                | DatabaseErrorKind::ExclusionViolation => {
-                    Self::Conflict { constraint: info.constraint_name().unwrap_or("unnamed").to_owned() }
-                }
-                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {
-                    Self::Unavailable(error.into())
-                }
-                _ if is_shutdown(&**info) => Self::Unavailable(error.into()),
-                _ => Self::Other(error.into()),
-            },
-            DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
-            other => Self::Other(other.into()),
+        if let DieselError::DatabaseError(kind, info) = &error {
+            if is_constraint(*kind) {
+                return Self::Conflict {
+                    constraint: info.constraint_name().unwrap_or("unnamed").to_owned(),
+                };
+            }
+            if is_lost(*kind, info.message()) {
+                return Self::Unavailable(error.into());
+            }
+        }
+        if matches!(error, DieselError::BrokenTransactionManager) {
+            return Self::Unavailable(error.into());
+        }
+        if matches!(error, DieselError::NotFound) {
+            Self::NotFound("row")
+        } else {
+            Self::Other(error.into())
         }
     }
 }
 
+const fn is_constraint(kind: DatabaseErrorKind) -> bool {
+    matches!(
+        kind,
+        DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::ExclusionViolation
+    )
+}
+
 /// SQLSTATE 57P01-57P03, 57014, 55P03 and 53300 arrive as `Unknown`: diesel shows only their text. A server that
 /// translates its messages makes these a fault instead, which refuses as well.
-fn is_shutdown(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
+fn is_lost(kind: DatabaseErrorKind, message: &str) -> bool {
     const TRANSIENT: [&str; 6] = [
         "terminating connection",
         "the database system is",
@@ -81,5 +91,8 @@ fn is_shutdown(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
         "canceling statement due to user request",
         "sorry, too many clients",
     ];
-    TRANSIENT.iter().any(|text| info.message().starts_with(text))
+    matches!(
+        kind,
+        DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection
+    ) || TRANSIENT.iter().any(|text| message.starts_with(text))
 }

@@ -1,9 +1,9 @@
 //! A zone's data-encryption key and its signing keys; only ever ciphertext.
 
+use crate::Conn;
 use crate::column::{Named, Stored};
 use crate::error::{Error, Result};
 use crate::schema::{signing_keys, zone_deks};
-use crate::Conn;
 use caracal_domain::Timestamp;
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::{KeyStatus, Sealed, SigningKey};
@@ -41,7 +41,10 @@ impl From<SigningKeyRow> for SigningKey {
             id: row.id,
             status: row.status,
             public: row.public_point,
-            sealed_private: Sealed { key_id: row.private_key_id, bytes: row.private_sealed },
+            sealed_private: Sealed {
+                key_id: row.private_key_id,
+                bytes: row.private_sealed,
+            },
         }
     }
 }
@@ -57,7 +60,10 @@ pub async fn insert_dek(conn: &mut Conn, zone: ZoneId, dek: &Sealed) -> Result<(
         zone_deks::kek_id.eq(&dek.key_id),
         zone_deks::sealed.eq(&dek.bytes),
     );
-    diesel::insert_into(zone_deks::table).values(row).execute(conn).await?;
+    diesel::insert_into(zone_deks::table)
+        .values(row)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -71,7 +77,9 @@ pub async fn dek(conn: &mut Conn, zone: ZoneId) -> Result<Option<Sealed>> {
 
 pub(crate) async fn latest_dek(zone: ZoneId, mut conn: &Conn) -> Result<Option<Sealed>> {
     let of_zone = zone_deks::table.filter(zone_deks::zone_id.eq(Uuid::from(zone)));
-    let latest = of_zone.order(zone_deks::generation.desc()).select((zone_deks::kek_id, zone_deks::sealed));
+    let latest = of_zone
+        .order(zone_deks::generation.desc())
+        .select((zone_deks::kek_id, zone_deks::sealed));
     let found: Option<(String, Vec<u8>)> = latest.first(&mut conn).await.optional()?;
     Ok(found.map(|(key_id, bytes)| Sealed { key_id, bytes }))
 }
@@ -91,7 +99,10 @@ pub async fn insert_signing_key(conn: &mut Conn, zone: ZoneId, key: &SigningKey)
         signing_keys::private_sealed.eq(&key.sealed_private.bytes),
         begins.map(|now| signing_keys::activates_at.eq(now)),
     );
-    diesel::insert_into(signing_keys::table).values(row).execute(conn).await?;
+    diesel::insert_into(signing_keys::table)
+        .values(row)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -101,14 +112,18 @@ pub async fn insert_signing_key(conn: &mut Conn, zone: ZoneId, key: &SigningKey)
 /// When the database cannot be read.
 pub async fn signing_keys(conn: &mut Conn, zone: ZoneId) -> Result<Vec<SigningKeyRow>> {
     let of_zone = signing_keys::table.filter(signing_keys::zone_id.eq(Uuid::from(zone)));
-    let sorted = of_zone.order((signing_keys::created_at, signing_keys::id)).select(SigningKeyRow::as_select());
+    let sorted = of_zone
+        .order((signing_keys::created_at, signing_keys::id))
+        .select(SigningKeyRow::as_select());
     Ok(sorted.load(conn).await?)
 }
 
 pub(crate) async fn published(zone: ZoneId, mut conn: &Conn) -> Result<Vec<SigningKey>> {
     let of_zone = signing_keys::table.filter(signing_keys::zone_id.eq(Uuid::from(zone)));
     let held = of_zone.filter(signing_keys::status.ne(KeyStatus::Retired.name()));
-    let sorted = held.order((signing_keys::created_at, signing_keys::id)).select(SigningKeyRow::as_select());
+    let sorted = held
+        .order((signing_keys::created_at, signing_keys::id))
+        .select(SigningKeyRow::as_select());
     let rows: Vec<SigningKeyRow> = sorted.load(&mut conn).await?;
     Ok(rows.into_iter().map(SigningKey::from).collect())
 }
@@ -117,10 +132,17 @@ pub(crate) async fn published(zone: ZoneId, mut conn: &Conn) -> Result<Vec<Signi
 ///
 /// # Errors
 /// [`Error::NotFound`] when the zone has no such key.
-pub async fn reseal_signing_key(conn: &mut Conn, zone: ZoneId, key: SigningKeyId, private: &Sealed) -> Result<()> {
+pub async fn reseal_signing_key(
+    conn: &mut Conn,
+    zone: ZoneId,
+    key: SigningKeyId,
+    private: &Sealed,
+) -> Result<()> {
     let row = signing_keys::table.find((Uuid::from(zone), Uuid::from(key)));
-    let resealed =
-        (signing_keys::private_key_id.eq(&private.key_id), signing_keys::private_sealed.eq(&private.bytes));
+    let resealed = (
+        signing_keys::private_key_id.eq(&private.key_id),
+        signing_keys::private_sealed.eq(&private.bytes),
+    );
     match diesel::update(row).set(resealed).execute(conn).await? {
         0 => Err(Error::NotFound("signing key")),
         _ => Ok(()),

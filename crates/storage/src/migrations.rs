@@ -12,7 +12,13 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 const ALONE: &str = "SELECT pg_advisory_lock(hashtext('caracal_migrate'))";
 
 /// The roles a password may be set for.
-const ROLES: [&str; 5] = ["caracal_api", "caracal_sts", "caracal_gateway", "caracal_audit", "caracal_relay"];
+const ROLES: [&str; 5] = [
+    "caracal_api",
+    "caracal_sts",
+    "caracal_gateway",
+    "caracal_audit",
+    "caracal_relay",
+];
 
 /// Applies every pending migration as the database's owner and names those applied. Needs a multi-thread runtime.
 ///
@@ -36,7 +42,9 @@ pub async fn revert_all(url: &str) -> Result<Vec<String>> {
 }
 
 async fn connect(url: &str) -> Result<Conn> {
-    let mut conn = Conn::establish(url).await.map_err(|error| Error::Unavailable(error.into()))?;
+    let mut conn = Conn::establish(url)
+        .await
+        .map_err(|error| Error::Unavailable(error.into()))?;
     diesel::sql_query(ALONE).execute(&mut conn).await?;
     Ok(conn)
 }
@@ -49,7 +57,9 @@ pub struct RolePassword {
 
 impl std::fmt::Debug for RolePassword {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RolePassword").field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("RolePassword")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,16 +70,23 @@ impl RolePassword {
     /// # Errors
     /// [`Error::Corrupt`] when the text is not of that form or names a role that is not ours.
     pub fn parse_list(text: &str) -> Result<Vec<Self>> {
-        text.trim().split(',').filter(|pair| !pair.is_empty()).map(Self::parse).collect()
+        text.trim()
+            .split(',')
+            .filter(|pair| !pair.is_empty())
+            .map(Self::parse)
+            .collect()
     }
 
     fn parse(pair: &str) -> Result<Self> {
         let malformed = Error::Corrupt("role password");
-        let Some((name, password)) = pair.split_once('=') else { return Err(malformed) };
+        let Some((name, password)) = pair.split_once('=') else {
+            return Err(malformed);
+        };
         match ROLES.into_iter().find(|role| *role == name) {
-            Some(role) if !password.is_empty() => {
-                Ok(Self { role, verifier: postgres_protocol::password::scram_sha_256(password.as_bytes()) })
-            }
+            Some(role) if !password.is_empty() => Ok(Self {
+                role,
+                verifier: postgres_protocol::password::scram_sha_256(password.as_bytes()),
+            }),
             Some(_) | None => Err(malformed),
         }
     }

@@ -1,8 +1,8 @@
 //! Compiled policy modules: shared by hash between all versions and zones, never changed.
 
+use crate::Conn;
 use crate::error::Result;
 use crate::schema::policy_modules;
-use crate::Conn;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
@@ -35,7 +35,11 @@ pub struct Module {
 /// # Errors
 /// [`Error::Conflict`](crate::Error::Conflict) `policy_modules_hash` when hash and bytes disagree.
 pub async fn insert_if_absent(conn: &mut Conn, new: &NewModule) -> Result<()> {
-    diesel::insert_into(policy_modules::table).values(new).on_conflict_do_nothing().execute(conn).await?;
+    diesel::insert_into(policy_modules::table)
+        .values(new)
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -44,7 +48,11 @@ pub async fn insert_if_absent(conn: &mut Conn, new: &NewModule) -> Result<()> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn exists(conn: &mut Conn, name: &str) -> Result<bool> {
-    Ok(diesel::select(diesel::dsl::exists(policy_modules::table.find(name))).get_result(conn).await?)
+    Ok(
+        diesel::select(diesel::dsl::exists(policy_modules::table.find(name)))
+            .get_result(conn)
+            .await?,
+    )
 }
 
 /// The module with this name.
@@ -52,5 +60,10 @@ pub async fn exists(conn: &mut Conn, name: &str) -> Result<bool> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Module>> {
-    Ok(policy_modules::table.find(name).select(Module::as_select()).first(conn).await.optional()?)
+    Ok(policy_modules::table
+        .find(name)
+        .select(Module::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }

@@ -37,7 +37,12 @@ pub struct OutboxRow {
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn append(conn: &mut Conn, event: &FeedEvent, payload: &[u8], traceparent: Option<&str>) -> Result<()> {
+pub async fn append(
+    conn: &mut Conn,
+    event: &FeedEvent,
+    payload: &[u8],
+    traceparent: Option<&str>,
+) -> Result<()> {
     let values = (
         outbox::zone_id.eq(Uuid::from(event.zone_id)),
         outbox::id.eq(Uuid::from(event.id)),
@@ -45,7 +50,10 @@ pub async fn append(conn: &mut Conn, event: &FeedEvent, payload: &[u8], tracepar
         outbox::payload.eq(payload),
         outbox::traceparent.eq(traceparent),
     );
-    diesel::insert_into(outbox::table).values(values).execute(conn).await?;
+    diesel::insert_into(outbox::table)
+        .values(values)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -68,7 +76,9 @@ pub async fn claim(conn: &mut Conn, holder: &str, limit: i64, lease: Duration) -
 /// When the database cannot be written; publishing them again is harmless, since their ids deduplicate.
 pub async fn mark_published(conn: &mut Conn, ids: &[OutboxId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    let rows = outbox::table.filter(outbox::id.eq_any(ids)).filter(outbox::published_at.is_null());
+    let rows = outbox::table
+        .filter(outbox::id.eq_any(ids))
+        .filter(outbox::published_at.is_null());
     let published = (
         outbox::published_at.eq(diesel::dsl::now),
         outbox::claimed_by.eq(None::<String>),
@@ -83,8 +93,13 @@ pub async fn mark_published(conn: &mut Conn, ids: &[OutboxId]) -> Result<()> {
 /// # Errors
 /// When the database cannot be written.
 pub async fn release(conn: &mut Conn, holder: &str) -> Result<()> {
-    let held = outbox::table.filter(outbox::published_at.is_null()).filter(outbox::claimed_by.eq(holder));
-    let free = (outbox::claimed_by.eq(None::<String>), outbox::claimed_until.eq(None::<Timestamp>));
+    let held = outbox::table
+        .filter(outbox::published_at.is_null())
+        .filter(outbox::claimed_by.eq(holder));
+    let free = (
+        outbox::claimed_by.eq(None::<String>),
+        outbox::claimed_until.eq(None::<Timestamp>),
+    );
     diesel::update(held).set(free).execute(conn).await?;
     Ok(())
 }
@@ -101,7 +116,9 @@ pub async fn now_and_snapshot(conn: &mut Conn) -> Result<(Timestamp, String)> {
         #[diesel(sql_type = Text)]
         snapshot: String,
     }
-    let looked: Looked = diesel::sql_query(include_str!("outbox/now_and_snapshot.sql")).get_result(conn).await?;
+    let looked: Looked = diesel::sql_query(include_str!("outbox/now_and_snapshot.sql"))
+        .get_result(conn)
+        .await?;
     Ok((looked.now, looked.snapshot))
 }
 
@@ -126,7 +143,11 @@ pub async fn pending_in(conn: &mut Conn, snapshot: &str) -> Result<bool> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn unpublished(conn: &mut Conn) -> Result<i64> {
-    Ok(outbox::table.filter(outbox::published_at.is_null()).count().get_result(conn).await?)
+    Ok(outbox::table
+        .filter(outbox::published_at.is_null())
+        .count()
+        .get_result(conn)
+        .await?)
 }
 
 /// When the row that waits longest was written, for a gauge.
@@ -135,7 +156,10 @@ pub async fn unpublished(conn: &mut Conn) -> Result<i64> {
 /// When the database cannot be read.
 pub async fn oldest_unpublished(conn: &mut Conn) -> Result<Option<Timestamp>> {
     let waiting = outbox::table.filter(outbox::published_at.is_null());
-    Ok(waiting.select(diesel::dsl::min(outbox::created_at)).get_result(conn).await?)
+    Ok(waiting
+        .select(diesel::dsl::min(outbox::created_at))
+        .get_result(conn)
+        .await?)
 }
 
 /// Makes the partitions of the days to come and drops those in which everything was published long ago.
@@ -143,7 +167,9 @@ pub async fn oldest_unpublished(conn: &mut Conn) -> Result<Option<Timestamp>> {
 /// # Errors
 /// When the database cannot be written.
 pub async fn maintain_partitions(conn: &mut Conn) -> Result<()> {
-    diesel::sql_query("SELECT caracal_maintain_partitions()").execute(conn).await?;
+    diesel::sql_query("SELECT caracal_maintain_partitions()")
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -24,9 +24,13 @@ impl Page {
 macro_rules! ascending {
     ($query:expr, $table:ident, $page:expr) => {{
         let page: &crate::page::Page = $page;
-        let mut query = $query.order(($table::created_at.asc(), $table::id.asc())).limit(page.limit);
+        let mut query = $query
+            .order(($table::created_at.asc(), $table::id.asc()))
+            .limit(page.limit);
         if let Some((at, id)) = page.after {
-            let later = $table::created_at.gt(at).or($table::created_at.eq(at).and($table::id.gt(id)));
+            let later = $table::created_at
+                .gt(at)
+                .or($table::created_at.eq(at).and($table::id.gt(id)));
             // Implied by the line above; lets the index find where the page starts.
             query = query.filter($table::created_at.ge(at)).filter(later);
         }
@@ -40,7 +44,9 @@ macro_rules! descending {
         let page: &crate::page::Page = $page;
         let mut query = $query.order(($at.desc(), $id.desc())).limit(page.limit);
         if let Some((at, id)) = page.after {
-            query = query.filter($at.le(at)).filter($at.lt(at).or($at.eq(at).and($id.lt(id))));
+            query = query
+                .filter($at.le(at))
+                .filter($at.lt(at).or($at.eq(at).and($id.lt(id))));
         }
         query
     }};

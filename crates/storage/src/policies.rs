@@ -111,7 +111,9 @@ pub struct NewPolicyVersion {
 /// # Errors
 /// [`Error::Conflict`] `policies_name_live` when a live one has the same name.
 pub async fn insert(conn: &mut Conn, new: &NewPolicy) -> Result<PolicyRow> {
-    let row = diesel::insert_into(policies::table).values(new.clone()).returning(PolicyRow::as_returning());
+    let row = diesel::insert_into(policies::table)
+        .values(new.clone())
+        .returning(PolicyRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -120,7 +122,9 @@ pub async fn insert(conn: &mut Conn, new: &NewPolicy) -> Result<PolicyRow> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Result<Option<PolicyRow>> {
-    let live = policies::table.find((Uuid::from(zone), Uuid::from(id))).filter(policies::archived_at.is_null());
+    let live = policies::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policies::archived_at.is_null());
     Ok(live.select(PolicyRow::as_select()).first(conn).await.optional()?)
 }
 
@@ -137,8 +141,15 @@ pub async fn get(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Result<PolicyRo
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Result<Option<PolicyRow>> {
-    let live = policies::table.find((Uuid::from(zone), Uuid::from(id))).filter(policies::archived_at.is_null());
-    Ok(live.select(PolicyRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+    let live = policies::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policies::archived_at.is_null());
+    Ok(live
+        .select(PolicyRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of the zone's live policies.
@@ -146,7 +157,9 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Res
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<PolicyRow>> {
-    let of_zone = policies::table.filter(policies::zone_id.eq(Uuid::from(zone))).filter(policies::archived_at.is_null());
+    let of_zone = policies::table
+        .filter(policies::zone_id.eq(Uuid::from(zone)))
+        .filter(policies::archived_at.is_null());
     let rows = of_zone.select(PolicyRow::as_select()).into_boxed();
     Ok(ascending!(rows, policies, page).load(conn).await?)
 }
@@ -156,7 +169,9 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Poli
 /// # Errors
 /// When the database cannot be written.
 pub async fn archive(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Result<bool> {
-    let live = policies::table.find((Uuid::from(zone), Uuid::from(id))).filter(policies::archived_at.is_null());
+    let live = policies::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policies::archived_at.is_null());
     let archived = (
         policies::archived_at.eq(diesel::dsl::now),
         policies::updated_at.eq(diesel::dsl::now),
@@ -175,12 +190,18 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicyVersion) -> Result<P
         .filter(policy_versions::policy_id.eq(Uuid::from(new.policy_id)));
     // The policy's row lock makes the numbers follow each other.
     let policy = policies::table.find((Uuid::from(new.zone_id), Uuid::from(new.policy_id)));
-    let moved = (policies::version.eq(policies::version + 1), policies::updated_at.eq(diesel::dsl::now));
+    let moved = (
+        policies::version.eq(policies::version + 1),
+        policies::updated_at.eq(diesel::dsl::now),
+    );
     let live = policy.filter(policies::archived_at.is_null());
     if diesel::update(live).set(moved).execute(conn).await? == 0 {
         return Err(Error::NotFound("policy"));
     }
-    let last: Option<i32> = of_policy.select(diesel::dsl::max(policy_versions::version)).first(conn).await?;
+    let last: Option<i32> = of_policy
+        .select(diesel::dsl::max(policy_versions::version))
+        .first(conn)
+        .await?;
     let values = (
         policy_versions::zone_id.eq(Uuid::from(new.zone_id)),
         policy_versions::id.eq(Uuid::from(new.id)),
@@ -192,7 +213,9 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicyVersion) -> Result<P
         policy_versions::module.eq(&new.module),
         policy_versions::created_by.eq(&new.created_by),
     );
-    let row = diesel::insert_into(policy_versions::table).values(values).returning(PolicyVersionRow::as_returning());
+    let row = diesel::insert_into(policy_versions::table)
+        .values(values)
+        .returning(PolicyVersionRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -204,16 +227,28 @@ pub async fn versions(conn: &mut Conn, zone: ZoneId, policy: PolicyId) -> Result
     let of_policy = policy_versions::table
         .filter(policy_versions::zone_id.eq(Uuid::from(zone)))
         .filter(policy_versions::policy_id.eq(Uuid::from(policy)));
-    Ok(of_policy.order(policy_versions::version).select(PolicyVersionRow::as_select()).load(conn).await?)
+    Ok(of_policy
+        .order(policy_versions::version)
+        .select(PolicyVersionRow::as_select())
+        .load(conn)
+        .await?)
 }
 
 /// One version, whether its policy is archived or not.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn find_version(conn: &mut Conn, zone: ZoneId, id: PolicyVersionId) -> Result<Option<PolicyVersionRow>> {
+pub async fn find_version(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: PolicyVersionId,
+) -> Result<Option<PolicyVersionRow>> {
     let version = policy_versions::table.find((Uuid::from(zone), Uuid::from(id)));
-    Ok(version.select(PolicyVersionRow::as_select()).first(conn).await.optional()?)
+    Ok(version
+        .select(PolicyVersionRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// Those of the versions that are the zone's and whose policy is live, in no particular order.
@@ -226,7 +261,9 @@ pub async fn find_versions(
     ids: &[PolicyVersionId],
 ) -> Result<Vec<PolicyVersionRow>> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    let policy = policies::zone_id.eq(policy_versions::zone_id).and(policies::id.eq(policy_versions::policy_id));
+    let policy = policies::zone_id
+        .eq(policy_versions::zone_id)
+        .and(policies::id.eq(policy_versions::policy_id));
     let live = policy_versions::table
         .inner_join(policies::table.on(policy))
         .filter(policy_versions::zone_id.eq(Uuid::from(zone)))

@@ -1,9 +1,9 @@
 //! Policy sets, their immutable manifests, and which of them is active.
 
 use crate::Conn;
+use crate::column::Optional;
 use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
-use crate::column::Optional;
 use crate::schema::{
     policies, policy_set_manifest, policy_set_versions, policy_sets, policy_versions, zone_activations,
 };
@@ -166,7 +166,9 @@ pub struct Activation {
 /// # Errors
 /// [`Error::Conflict`] `policy_sets_name_live` when a live one has the same name.
 pub async fn insert(conn: &mut Conn, new: &NewPolicySet) -> Result<PolicySetRow> {
-    let row = diesel::insert_into(policy_sets::table).values(new.clone()).returning(PolicySetRow::as_returning());
+    let row = diesel::insert_into(policy_sets::table)
+        .values(new.clone())
+        .returning(PolicySetRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -175,8 +177,14 @@ pub async fn insert(conn: &mut Conn, new: &NewPolicySet) -> Result<PolicySetRow>
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> Result<Option<PolicySetRow>> {
-    let live = policy_sets::table.find((Uuid::from(zone), Uuid::from(id))).filter(policy_sets::archived_at.is_null());
-    Ok(live.select(PolicySetRow::as_select()).first(conn).await.optional()?)
+    let live = policy_sets::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policy_sets::archived_at.is_null());
+    Ok(live
+        .select(PolicySetRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The policy set, which must be live.
@@ -192,8 +200,15 @@ pub async fn get(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> Result<Polic
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> Result<Option<PolicySetRow>> {
-    let live = policy_sets::table.find((Uuid::from(zone), Uuid::from(id))).filter(policy_sets::archived_at.is_null());
-    Ok(live.select(PolicySetRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+    let live = policy_sets::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policy_sets::archived_at.is_null());
+    Ok(live
+        .select(PolicySetRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of the zone's live policy sets.
@@ -201,7 +216,9 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> 
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<PolicySetRow>> {
-    let of_zone = policy_sets::table.filter(policy_sets::zone_id.eq(Uuid::from(zone))).filter(policy_sets::archived_at.is_null());
+    let of_zone = policy_sets::table
+        .filter(policy_sets::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_sets::archived_at.is_null());
     let rows = of_zone.select(PolicySetRow::as_select()).into_boxed();
     Ok(ascending!(rows, policy_sets, page).load(conn).await?)
 }
@@ -211,7 +228,9 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Poli
 /// # Errors
 /// When the database cannot be written.
 pub async fn archive(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> Result<bool> {
-    let live = policy_sets::table.find((Uuid::from(zone), Uuid::from(id))).filter(policy_sets::archived_at.is_null());
+    let live = policy_sets::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(policy_sets::archived_at.is_null());
     let archived = (
         policy_sets::archived_at.eq(diesel::dsl::now),
         policy_sets::updated_at.eq(diesel::dsl::now),
@@ -232,7 +251,10 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicySetVersion) -> Resul
     let of_set = policy_set_versions::table
         .filter(policy_set_versions::zone_id.eq(Uuid::from(new.zone_id)))
         .filter(policy_set_versions::policy_set_id.eq(Uuid::from(new.policy_set_id)));
-    let last: Option<i32> = of_set.select(diesel::dsl::max(policy_set_versions::version)).first(conn).await?;
+    let last: Option<i32> = of_set
+        .select(diesel::dsl::max(policy_set_versions::version))
+        .first(conn)
+        .await?;
     let values = (
         policy_set_versions::zone_id.eq(Uuid::from(new.zone_id)),
         policy_set_versions::id.eq(Uuid::from(new.id)),
@@ -243,7 +265,10 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicySetVersion) -> Resul
         policy_set_versions::created_by.eq(&new.created_by),
     );
     let row = diesel::insert_into(policy_set_versions::table).values(values);
-    let row = row.returning(PolicySetVersionRow::as_returning()).get_result(conn).await?;
+    let row = row
+        .returning(PolicySetVersionRow::as_returning())
+        .get_result(conn)
+        .await?;
     let lines: Vec<_> = (0_i32..)
         .zip(&new.manifest)
         .map(|(position, version)| {
@@ -255,7 +280,10 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicySetVersion) -> Resul
             )
         })
         .collect();
-    diesel::insert_into(policy_set_manifest::table).values(lines).execute(conn).await?;
+    diesel::insert_into(policy_set_manifest::table)
+        .values(lines)
+        .execute(conn)
+        .await?;
     Ok(row)
 }
 
@@ -267,7 +295,11 @@ pub async fn versions(conn: &mut Conn, zone: ZoneId, set: PolicySetId) -> Result
     let of_set = policy_set_versions::table
         .filter(policy_set_versions::zone_id.eq(Uuid::from(zone)))
         .filter(policy_set_versions::policy_set_id.eq(Uuid::from(set)));
-    Ok(of_set.order(policy_set_versions::version).select(PolicySetVersionRow::as_select()).load(conn).await?)
+    Ok(of_set
+        .order(policy_set_versions::version)
+        .select(PolicySetVersionRow::as_select())
+        .load(conn)
+        .await?)
 }
 
 /// One version of any set of the zone.
@@ -280,7 +312,11 @@ pub async fn find_version(
     id: PolicySetVersionId,
 ) -> Result<Option<PolicySetVersionRow>> {
     let version = policy_set_versions::table.find((Uuid::from(zone), Uuid::from(id)));
-    Ok(version.select(PolicySetVersionRow::as_select()).first(conn).await.optional()?)
+    Ok(version
+        .select(PolicySetVersionRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The manifest of a version, in order.
@@ -291,7 +327,9 @@ pub async fn manifest(conn: &mut Conn, zone: ZoneId, id: PolicySetVersionId) -> 
     let version = policy_versions::zone_id
         .eq(policy_set_manifest::zone_id)
         .and(policy_versions::id.eq(policy_set_manifest::policy_version_id));
-    let policy = policies::zone_id.eq(policy_versions::zone_id).and(policies::id.eq(policy_versions::policy_id));
+    let policy = policies::zone_id
+        .eq(policy_versions::zone_id)
+        .and(policies::id.eq(policy_versions::policy_id));
     let lines = policy_set_manifest::table
         .inner_join(policy_versions::table.on(version))
         .inner_join(policies::table.on(policy))
@@ -350,7 +388,9 @@ pub async fn activate(conn: &mut Conn, new: &Activation) -> Result<()> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn activation(conn: &mut Conn, zone: ZoneId) -> Result<Option<ActivationRow>> {
-    let row = zone_activations::table.find(Uuid::from(zone)).select(ActivationRow::as_select());
+    let row = zone_activations::table
+        .find(Uuid::from(zone))
+        .select(ActivationRow::as_select());
     Ok(row.first(conn).await.optional()?)
 }
 
@@ -365,7 +405,12 @@ pub async fn deactivate(conn: &mut Conn, zone: ZoneId, set: PolicySetId) -> Resu
 }
 
 async fn touch(conn: &mut Conn, zone: ZoneId, set: PolicySetId) -> Result<bool> {
-    let live = policy_sets::table.find((Uuid::from(zone), Uuid::from(set))).filter(policy_sets::archived_at.is_null());
-    let moved = (policy_sets::version.eq(policy_sets::version + 1), policy_sets::updated_at.eq(diesel::dsl::now));
+    let live = policy_sets::table
+        .find((Uuid::from(zone), Uuid::from(set)))
+        .filter(policy_sets::archived_at.is_null());
+    let moved = (
+        policy_sets::version.eq(policy_sets::version + 1),
+        policy_sets::updated_at.eq(diesel::dsl::now),
+    );
     Ok(diesel::update(live).set(moved).execute(conn).await? > 0)
 }

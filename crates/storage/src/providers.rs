@@ -1,7 +1,7 @@
 //! Where upstream credentials come from.
 
-use crate::column::{Named, Stored};
 use crate::Conn;
+use crate::column::{Named, Stored};
 use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
 use crate::schema::providers;
@@ -61,7 +61,12 @@ impl ProviderRow {
 
 impl From<ProviderRow> for Provider {
     fn from(row: ProviderRow) -> Self {
-        Self { id: row.id, kind: row.kind, sealed_secrets: row.sealed_secrets(), config: row.config_json }
+        Self {
+            id: row.id,
+            kind: row.kind,
+            sealed_secrets: row.sealed_secrets(),
+            config: row.config_json,
+        }
     }
 }
 
@@ -139,7 +144,9 @@ pub async fn insert(conn: &mut Conn, new: &NewProvider) -> Result<ProviderRow> {
         providers::secrets_sealed.eq(new.secrets.bytes()),
         providers::secret_config_keys.eq(&new.secrets.keys),
     );
-    let row = diesel::insert_into(providers::table).values(values).returning(ProviderRow::as_returning());
+    let row = diesel::insert_into(providers::table)
+        .values(values)
+        .returning(ProviderRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -148,8 +155,14 @@ pub async fn insert(conn: &mut Conn, new: &NewProvider) -> Result<ProviderRow> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> Result<Option<ProviderRow>> {
-    let live = providers::table.find((Uuid::from(zone), Uuid::from(id))).filter(providers::archived_at.is_null());
-    Ok(live.select(ProviderRow::as_select()).first(conn).await.optional()?)
+    let live = providers::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(providers::archived_at.is_null());
+    Ok(live
+        .select(ProviderRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The provider, which must be live.
@@ -165,8 +178,15 @@ pub async fn get(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> Result<Provid
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> Result<Option<ProviderRow>> {
-    let live = providers::table.find((Uuid::from(zone), Uuid::from(id))).filter(providers::archived_at.is_null());
-    Ok(live.select(ProviderRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+    let live = providers::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(providers::archived_at.is_null());
+    Ok(live
+        .select(ProviderRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of the zone's live providers.
@@ -174,7 +194,9 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> R
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ProviderRow>> {
-    let of_zone = providers::table.filter(providers::zone_id.eq(Uuid::from(zone))).filter(providers::archived_at.is_null());
+    let of_zone = providers::table
+        .filter(providers::zone_id.eq(Uuid::from(zone)))
+        .filter(providers::archived_at.is_null());
     let rows = of_zone.select(ProviderRow::as_select()).into_boxed();
     Ok(ascending!(rows, providers, page).load(conn).await?)
 }
@@ -183,9 +205,19 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Prov
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is not live, [`Error::Conflict`] as for [`insert`].
-pub async fn update(conn: &mut Conn, zone: ZoneId, id: ProviderId, changes: &ProviderChanges) -> Result<ProviderRow> {
-    let live = providers::table.find((Uuid::from(zone), Uuid::from(id))).filter(providers::archived_at.is_null());
-    let moved = (providers::version.eq(providers::version + 1), providers::updated_at.eq(diesel::dsl::now));
+pub async fn update(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ProviderId,
+    changes: &ProviderChanges,
+) -> Result<ProviderRow> {
+    let live = providers::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(providers::archived_at.is_null());
+    let moved = (
+        providers::version.eq(providers::version + 1),
+        providers::updated_at.eq(diesel::dsl::now),
+    );
     let secrets = changes.secrets.as_ref().map(|secrets| {
         (
             providers::secrets_key_id.eq(secrets.key_id()),
@@ -195,14 +227,28 @@ pub async fn update(conn: &mut Conn, zone: ZoneId, id: ProviderId, changes: &Pro
     });
     let changed = (
         changes.name.as_ref().map(|name| providers::name.eq(name)),
-        changes.identifier.as_ref().map(|identifier| providers::identifier.eq(identifier)),
+        changes
+            .identifier
+            .as_ref()
+            .map(|identifier| providers::identifier.eq(identifier)),
         changes.kind.map(|kind| providers::kind.eq(kind.name())),
-        changes.owner_type.as_ref().map(|owner| providers::owner_type.eq(owner)),
-        changes.config_json.as_ref().map(|config| providers::config_json.eq(config)),
+        changes
+            .owner_type
+            .as_ref()
+            .map(|owner| providers::owner_type.eq(owner)),
+        changes
+            .config_json
+            .as_ref()
+            .map(|config| providers::config_json.eq(config)),
         secrets,
     );
-    let row = diesel::update(live).set((changed, moved)).returning(ProviderRow::as_returning());
-    row.get_result(conn).await.optional()?.ok_or(Error::NotFound("provider"))
+    let row = diesel::update(live)
+        .set((changed, moved))
+        .returning(ProviderRow::as_returning());
+    row.get_result(conn)
+        .await
+        .optional()?
+        .ok_or(Error::NotFound("provider"))
 }
 
 /// Archives a live provider; false when there is none.
@@ -210,7 +256,9 @@ pub async fn update(conn: &mut Conn, zone: ZoneId, id: ProviderId, changes: &Pro
 /// # Errors
 /// When the database cannot be written.
 pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> Result<bool> {
-    let live = providers::table.find((Uuid::from(zone), Uuid::from(id))).filter(providers::archived_at.is_null());
+    let live = providers::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(providers::archived_at.is_null());
     let archived = (
         providers::archived_at.eq(diesel::dsl::now),
         providers::updated_at.eq(diesel::dsl::now),
@@ -221,7 +269,12 @@ pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> Result<bo
 
 pub(crate) async fn live(zone: ZoneId, mut conn: &Conn) -> Result<HashMap<ProviderId, Arc<Provider>>> {
     let of_zone = providers::table.filter(providers::zone_id.eq(Uuid::from(zone)));
-    let live = of_zone.filter(providers::archived_at.is_null()).select(ProviderRow::as_select());
+    let live = of_zone
+        .filter(providers::archived_at.is_null())
+        .select(ProviderRow::as_select());
     let rows: Vec<ProviderRow> = live.load(&mut conn).await?;
-    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row.into()))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, Arc::new(row.into())))
+        .collect())
 }

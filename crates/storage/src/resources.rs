@@ -1,7 +1,7 @@
 //! Protected upstreams.
 
-use crate::column::{Named, Optional, Stored};
 use crate::Conn;
+use crate::column::{Named, Optional, Stored};
 use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
 use crate::schema::resources;
@@ -57,12 +57,16 @@ impl TryFrom<ResourceRow> for Resource {
     type Error = Error;
 
     fn try_from(row: ResourceRow) -> Result<Self> {
-        let scopes: std::result::Result<_, _> = row.scopes.iter().map(|scope| scope.parse::<Scope>()).collect();
+        let scopes: std::result::Result<_, _> =
+            row.scopes.iter().map(|scope| scope.parse::<Scope>()).collect();
         let upstream_url = row.upstream_url.as_deref().map(Url::parse).transpose();
         Ok(Self {
             id: row.id,
             name: row.name,
-            identifier: row.identifier.parse().map_err(|_| Error::Corrupt("resource identifier"))?,
+            identifier: row
+                .identifier
+                .parse()
+                .map_err(|_| Error::Corrupt("resource identifier"))?,
             prefix: row.prefix,
             scopes: scopes.map_err(|_| Error::Corrupt("scope"))?,
             upstream_url: upstream_url.map_err(|_| Error::Corrupt("upstream URL"))?,
@@ -143,7 +147,9 @@ pub async fn insert(conn: &mut Conn, new: &NewResource) -> Result<ResourceRow> {
         resources::operations.eq(operations_json(&new.operations)?),
         resources::forward_headers.eq(&new.forward_headers),
     );
-    let row = diesel::insert_into(resources::table).values(values).returning(ResourceRow::as_returning());
+    let row = diesel::insert_into(resources::table)
+        .values(values)
+        .returning(ResourceRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -152,8 +158,14 @@ pub async fn insert(conn: &mut Conn, new: &NewResource) -> Result<ResourceRow> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<Option<ResourceRow>> {
-    let live = resources::table.find((Uuid::from(zone), Uuid::from(id))).filter(resources::archived_at.is_null());
-    Ok(live.select(ResourceRow::as_select()).first(conn).await.optional()?)
+    let live = resources::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(resources::archived_at.is_null());
+    Ok(live
+        .select(ResourceRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The resource, which must be live.
@@ -169,8 +181,15 @@ pub async fn get(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<Resour
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<Option<ResourceRow>> {
-    let live = resources::table.find((Uuid::from(zone), Uuid::from(id))).filter(resources::archived_at.is_null());
-    Ok(live.select(ResourceRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+    let live = resources::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(resources::archived_at.is_null());
+    Ok(live
+        .select(ResourceRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A page of the zone's live resources.
@@ -178,7 +197,9 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> R
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ResourceRow>> {
-    let of_zone = resources::table.filter(resources::zone_id.eq(Uuid::from(zone))).filter(resources::archived_at.is_null());
+    let of_zone = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::archived_at.is_null());
     let rows = of_zone.select(ResourceRow::as_select()).into_boxed();
     Ok(ascending!(rows, resources, page).load(conn).await?)
 }
@@ -187,23 +208,49 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Reso
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is not live, [`Error::Conflict`] as for [`insert`].
-pub async fn update(conn: &mut Conn, zone: ZoneId, id: ResourceId, changes: &ResourceChanges) -> Result<ResourceRow> {
-    let live = resources::table.find((Uuid::from(zone), Uuid::from(id))).filter(resources::archived_at.is_null());
-    let moved = (resources::version.eq(resources::version + 1), resources::updated_at.eq(diesel::dsl::now));
+pub async fn update(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ResourceId,
+    changes: &ResourceChanges,
+) -> Result<ResourceRow> {
+    let live = resources::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(resources::archived_at.is_null());
+    let moved = (
+        resources::version.eq(resources::version + 1),
+        resources::updated_at.eq(diesel::dsl::now),
+    );
     let operations = changes.operations.as_deref().map(operations_json).transpose()?;
     let changed = (
         changes.name.as_ref().map(|name| resources::name.eq(name)),
-        changes.identifier.as_ref().map(|identifier| resources::identifier.eq(identifier)),
+        changes
+            .identifier
+            .as_ref()
+            .map(|identifier| resources::identifier.eq(identifier)),
         changes.prefix.map(|prefix| resources::prefix.eq(prefix)),
         changes.scopes.as_ref().map(|scopes| resources::scopes.eq(scopes)),
-        changes.upstream_url.as_ref().map(|url| resources::upstream_url.eq(url)),
-        changes.credential_provider_id.map(|id| resources::credential_provider_id.eq(id.map(Uuid::from))),
+        changes
+            .upstream_url
+            .as_ref()
+            .map(|url| resources::upstream_url.eq(url)),
+        changes
+            .credential_provider_id
+            .map(|id| resources::credential_provider_id.eq(id.map(Uuid::from))),
         changes.auth_mode.map(|mode| resources::auth_mode.eq(mode.name())),
         operations.map(|operations| resources::operations.eq(operations)),
-        changes.forward_headers.as_ref().map(|headers| resources::forward_headers.eq(headers)),
+        changes
+            .forward_headers
+            .as_ref()
+            .map(|headers| resources::forward_headers.eq(headers)),
     );
-    let row = diesel::update(live).set((changed, moved)).returning(ResourceRow::as_returning());
-    row.get_result(conn).await.optional()?.ok_or(Error::NotFound("resource"))
+    let row = diesel::update(live)
+        .set((changed, moved))
+        .returning(ResourceRow::as_returning());
+    row.get_result(conn)
+        .await
+        .optional()?
+        .ok_or(Error::NotFound("resource"))
 }
 
 /// Archives a live resource; false when there is none.
@@ -211,7 +258,9 @@ pub async fn update(conn: &mut Conn, zone: ZoneId, id: ResourceId, changes: &Res
 /// # Errors
 /// When the database cannot be written.
 pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<bool> {
-    let live = resources::table.find((Uuid::from(zone), Uuid::from(id))).filter(resources::archived_at.is_null());
+    let live = resources::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(resources::archived_at.is_null());
     let archived = (
         resources::archived_at.eq(diesel::dsl::now),
         resources::updated_at.eq(diesel::dsl::now),
@@ -229,14 +278,20 @@ pub async fn uses_provider(conn: &mut Conn, zone: ZoneId, provider: ProviderId) 
         .filter(resources::zone_id.eq(Uuid::from(zone)))
         .filter(resources::credential_provider_id.eq(Uuid::from(provider)))
         .filter(resources::archived_at.is_null());
-    Ok(diesel::select(diesel::dsl::exists(using)).get_result(conn).await?)
+    Ok(diesel::select(diesel::dsl::exists(using))
+        .get_result(conn)
+        .await?)
 }
 
 pub(crate) async fn live(zone: ZoneId, mut conn: &Conn) -> Result<Vec<Arc<Resource>>> {
     let of_zone = resources::table.filter(resources::zone_id.eq(Uuid::from(zone)));
-    let live = of_zone.filter(resources::archived_at.is_null()).select(ResourceRow::as_select());
+    let live = of_zone
+        .filter(resources::archived_at.is_null())
+        .select(ResourceRow::as_select());
     let rows: Vec<ResourceRow> = live.load(&mut conn).await?;
-    rows.into_iter().map(|row| Resource::try_from(row).map(Arc::new)).collect()
+    rows.into_iter()
+        .map(|row| Resource::try_from(row).map(Arc::new))
+        .collect()
 }
 
 fn operations_json(operations: &[Operation]) -> Result<Value> {

@@ -177,5 +177,12 @@ table! {
 }
 
 allow_tables_to_appear_in_same_query!(
-    zones, anchors, admin_tokens, policies, policy_versions, policy_set_versions, policy_set_manifest, zone_activations,
+    zones,
+    anchors,
+    admin_tokens,
+    policies,
+    policy_versions,
+    policy_set_versions,
+    policy_set_manifest,
+    zone_activations,
 );

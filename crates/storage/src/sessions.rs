@@ -105,7 +105,9 @@ impl SessionStatus {
     /// The status with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Active, Self::Revoked, Self::Expired].into_iter().find(|status| status.as_str() == name)
+        [Self::Active, Self::Revoked, Self::Expired]
+            .into_iter()
+            .find(|status| status.as_str() == name)
     }
 }
 
@@ -180,7 +182,10 @@ pub async fn insert(conn: &mut Conn, new: &NewSession) -> Result<()> {
         sessions::expires_at.eq(new.expires_at),
         sessions::created_at.eq(new.created_at),
     );
-    diesel::insert_into(sessions::table).values(values).execute(conn).await?;
+    diesel::insert_into(sessions::table)
+        .values(values)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -197,7 +202,12 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: SessionId) -> Result<Option
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &SessionFilter, page: &Page) -> Result<Vec<SessionRow>> {
+pub async fn list(
+    conn: &mut Conn,
+    zone: ZoneId,
+    filter: &SessionFilter,
+    page: &Page,
+) -> Result<Vec<SessionRow>> {
     use diesel::dsl::now;
     let of_zone = sessions::table.filter(sessions::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(SessionRow::as_select()).into_boxed();
@@ -207,14 +217,16 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &SessionFilter, page: &
     query = match filter.status {
         None => query,
         Some(SessionStatus::Revoked) => query.filter(sessions::revoked_at.is_not_null()),
-        Some(SessionStatus::Active) => {
-            query.filter(sessions::revoked_at.is_null()).filter(sessions::expires_at.gt(now))
-        }
-        Some(SessionStatus::Expired) => {
-            query.filter(sessions::revoked_at.is_null()).filter(sessions::expires_at.le(now))
-        }
+        Some(SessionStatus::Active) => query
+            .filter(sessions::revoked_at.is_null())
+            .filter(sessions::expires_at.gt(now)),
+        Some(SessionStatus::Expired) => query
+            .filter(sessions::revoked_at.is_null())
+            .filter(sessions::expires_at.le(now)),
     };
-    Ok(descending!(query, sessions::created_at, sessions::id, page).load(conn).await?)
+    Ok(descending!(query, sessions::created_at, sessions::id, page)
+        .load(conn)
+        .await?)
 }
 
 /// Revokes a session and every session below it, and answers with it as it now is; one that had ended already comes
@@ -222,8 +234,15 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &SessionFilter, page: &
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn revoke(conn: &mut Conn, zone: ZoneId, id: SessionId, reason: &str) -> Result<Option<SessionRow>> {
-    let below = sessions::id.eq(Uuid::from(id)).or(sessions::root_id.eq(Uuid::from(id)));
+pub async fn revoke(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: SessionId,
+    reason: &str,
+) -> Result<Option<SessionRow>> {
+    let below = sessions::id
+        .eq(Uuid::from(id))
+        .or(sessions::root_id.eq(Uuid::from(id)));
     let live = sessions::table
         .filter(sessions::zone_id.eq(Uuid::from(zone)))
         .filter(below)
@@ -270,5 +289,8 @@ type Revoked<'a> = (
 );
 
 fn revoked(reason: &str) -> Revoked<'_> {
-    (sessions::revoked_at.eq(diesel::dsl::now), sessions::revoked_reason.eq(reason))
+    (
+        sessions::revoked_at.eq(diesel::dsl::now),
+        sessions::revoked_reason.eq(reason),
+    )
 }

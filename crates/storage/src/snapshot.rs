@@ -23,7 +23,8 @@ use uuid::Uuid;
 /// # Errors
 /// [`Error::Unavailable`] when the database cannot be read, [`Error::Corrupt`] when a row makes no sense.
 pub async fn load(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneSnapshot>> {
-    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
     let read = read(zone, conn).await;
     // Nothing was written: ending the transaction either way only gives the picture up.
     let ended = AnsiTransactionManager::rollback_transaction(conn).await;
@@ -50,7 +51,10 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
         id: row.id,
         slug: row.slug,
         epoch: row.epoch,
-        mint_rate_per_minute: row.mint_rate_per_minute.try_into().map_err(|_| Error::Corrupt("mint rate"))?,
+        mint_rate_per_minute: row
+            .mint_rate_per_minute
+            .try_into()
+            .map_err(|_| Error::Corrupt("mint rate"))?,
         sealed_dek: dek.ok_or(Error::NotFound("zone key"))?,
         keys,
         applications,
@@ -63,8 +67,14 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
 }
 
 async fn find_zone(zone: ZoneId, mut conn: &Conn) -> Result<Option<ZoneRow>> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
-    Ok(live.select(ZoneRow::as_select()).first(&mut conn).await.optional()?)
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
+    Ok(live
+        .select(ZoneRow::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?)
 }
 
 /// The active and the shadow manifest.
@@ -74,7 +84,9 @@ async fn find_manifests(zone: ZoneId, mut conn: &Conn) -> Result<Manifests> {
     let version = policy_set_versions::zone_id.eq(zone_activations::zone_id).and(
         policy_set_versions::id
             .eq(zone_activations::active_version_id)
-            .or(policy_set_versions::id.nullable().eq(zone_activations::shadow_version_id)),
+            .or(policy_set_versions::id
+                .nullable()
+                .eq(zone_activations::shadow_version_id)),
     );
     let line = policy_set_manifest::zone_id
         .eq(policy_set_versions::zone_id)
@@ -89,8 +101,15 @@ async fn find_manifests(zone: ZoneId, mut conn: &Conn) -> Result<Manifests> {
         .filter(zone_activations::zone_id.eq(Uuid::from(zone)))
         .order(policy_set_manifest::position)
         .select((
-            (zone_activations::active_version_id, zone_activations::shadow_version_id),
-            (policy_set_versions::policy_set_id, policy_set_versions::id, policy_set_versions::manifest_sha256),
+            (
+                zone_activations::active_version_id,
+                zone_activations::shadow_version_id,
+            ),
+            (
+                policy_set_versions::policy_set_id,
+                policy_set_versions::id,
+                policy_set_versions::manifest_sha256,
+            ),
             (policy_versions::id, policy_versions::module),
         ));
     let lines: Vec<ManifestLine> = lines.load(&mut conn).await?;
@@ -101,7 +120,9 @@ async fn find_manifests(zone: ZoneId, mut conn: &Conn) -> Result<Manifests> {
 type ManifestLine = ((Uuid, Option<Uuid>), (Uuid, Uuid, String), (Uuid, String));
 
 fn assemble(lines: Vec<ManifestLine>) -> Manifests {
-    let Some(&((active, shadow), _, _)) = lines.as_slice().first() else { return (None, None) };
+    let Some(&((active, shadow), _, _)) = lines.as_slice().first() else {
+        return (None, None);
+    };
     let mut manifests: HashMap<PolicySetVersionId, Manifest> = HashMap::new();
     for (_, (set, version, sha256), (policy_version, module)) in lines {
         let manifest = manifests.entry(version.into()).or_insert_with(|| Manifest {
@@ -110,9 +131,15 @@ fn assemble(lines: Vec<ManifestLine>) -> Manifests {
             sha256,
             policies: Vec::new(),
         });
-        manifest.policies.push(ManifestEntry { policy_version_id: policy_version.into(), module });
+        manifest.policies.push(ManifestEntry {
+            policy_version_id: policy_version.into(),
+            module,
+        });
     }
-    let manifests: HashMap<_, _> = manifests.into_iter().map(|(id, manifest)| (id, Arc::new(manifest))).collect();
+    let manifests: HashMap<_, _> = manifests
+        .into_iter()
+        .map(|(id, manifest)| (id, Arc::new(manifest)))
+        .collect();
     let named = |id: Uuid| manifests.get(&PolicySetVersionId::from(id)).cloned();
     (named(active), shadow.and_then(named))
 }
@@ -163,7 +190,13 @@ pub async fn epochs_since(conn: &mut Conn, since: Option<&Horizon>) -> Result<Ep
     // Taken first: what commits between the two statements is seen twice rather than never.
     let horizon = horizon(conn).await?;
     let query = diesel::sql_query(include_str!("snapshot/epochs_since.sql"));
-    let rows: Vec<Changed> = query.bind::<Text, _>(since.map_or("0", Horizon::as_str)).load(conn).await?;
-    let zones = rows.into_iter().map(|row| (row.id.into(), row.epoch.into(), row.archived)).collect();
+    let rows: Vec<Changed> = query
+        .bind::<Text, _>(since.map_or("0", Horizon::as_str))
+        .load(conn)
+        .await?;
+    let zones = rows
+        .into_iter()
+        .map(|row| (row.id.into(), row.epoch.into(), row.archived))
+        .collect();
     Ok(EpochChanges { horizon, zones })
 }

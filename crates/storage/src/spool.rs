@@ -47,7 +47,11 @@ pub async fn append(
         event_spool::payload.eq(payload),
         event_spool::traceparent.eq(traceparent),
     );
-    diesel::insert_into(event_spool::table).values(values).on_conflict_do_nothing().execute(conn).await?;
+    diesel::insert_into(event_spool::table)
+        .values(values)
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -69,7 +73,9 @@ pub async fn claim(conn: &mut Conn, holder: &str, limit: i64, lease: Duration) -
 /// When the database cannot be written; publishing them again is harmless, since their ids deduplicate.
 pub async fn delete(conn: &mut Conn, ids: &[EventId]) -> Result<()> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    diesel::delete(event_spool::table.filter(event_spool::id.eq_any(ids))).execute(conn).await?;
+    diesel::delete(event_spool::table.filter(event_spool::id.eq_any(ids)))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

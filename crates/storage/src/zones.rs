@@ -1,9 +1,9 @@
 //! Zones, and the epoch that orders everything that happens in one.
 
+use crate::Conn;
 use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
 use crate::schema::zones;
-use crate::Conn;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{Epoch, Timestamp};
 use diesel::prelude::*;
@@ -105,7 +105,9 @@ pub struct Bump {
 /// # Errors
 /// [`Error::Conflict`] `zones_slug_live` when the slug is taken.
 pub async fn insert(conn: &mut Conn, new: &NewZone) -> Result<ZoneRow> {
-    let row = diesel::insert_into(zones::table).values(new.clone()).returning(ZoneRow::as_returning());
+    let row = diesel::insert_into(zones::table)
+        .values(new.clone())
+        .returning(ZoneRow::as_returning());
     Ok(row.get_result(conn).await?)
 }
 
@@ -114,7 +116,9 @@ pub async fn insert(conn: &mut Conn, new: &NewZone) -> Result<ZoneRow> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
     Ok(live.select(ZoneRow::as_select()).first(conn).await.optional()?)
 }
 
@@ -131,8 +135,15 @@ pub async fn get(conn: &mut Conn, zone: ZoneId) -> Result<ZoneRow> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
-    Ok(live.select(ZoneRow::as_select()).for_no_key_update().first(conn).await.optional()?)
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
+    Ok(live
+        .select(ZoneRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// The live zone with this slug.
@@ -140,8 +151,22 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Zon
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ZoneRow>> {
-    let live = zones::table.filter(zones::slug.eq(slug)).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::slug.eq(slug))
+        .filter(zones::archived_at.is_null());
     Ok(live.select(ZoneRow::as_select()).first(conn).await.optional()?)
+}
+
+/// The id of the live zone with this slug, for roles that may see no more of a zone.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn id_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ZoneId>> {
+    let live = zones::table
+        .filter(zones::slug.eq(slug))
+        .filter(zones::archived_at.is_null());
+    let id: Option<Uuid> = live.select(zones::id).first(conn).await.optional()?;
+    Ok(id.map(ZoneId::from))
 }
 
 /// Whether a live zone has this slug; for choosing among candidates (`name`, `name-2`, …).
@@ -149,7 +174,9 @@ pub async fn find_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ZoneRow>
 /// # Errors
 /// When the database cannot be read.
 pub async fn slug_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
-    let live = zones::table.filter(zones::slug.eq(slug)).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::slug.eq(slug))
+        .filter(zones::archived_at.is_null());
     Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
 }
 
@@ -158,7 +185,10 @@ pub async fn slug_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, page: &Page) -> Result<Vec<ZoneRow>> {
-    let live = zones::table.filter(zones::archived_at.is_null()).select(ZoneRow::as_select()).into_boxed();
+    let live = zones::table
+        .filter(zones::archived_at.is_null())
+        .select(ZoneRow::as_select())
+        .into_boxed();
     Ok(ascending!(live, zones, page).load(conn).await?)
 }
 
@@ -167,10 +197,20 @@ pub async fn list(conn: &mut Conn, page: &Page) -> Result<Vec<ZoneRow>> {
 /// # Errors
 /// [`Error::NotFound`] when it is not live, [`Error::Conflict`] when the slug is taken.
 pub async fn update(conn: &mut Conn, zone: ZoneId, changes: &ZoneChanges) -> Result<ZoneRow> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
-    let moved = (zones::version.eq(zones::version + 1), zones::updated_at.eq(diesel::dsl::now));
-    let row = diesel::update(live).set((changes.clone(), moved)).returning(ZoneRow::as_returning());
-    row.get_result(conn).await.optional()?.ok_or(Error::NotFound("zone"))
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
+    let moved = (
+        zones::version.eq(zones::version + 1),
+        zones::updated_at.eq(diesel::dsl::now),
+    );
+    let row = diesel::update(live)
+        .set((changes.clone(), moved))
+        .returning(ZoneRow::as_returning());
+    row.get_result(conn)
+        .await
+        .optional()?
+        .ok_or(Error::NotFound("zone"))
 }
 
 /// Archives a live zone; false when there is none.
@@ -178,7 +218,9 @@ pub async fn update(conn: &mut Conn, zone: ZoneId, changes: &ZoneChanges) -> Res
 /// # Errors
 /// [`Error::Conflict`] `zones_system_zone_protected` for the system zone.
 pub async fn archive(conn: &mut Conn, zone: ZoneId) -> Result<bool> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
     let archived = (
         zones::archived_at.eq(diesel::dsl::now),
         zones::updated_at.eq(diesel::dsl::now),
@@ -203,7 +245,10 @@ pub async fn bump_epoch(conn: &mut Conn, zone: ZoneId) -> Result<Bump> {
     let bump = diesel::sql_query(include_str!("zones/bump_epoch.sql")).bind::<SqlUuid, _>(Uuid::from(zone));
     let drawn: Option<Drawn> = bump.get_result(conn).await.optional()?;
     let drawn = drawn.ok_or(Error::NotFound("zone"))?;
-    Ok(Bump { previous: drawn.previous.into(), epoch: drawn.epoch.into() })
+    Ok(Bump {
+        previous: drawn.previous.into(),
+        epoch: drawn.epoch.into(),
+    })
 }
 
 /// The zone's epoch now; `None` when there is no such zone or it is archived.
@@ -211,7 +256,9 @@ pub async fn bump_epoch(conn: &mut Conn, zone: ZoneId) -> Result<Bump> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn epoch(conn: &mut Conn, zone: ZoneId) -> Result<Option<Epoch>> {
-    let live = zones::table.filter(zones::id.eq(Uuid::from(zone))).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
     let epoch: Option<i64> = live.select(zones::epoch).first(conn).await.optional()?;
     Ok(epoch.map(Epoch::from))
 }
@@ -222,9 +269,14 @@ pub async fn epoch(conn: &mut Conn, zone: ZoneId) -> Result<Option<Epoch>> {
 /// When the database cannot be read.
 pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, Epoch>> {
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    let live = zones::table.filter(zones::id.eq_any(ids)).filter(zones::archived_at.is_null());
+    let live = zones::table
+        .filter(zones::id.eq_any(ids))
+        .filter(zones::archived_at.is_null());
     let rows: Vec<(Uuid, i64)> = live.select((zones::id, zones::epoch)).load(conn).await?;
-    Ok(rows.into_iter().map(|(id, epoch)| (id.into(), epoch.into())).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(id, epoch)| (id.into(), epoch.into()))
+        .collect())
 }
 
 /// Lets one transaction at a time choose among the slugs derived from `base`, until it ends.
@@ -233,6 +285,8 @@ pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, E
 /// When the database cannot be asked.
 pub async fn lock_slug(conn: &mut Conn, base: &str) -> Result<()> {
     let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('caracal_slug'), hashtext($1))");
-    lock.bind::<diesel::sql_types::Text, _>(base).execute(conn).await?;
+    lock.bind::<diesel::sql_types::Text, _>(base)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -30,7 +30,6 @@ const DATABASE_CONNECTIONS: usize = 4;
 const UPSTREAM_PATIENCE: Duration = Duration::from_hours(24);
 
 /// Everything a call needs.
-#[derive(Debug)]
 pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sts: Arc<StsClient>,
@@ -65,9 +64,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let clock = host.clock();
     let own = own_addresses(&config, &host).await;
     let database = Database::connect(&DatabaseConfig {
-        url: config.database_url,
+        url: config.database_url.expose_secret().to_owned(),
         max_connections: DATABASE_CONNECTIONS,
-        application_name: "caracal-gateway".to_owned(),
+        application_name: "caracal-gateway",
     })?;
     let bus = Bus::connect(&BusConfig {
         url: config.nats_url,

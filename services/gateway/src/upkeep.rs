@@ -5,8 +5,9 @@ use crate::running::Running;
 use crate::strangers::Strangers;
 use crate::views::Views;
 use crate::zone_keys::ZoneKeys;
-use caracal_bus::{BoxError, DatabaseClock, FeedHandle, FeedSink, Spool};
+use caracal_bus::{AUDIT_SUBJECT, BoxError, DatabaseClock, FeedHandle, FeedSink, Spool};
 use caracal_domain::{AuditEvent, Clock, FeedBody, FeedEvent};
+use caracal_lifecycle::trace::current_traceparent;
 use caracal_storage::Database;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -64,7 +65,9 @@ impl Spool for DatabaseSpool {
     fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
             let mut conn = self.0.acquire().await?;
-            caracal_storage::spool::append(&mut conn, event, &payload).await?;
+            let traceparent = current_traceparent();
+            let (zone, id) = (event.zone_id, event.id);
+            caracal_storage::spool::append(&mut conn, zone, id, AUDIT_SUBJECT, &payload, traceparent.as_deref()).await?;
             Ok(())
         })
     }

@@ -4,8 +4,8 @@ use crate::Conn;
 use crate::column::Named;
 use crate::error::Result;
 use crate::schema::audit_heads;
-use caracal_domain::id::ZoneId;
 use caracal_domain::AuditEvent;
+use caracal_domain::id::ZoneId;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -36,7 +36,10 @@ pub async fn append_batch(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> 
     let Some(last) = rows.last() else { return Ok(()) };
     insert(conn, zone, rows).await?;
     let head = audit_heads::table.find(Uuid::from(zone));
-    let moved = (audit_heads::seq.eq(last.seq), audit_heads::hash.eq(last.hash.as_slice()));
+    let moved = (
+        audit_heads::seq.eq(last.seq),
+        audit_heads::hash.eq(last.hash.as_slice()),
+    );
     diesel::update(head).set(moved).execute(conn).await?;
     Ok(())
 }
@@ -56,7 +59,9 @@ async fn insert(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()>
         .bind::<Array<Text>, _>(column(rows, |row| row.event.evaluation_status.as_str()))
         .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.event.reason.as_deref()))
         .bind::<Array<Nullable<SqlUuid>>, _>(column(rows, |row| row.event.policy_set_id.map(Uuid::from)))
-        .bind::<Array<Nullable<SqlUuid>>, _>(column(rows, |row| row.event.policy_set_version_id.map(Uuid::from)))
+        .bind::<Array<Nullable<SqlUuid>>, _>(column(rows, |row| {
+            row.event.policy_set_version_id.map(Uuid::from)
+        }))
         .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.event.manifest_sha.as_deref()))
         .bind::<Array<Jsonb>, _>(column(rows, |row| &row.event.determining_policies_json))
         .bind::<Array<Jsonb>, _>(column(rows, |row| &row.event.diagnostics_json))
@@ -64,7 +69,9 @@ async fn insert(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()>
         .bind::<Array<Nullable<SqlUuid>>, _>(metadata_id("application_id"))
         .bind::<Array<Nullable<SqlUuid>>, _>(metadata_id("session_id"))
         .bind::<Array<Nullable<SqlUuid>>, _>(metadata_id("agent_session_id"))
-        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.event.metadata_json.get("resource")?.as_str()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| {
+            row.event.metadata_json.get("resource")?.as_str()
+        }))
         .bind::<Array<Jsonb>, _>(column(rows, |row| labels_in(&row.event.metadata_json)))
         .bind::<Array<Timestamptz>, _>(column(rows, |row| row.event.occurred_at))
         .bind::<Array<Binary>, _>(column(rows, |row| row.canonical.as_slice()))
@@ -81,5 +88,9 @@ fn id_in(metadata: &Value, name: &str) -> Option<Uuid> {
 
 fn labels_in(metadata: &Value) -> Value {
     let labels = metadata.get("labels").and_then(Value::as_array);
-    labels.map_or_else(Vec::new, |labels| labels.iter().filter(|label| label.is_string()).cloned().collect()).into()
+    labels
+        .map_or_else(Vec::new, |labels| {
+            labels.iter().filter(|label| label.is_string()).cloned().collect()
+        })
+        .into()
 }

@@ -57,12 +57,20 @@ async fn main() -> ExitCode {
 }
 
 fn job(arguments: Arguments) -> Result<Job, String> {
-    let url = value("DATABASE_URL", arguments.database_url, arguments.database_url_file)?;
+    let url = value(
+        "DATABASE_URL",
+        arguments.database_url,
+        arguments.database_url_file,
+    )?;
     let url = url.ok_or("DATABASE_URL is required")?;
-    let passwords = value("CARACAL_ROLE_PASSWORDS", arguments.role_passwords, arguments.role_passwords_file)?;
+    let passwords = value(
+        "CARACAL_ROLE_PASSWORDS",
+        arguments.role_passwords,
+        arguments.role_passwords_file,
+    )?;
     let passwords = RolePassword::parse_list(&passwords.unwrap_or_default());
-    let passwords =
-        passwords.map_err(|_| "CARACAL_ROLE_PASSWORDS is role=password,… with the services' roles".to_owned())?;
+    let passwords = passwords
+        .map_err(|_| "CARACAL_ROLE_PASSWORDS is role=password,… with the services' roles".to_owned())?;
     Ok(Job { url, passwords })
 }
 
@@ -90,7 +98,9 @@ fn misconfigured(mistake: &str) -> ExitCode {
 }
 
 fn causes(error: &Error) -> Vec<String> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source()).map(ToString::to_string).collect()
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// One JSON line; whoever reads nothing of it must not stop the migration.

@@ -19,18 +19,16 @@ type Driver = Connection<Socket, NoTlsStream>;
 /// since something may have been missed before it. It never ends; while the database is away it is silent, so the
 /// listener also looks from time to time by itself.
 pub fn listen(url: &str) -> impl Stream<Item = ()> + Send + use<> {
-    stream::unfold((url.to_owned(), None), |(url, connected)| async move {
-        let connected = match connected {
+    stream::unfold((url.to_owned(), None), |(url, open)| async move {
+        let still_open = match open {
             Some(open) => woken(open).await,
             None => None,
         };
-        match connected {
-            Some(open) => Some(((), (url, Some(open)))),
-            None => {
-                let open = reconnect(&url).await;
-                Some(((), (url, Some(open))))
-            }
-        }
+        let open = match still_open {
+            Some(open) => open,
+            None => reconnect(&url).await,
+        };
+        Some(((), (url, Some(open))))
     })
 }
 
@@ -65,7 +63,10 @@ async fn reconnect(url: &str) -> Listening {
 
 async fn connect(url: &str) -> Result<Listening> {
     let config = connection_config(url, "caracal-listen")?;
-    let (client, mut driver) = config.connect(NoTls).await.map_err(|error| Error::Unavailable(error.into()))?;
+    let (client, mut driver) = config
+        .connect(NoTls)
+        .await
+        .map_err(|error| Error::Unavailable(error.into()))?;
     let subscribed = {
         let subscribing = pin!(client.batch_execute("LISTEN caracal_outbox"));
         let driving = pin!(std::future::poll_fn(|cx| drive(&mut driver, cx)));
@@ -74,7 +75,10 @@ async fn connect(url: &str) -> Result<Listening> {
             Either::Right(((), _)) => Err(Error::Unavailable("the connection was closed".into())),
         }
     };
-    subscribed.map(|()| Listening { _client: client, driver })
+    subscribed.map(|()| Listening {
+        _client: client,
+        driver,
+    })
 }
 
 /// Ready when the connection has ended; notifications met on the way are covered by the wake-up that follows.

@@ -13,17 +13,26 @@ use diesel_async::RunQueryDsl;
 async fn no_row_can_refer_into_another_zone() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
-    let (ours, theirs) = (fixture::zone(conn, "ours").await, fixture::zone(conn, "theirs").await);
+    let (ours, theirs) = (
+        fixture::zone(conn, "ours").await,
+        fixture::zone(conn, "theirs").await,
+    );
     let their_application = fixture::application(conn, theirs, "app").await;
     let their_provider = fixture::provider(conn, theirs, "provider").await;
     let their_policy = fixture::policy(conn, theirs, "policy").await;
 
     let mut resource = fixture::new_resource(ours, "resource://a");
     resource.credential_provider_id = Some(their_provider);
-    assert_eq!(resources::insert(conn, &resource).await.unwrap_err().conflict(), Some("resources_provider"));
+    assert_eq!(
+        resources::insert(conn, &resource).await.unwrap_err().conflict(),
+        Some("resources_provider")
+    );
 
     let session = fixture::new_session(ours, their_application);
-    assert_eq!(sessions::insert(conn, &session).await.unwrap_err().conflict(), Some("sessions_application"));
+    assert_eq!(
+        sessions::insert(conn, &session).await.unwrap_err().conflict(),
+        Some("sessions_application")
+    );
 
     let (set, _) = fixture::policy_set(conn, ours, "set", vec![]).await;
     let version = fixture::new_set_version(ours, set, vec![their_policy]);
@@ -36,14 +45,26 @@ async fn names_are_unique_among_the_living_only() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
-    assert_eq!(zones::insert(conn, &fixture::new_zone("a")).await.unwrap_err().conflict(), Some("zones_slug_live"));
+    assert_eq!(
+        zones::insert(conn, &fixture::new_zone("a"))
+            .await
+            .unwrap_err()
+            .conflict(),
+        Some("zones_slug_live")
+    );
     assert!(zones::slug_taken(conn, "a").await.unwrap());
 
     let first = fixture::application(conn, zone, "app").await;
     let again = fixture::new_application(zone, "app");
-    assert_eq!(applications::insert(conn, &again).await.unwrap_err().conflict(), Some("applications_name_live"));
+    assert_eq!(
+        applications::insert(conn, &again).await.unwrap_err().conflict(),
+        Some("applications_name_live")
+    );
     assert!(applications::archive(conn, zone, first).await.unwrap());
-    assert!(!applications::archive(conn, zone, first).await.unwrap(), "only once");
+    assert!(
+        !applications::archive(conn, zone, first).await.unwrap(),
+        "only once"
+    );
     applications::insert(conn, &again).await.unwrap();
     assert_eq!(applications::find(conn, zone, first).await.unwrap(), None);
 
@@ -57,10 +78,13 @@ async fn a_zone_has_one_active_and_one_next_key() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
-    for (status, index) in
-        [(KeyStatus::Active, "signing_keys_one_active"), (KeyStatus::Next, "signing_keys_one_next")]
-    {
-        let refused = keys::insert_signing_key(conn, zone, &fixture::signing_key(status)).await.unwrap_err();
+    for (status, index) in [
+        (KeyStatus::Active, "signing_keys_one_active"),
+        (KeyStatus::Next, "signing_keys_one_next"),
+    ] {
+        let refused = keys::insert_signing_key(conn, zone, &fixture::signing_key(status))
+            .await
+            .unwrap_err();
         assert_eq!(refused.conflict(), Some(index));
     }
 }
@@ -73,19 +97,37 @@ async fn wrong_states_are_refused() {
 
     let mut secretless = fixture::new_application(zone, "x");
     secretless.secret_hash = None;
-    assert_eq!(applications::insert(conn, &secretless).await.unwrap_err().conflict(), Some("applications_secret"));
+    assert_eq!(
+        applications::insert(conn, &secretless)
+            .await
+            .unwrap_err()
+            .conflict(),
+        Some("applications_secret")
+    );
     let mut endless = fixture::new_application(zone, "x");
     endless.expires_at = Some(now());
-    assert_eq!(applications::insert(conn, &endless).await.unwrap_err().conflict(), Some("applications_dcr_expires"));
+    assert_eq!(
+        applications::insert(conn, &endless).await.unwrap_err().conflict(),
+        Some("applications_dcr_expires")
+    );
     let mut unprovided = fixture::new_resource(zone, "resource://a");
     unprovided.auth_mode = AuthMode::ProviderApikey;
-    assert_eq!(resources::insert(conn, &unprovided).await.unwrap_err().conflict(), Some("resources_mode_has_provider"));
+    assert_eq!(
+        resources::insert(conn, &unprovided).await.unwrap_err().conflict(),
+        Some("resources_mode_has_provider")
+    );
 
     let mut system = fixture::new_zone("caracal-sys");
-    assert_eq!(zones::insert(conn, &system).await.unwrap_err().conflict(), Some("zones_system_zone_protected"));
+    assert_eq!(
+        zones::insert(conn, &system).await.unwrap_err().conflict(),
+        Some("zones_system_zone_protected")
+    );
     system.is_system = true;
     zones::insert(conn, &system).await.unwrap();
-    assert_eq!(zones::archive(conn, system.id).await.unwrap_err().conflict(), Some("zones_system_zone_protected"));
+    assert_eq!(
+        zones::archive(conn, system.id).await.unwrap_err().conflict(),
+        Some("zones_system_zone_protected")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,10 +145,20 @@ async fn what_is_immutable_stays_so_even_for_the_owner() {
     ] {
         assert!(sql_query(statement).execute(conn).await.is_err(), "{statement}");
     }
-    let policy = policies::find_version(conn, zone, version).await.unwrap().unwrap().policy_id;
+    let policy = policies::find_version(conn, zone, version)
+        .await
+        .unwrap()
+        .unwrap()
+        .policy_id;
     let mut lying = fixture::new_policy_version(zone, policy);
     lying.content_sha256 = "00".repeat(32);
-    assert_eq!(policies::insert_version(conn, &lying).await.unwrap_err().conflict(), Some("policy_versions_hash"));
+    assert_eq!(
+        policies::insert_version(conn, &lying)
+            .await
+            .unwrap_err()
+            .conflict(),
+        Some("policy_versions_hash")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,13 +167,20 @@ async fn a_change_moves_the_version_and_touches_nothing_else() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let before = zones::get(conn, zone).await.unwrap();
-    let changes = ZoneChanges { name: Some("b".into()), ..ZoneChanges::default() };
+    let changes = ZoneChanges {
+        name: Some("b".into()),
+        ..ZoneChanges::default()
+    };
     let after = zones::update(conn, zone, &changes).await.unwrap();
     assert_eq!((after.name.as_str(), after.version), ("b", before.version + 1));
     assert_eq!(after.slug, before.slug);
     let bumped = zones::bump_epoch(conn, zone).await.unwrap();
     assert_eq!(bumped.previous, before.epoch);
-    assert_eq!(zones::get(conn, zone).await.unwrap().version, after.version, "an epoch is no visible change");
+    assert_eq!(
+        zones::get(conn, zone).await.unwrap().version,
+        after.version,
+        "an epoch is no visible change"
+    );
 
     let application = fixture::application(conn, zone, "app").await;
     let changes = ApplicationChanges {
@@ -129,8 +188,13 @@ async fn a_change_moves_the_version_and_touches_nothing_else() {
         secret_hash: Some(None),
         ..ApplicationChanges::default()
     };
-    let row = applications::update(conn, zone, application, &changes).await.unwrap();
-    assert_eq!((row.credential_type, row.secret_hash, row.version), (CredentialType::Public, None, 2));
+    let row = applications::update(conn, zone, application, &changes)
+        .await
+        .unwrap();
+    assert_eq!(
+        (row.credential_type, row.secret_hash, row.version),
+        (CredentialType::Public, None, 2)
+    );
 
     let provider = fixture::provider(conn, zone, "p").await;
     let resource = fixture::resource(conn, zone, "resource://a").await;
@@ -140,7 +204,10 @@ async fn a_change_moves_the_version_and_touches_nothing_else() {
         ..ResourceChanges::default()
     };
     let row = resources::update(conn, zone, resource, &bound).await.unwrap();
-    assert_eq!((row.credential_provider_id, row.auth_mode), (Some(provider), AuthMode::ProviderApikey));
+    assert_eq!(
+        (row.credential_provider_id, row.auth_mode),
+        (Some(provider), AuthMode::ProviderApikey)
+    );
     assert!(resources::uses_provider(conn, zone, provider).await.unwrap());
 
     let gone = applications::update(conn, zone, fixture::new_application(zone, "x").id, &changes).await;
@@ -153,13 +220,19 @@ async fn policy_versions_are_numbered_without_gaps_by_concurrent_writers() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let version = fixture::policy(conn, zone, "policy").await;
-    let policy = policies::find_version(conn, zone, version).await.unwrap().unwrap().policy_id;
+    let policy = policies::find_version(conn, zone, version)
+        .await
+        .unwrap()
+        .unwrap()
+        .policy_id;
     let writers: Vec<_> = (0..8)
         .map(|_| {
             let database = scratch.database.clone();
             tokio::spawn(async move {
                 let mut tx = database.begin().await.unwrap();
-                policies::insert_version(&mut tx, &fixture::new_policy_version(zone, policy)).await.unwrap();
+                policies::insert_version(&mut tx, &fixture::new_policy_version(zone, policy))
+                    .await
+                    .unwrap();
                 tx.commit().await.unwrap();
             })
         })
@@ -167,7 +240,11 @@ async fn policy_versions_are_numbered_without_gaps_by_concurrent_writers() {
     for writer in writers {
         writer.await.unwrap();
     }
-    let numbers: Vec<i32> =
-        policies::versions(conn, zone, policy).await.unwrap().into_iter().map(|row| row.version).collect();
+    let numbers: Vec<i32> = policies::versions(conn, zone, policy)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| row.version)
+        .collect();
     assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
 }

@@ -8,6 +8,7 @@ use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use std::collections::HashMap;
+use std::time::Instant;
 
 #[derive(QueryableByName)]
 struct Committed {
@@ -24,7 +25,10 @@ async fn epoch_order_is_commit_order_under_concurrent_writers() {
     let scratch = Scratch::new().await;
     let owner = &mut scratch.owner().await;
     let zone = fixture::zone(owner, "a").await;
-    sql_query("CREATE TABLE log (epoch bigint, previous bigint, place bigserial)").execute(owner).await.unwrap();
+    sql_query("CREATE TABLE log (epoch bigint, previous bigint, place bigserial)")
+        .execute(owner)
+        .await
+        .unwrap();
     let writers: Vec<_> = (0..12)
         .map(|_| {
             let database = scratch.database.clone();
@@ -46,12 +50,20 @@ async fn epoch_order_is_commit_order_under_concurrent_writers() {
     for writer in writers {
         writer.await.unwrap();
     }
-    let log: Vec<Committed> = sql_query("SELECT epoch, previous FROM log ORDER BY place").load(owner).await.unwrap();
+    let log: Vec<Committed> = sql_query("SELECT epoch, previous FROM log ORDER BY place")
+        .load(owner)
+        .await
+        .unwrap();
     assert_eq!(log.len(), 120);
     for pair in log.windows(2) {
-        let [before, after] = pair else { panic!("windows of two") };
+        let [before, after] = pair else {
+            panic!("windows of two")
+        };
         assert!(before.epoch < after.epoch);
-        assert_eq!(after.previous, before.epoch, "each stands exactly on the one before");
+        assert_eq!(
+            after.previous, before.epoch,
+            "each stands exactly on the one before"
+        );
     }
 }
 
@@ -59,7 +71,10 @@ async fn epoch_order_is_commit_order_under_concurrent_writers() {
 async fn the_slow_poll_misses_no_change_that_commits_late() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
-    let (early, late) = (fixture::zone(conn, "early").await, fixture::zone(conn, "late").await);
+    let (early, late) = (
+        fixture::zone(conn, "early").await,
+        fixture::zone(conn, "late").await,
+    );
     let all = snapshot::epochs_since(conn, None).await.unwrap();
     assert_eq!(all.zones.len(), 2);
 
@@ -77,7 +92,11 @@ async fn the_slow_poll_misses_no_change_that_commits_late() {
     assert!(slow_epoch < quick_epoch, "drawn earlier, committed later");
 
     let first = snapshot::epochs_since(conn, Some(&all.horizon)).await.unwrap();
-    let seen: HashMap<_, Epoch> = first.zones.iter().map(|(zone, epoch, _)| (*zone, *epoch)).collect();
+    let seen: HashMap<_, Epoch> = first
+        .zones
+        .iter()
+        .map(|(zone, epoch, _)| (*zone, *epoch))
+        .collect();
     assert_eq!(seen.get(&early), Some(&quick_epoch));
     assert_ne!(seen.get(&late), Some(&slow_epoch));
     let no_anchor = anchors::changed_since(conn, &all.horizon).await.unwrap();
@@ -88,9 +107,13 @@ async fn the_slow_poll_misses_no_change_that_commits_late() {
     assert!(second.zones.contains(&(late, slow_epoch, false)));
     let anchors = anchors::changed_since(conn, &no_anchor.horizon).await.unwrap();
     assert_eq!(anchors.anchors, [(late, anchor)]);
-    let third = snapshot::epochs_since(conn, Some(&second.horizon)).await.unwrap();
-    let fourth = snapshot::epochs_since(conn, Some(&third.horizon)).await.unwrap();
-    assert_eq!(fourth.zones, [], "what has been seen is not seen for ever");
+
+    // What has been seen is not seen for ever; how soon depends on the oldest transaction in the whole cluster.
+    let (mut last, deadline) = (second, Instant::now() + std::time::Duration::from_secs(20));
+    while !last.zones.is_empty() {
+        assert!(Instant::now() < deadline, "{last:?}");
+        last = snapshot::epochs_since(conn, Some(&last.horizon)).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +129,12 @@ async fn an_archived_zone_has_no_epoch_and_the_poll_says_so() {
     assert_eq!(zones::epoch(conn, zone).await.unwrap(), None);
     assert!(zones::epochs(conn, &[zone]).await.unwrap().is_empty());
     let changes = snapshot::epochs_since(conn, Some(&horizon)).await.unwrap();
-    assert!(changes.zones.iter().any(|(id, _, archived)| *id == zone && *archived));
+    assert!(
+        changes
+            .zones
+            .iter()
+            .any(|(id, _, archived)| *id == zone && *archived)
+    );
     assert!(snapshot::load(conn, zone).await.unwrap().is_none());
 }
 
@@ -115,7 +143,10 @@ async fn of_two_anchors_with_one_name_the_later_bounds_hold() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
-    let (soon, later) = (fixture::now() + Duration::minutes(1), fixture::now() + Duration::hours(1));
+    let (soon, later) = (
+        fixture::now() + Duration::minutes(1),
+        fixture::now() + Duration::hours(1),
+    );
     let anchor = |epoch: i64, expires_at| Anchor {
         kind: AnchorKind::Subject,
         value: "user@example.com".into(),
@@ -124,11 +155,17 @@ async fn of_two_anchors_with_one_name_the_later_bounds_hold() {
     };
     anchors::insert(conn, zone, &anchor(5, later)).await.unwrap();
     anchors::insert(conn, zone, &anchor(9, soon)).await.unwrap();
-    let expired = Anchor { value: "gone".into(), ..anchor(9, fixture::now() - Duration::seconds(1)) };
+    let expired = Anchor {
+        value: "gone".into(),
+        ..anchor(9, fixture::now() - Duration::seconds(1))
+    };
     anchors::insert(conn, zone, &expired).await.unwrap();
     assert_eq!(anchors::live(conn, zone).await.unwrap(), [anchor(9, later)]);
     let epoch = zones::epoch(conn, zone).await.unwrap().unwrap();
-    assert_eq!(anchors::live_all(conn).await.unwrap(), [(zone, epoch, anchor(9, later))]);
+    assert_eq!(
+        anchors::live_all(conn).await.unwrap(),
+        [(zone, epoch, anchor(9, later))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,10 +176,15 @@ async fn a_dropped_transaction_leaves_no_lock_and_no_change() {
     let before = zones::epoch(conn, zone).await.unwrap();
     let mut tx = scratch.database.begin().await.unwrap();
     zones::bump_epoch(&mut tx, zone).await.unwrap();
-    outbox::append(&mut tx, &fixture::feed_event(zone, 1.into()), b"x", None).await.unwrap();
+    outbox::append(&mut tx, &fixture::feed_event(zone, 1.into()), b"x", None)
+        .await
+        .unwrap();
     drop(tx);
     assert_eq!(zones::epoch(conn, zone).await.unwrap(), before);
-    tokio::time::timeout(std::time::Duration::from_secs(1), zones::bump_epoch(conn, zone)).await.unwrap().unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(1), zones::bump_epoch(conn, zone))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(outbox::unpublished(conn).await.unwrap(), 0);
     let mut tx = scratch.database.begin().await.unwrap();
     zones::bump_epoch(&mut tx, zone).await.unwrap();

@@ -32,7 +32,10 @@ pub(crate) fn now() -> Timestamp {
 }
 
 pub(crate) fn sealed(text: &str) -> Sealed {
-    Sealed { key_id: "k1".into(), bytes: text.as_bytes().to_vec() }
+    Sealed {
+        key_id: "k1".into(),
+        bytes: text.as_bytes().to_vec(),
+    }
 }
 
 pub(crate) fn new_zone(slug: &str) -> NewZone {
@@ -53,14 +56,21 @@ pub(crate) async fn zone(conn: &mut Conn, slug: &str) -> ZoneId {
     let zone = zones::insert(conn, &new_zone(slug)).await.unwrap().id;
     keys::insert_dek(conn, zone, &sealed("dek")).await.unwrap();
     for status in [KeyStatus::Active, KeyStatus::Next] {
-        keys::insert_signing_key(conn, zone, &signing_key(status)).await.unwrap();
+        keys::insert_signing_key(conn, zone, &signing_key(status))
+            .await
+            .unwrap();
     }
     zone
 }
 
 pub(crate) fn signing_key(status: KeyStatus) -> SigningKey {
     let id = SigningKeyId::mint(&clock());
-    SigningKey { id, status, public: vec![4; 65], sealed_private: sealed("private") }
+    SigningKey {
+        id,
+        status,
+        public: vec![4; 65],
+        sealed_private: sealed("private"),
+    }
 }
 
 pub(crate) fn new_application(zone_id: ZoneId, name: &str) -> NewApplication {
@@ -81,7 +91,10 @@ pub(crate) fn new_application(zone_id: ZoneId, name: &str) -> NewApplication {
 }
 
 pub(crate) async fn application(conn: &mut Conn, zone: ZoneId, name: &str) -> ApplicationId {
-    applications::insert(conn, &new_application(zone, name)).await.unwrap().id
+    applications::insert(conn, &new_application(zone, name))
+        .await
+        .unwrap()
+        .id
 }
 
 pub(crate) async fn provider(conn: &mut Conn, zone_id: ZoneId, identifier: &str) -> ProviderId {
@@ -93,7 +106,10 @@ pub(crate) async fn provider(conn: &mut Conn, zone_id: ZoneId, identifier: &str)
         kind: ProviderKind::Apikey,
         owner_type: "customer".into(),
         config_json: serde_json::json!({ "location": "header" }),
-        secrets: ProviderSecrets { sealed: Some(sealed("secrets")), keys: vec!["api_key".into()] },
+        secrets: ProviderSecrets {
+            sealed: Some(sealed("secrets")),
+            keys: vec!["api_key".into()],
+        },
     };
     providers::insert(conn, &new).await.unwrap().id
 }
@@ -134,7 +150,10 @@ pub(crate) async fn policy(conn: &mut Conn, zone_id: ZoneId, name: &str) -> Poli
         created_by: "tests".into(),
     };
     let policy_id = policies::insert(conn, &new).await.unwrap().id;
-    policies::insert_version(conn, &new_policy_version(zone_id, policy_id)).await.unwrap().id
+    policies::insert_version(conn, &new_policy_version(zone_id, policy_id))
+        .await
+        .unwrap()
+        .id
 }
 
 pub(crate) fn new_policy_version(zone_id: ZoneId, policy_id: PolicyId) -> NewPolicyVersion {
@@ -165,11 +184,17 @@ pub(crate) async fn policy_set(
         created_by: "tests".into(),
     };
     let set = policy_sets::insert(conn, &new).await.unwrap().id;
-    let version = policy_sets::insert_version(conn, &new_set_version(zone_id, set, manifest)).await.unwrap();
+    let version = policy_sets::insert_version(conn, &new_set_version(zone_id, set, manifest))
+        .await
+        .unwrap();
     (set, version.id)
 }
 
-pub(crate) fn new_set_version(zone: ZoneId, set: PolicySetId, manifest: Vec<PolicyVersionId>) -> NewPolicySetVersion {
+pub(crate) fn new_set_version(
+    zone: ZoneId,
+    set: PolicySetId,
+    manifest: Vec<PolicyVersionId>,
+) -> NewPolicySetVersion {
     NewPolicySetVersion {
         zone_id: zone,
         id: PolicySetVersionId::mint(&clock()),
@@ -182,7 +207,10 @@ pub(crate) fn new_set_version(zone: ZoneId, set: PolicySetId, manifest: Vec<Poli
 }
 
 pub(crate) async fn resource(conn: &mut Conn, zone: ZoneId, identifier: &str) -> ResourceId {
-    resources::insert(conn, &new_resource(zone, identifier)).await.unwrap().id
+    resources::insert(conn, &new_resource(zone, identifier))
+        .await
+        .unwrap()
+        .id
 }
 
 pub(crate) fn new_session(zone_id: ZoneId, application_id: ApplicationId) -> NewSession {
@@ -211,7 +239,13 @@ pub(crate) async fn session(conn: &mut Conn, zone: ZoneId, application: Applicat
 
 pub(crate) fn feed_event(zone_id: ZoneId, epoch: Epoch) -> FeedEvent {
     let (id, previous_epoch) = (OutboxId::mint(&clock()), Epoch::default());
-    FeedEvent { id, zone_id, epoch, previous_epoch, body: FeedBody::ZoneChanged }
+    FeedEvent {
+        id,
+        zone_id,
+        epoch,
+        previous_epoch,
+        body: FeedBody::ZoneChanged,
+    }
 }
 
 pub(crate) fn event_id() -> EventId {

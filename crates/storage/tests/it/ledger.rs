@@ -8,7 +8,10 @@ use serde_json::json;
 use std::time::Instant;
 use uuid::Uuid;
 
-const GENESIS: Head = Head { seq: 0, hash: [0; 32] };
+const GENESIS: Head = Head {
+    seq: 0,
+    hash: [0; 32],
+};
 
 fn event(zone: ZoneId, request: &str) -> AuditEvent {
     let metadata = json!({
@@ -29,16 +32,27 @@ fn event(zone: ZoneId, request: &str) -> AuditEvent {
 /// What the ingester does, with a hash that is only recognisable.
 async fn ingest(database: &Database, zone: ZoneId, events: &[AuditEvent]) -> usize {
     let mut tx = database.begin().await.unwrap();
-    let head = audit::head_for_update(&mut tx, zone).await.unwrap().unwrap_or(GENESIS);
+    let head = audit::head_for_update(&mut tx, zone)
+        .await
+        .unwrap()
+        .unwrap_or(GENESIS);
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     let known = audit::known(&mut tx, zone, &ids).await.unwrap();
     let (mut previous, mut rows) = (head, Vec::new());
     for event in events.iter().filter(|event| !known.contains(&event.id)) {
         let seq = previous.seq + 1;
         let mut hash = [0; 32];
-        hash[..8].copy_from_slice(&seq.to_be_bytes());
+        hash.iter_mut()
+            .zip(seq.to_be_bytes())
+            .for_each(|(byte, of_seq)| *byte = of_seq);
         let canonical = serde_json::to_vec(event).unwrap();
-        rows.push(LedgerRow { event: event.clone(), canonical, seq, previous_hash: previous.hash, hash });
+        rows.push(LedgerRow {
+            event: event.clone(),
+            canonical,
+            seq,
+            previous_hash: previous.hash,
+            hash,
+        });
         previous = Head { seq, hash };
     }
     audit::append_batch(&mut tx, zone, &rows).await.unwrap();
@@ -56,7 +70,9 @@ async fn the_chain_survives_concurrent_writers() {
             let database = scratch.database.clone();
             tokio::spawn(async move {
                 for turn in 0..5 {
-                    let events: Vec<_> = (0..10).map(|_| event(zone, &format!("r-{writer}-{turn}"))).collect();
+                    let events: Vec<_> = (0..10)
+                        .map(|_| event(zone, &format!("r-{writer}-{turn}")))
+                        .collect();
                     assert_eq!(ingest(&database, zone, &events).await, 10);
                 }
             })
@@ -66,9 +82,14 @@ async fn the_chain_survives_concurrent_writers() {
         writer.await.unwrap();
     }
     let entries = audit::entries(conn, zone, 1, 1000).await.unwrap();
-    assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), (1..=300).collect::<Vec<_>>());
+    assert_eq!(
+        entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+        (1..=300).collect::<Vec<_>>()
+    );
     for pair in entries.windows(2) {
-        let [before, after] = pair else { panic!("windows of two") };
+        let [before, after] = pair else {
+            panic!("windows of two")
+        };
         assert_eq!(after.previous_hash, before.hash);
     }
 }
@@ -79,22 +100,52 @@ async fn a_redelivered_event_is_chained_once_and_reads_back_as_it_was() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let (first, second) = (event(zone, "r-1"), event(zone, "r-1"));
-    assert_eq!(ingest(&scratch.database, zone, &[first.clone()]).await, 1);
-    assert_eq!(ingest(&scratch.database, zone, &[first.clone(), second.clone()]).await, 1);
+    assert_eq!(
+        ingest(&scratch.database, zone, std::slice::from_ref(&first)).await,
+        1
+    );
+    assert_eq!(
+        ingest(&scratch.database, zone, &[first.clone(), second.clone()]).await,
+        1
+    );
 
     let rows = audit::by_request(conn, zone, &first.request_id).await.unwrap();
-    assert_eq!(rows.iter().map(|row| (row.seq, row.id)).collect::<Vec<_>>(), [(1, first.id), (2, second.id)]);
+    assert_eq!(
+        rows.iter().map(|row| (row.seq, row.id)).collect::<Vec<_>>(),
+        [(1, first.id), (2, second.id)]
+    );
     let row = audit::find(conn, zone, first.id).await.unwrap().unwrap();
-    assert_eq!((row.event_type.as_str(), row.decision), ("token_exchange", AuditDecision::Deny));
-    assert_eq!((row.reason.as_deref(), &row.metadata_json), (Some("policy_deny"), &first.metadata_json));
+    assert_eq!(
+        (row.event_type.as_str(), row.decision),
+        ("token_exchange", AuditDecision::Deny)
+    );
+    assert_eq!(
+        (row.reason.as_deref(), &row.metadata_json),
+        (Some("policy_deny"), &first.metadata_json)
+    );
     assert_eq!(row.occurred_at, first.occurred_at);
     let entries = audit::entries(conn, zone, 1, 1).await.unwrap();
-    assert_eq!(entries.first().map(|entry| entry.canonical.clone()), serde_json::to_vec(&first).ok());
+    assert_eq!(
+        entries.first().map(|entry| entry.canonical.clone()),
+        serde_json::to_vec(&first).ok()
+    );
 
-    let twice = LedgerRow { event: first, canonical: vec![], seq: 3, previous_hash: [0; 32], hash: [0; 32] };
+    let twice = LedgerRow {
+        event: first,
+        canonical: vec![],
+        seq: 3,
+        previous_hash: [0; 32],
+        hash: [0; 32],
+    };
     let refused = audit::append_batch(conn, zone, &[twice]).await.unwrap_err();
     assert_eq!(refused.conflict(), Some("audit_event_ids_pkey"));
-    let fork = LedgerRow { event: event(zone, "r"), canonical: vec![], seq: 2, previous_hash: [0; 32], hash: [0; 32] };
+    let fork = LedgerRow {
+        event: event(zone, "r"),
+        canonical: vec![],
+        seq: 2,
+        previous_hash: [0; 32],
+        hash: [0; 32],
+    };
     let refused = audit::append_batch(conn, zone, &[fork]).await.unwrap_err();
     assert_eq!(refused.conflict(), Some("audit_event_ids_seq"));
 }
@@ -106,27 +157,104 @@ async fn events_are_listed_newest_first_by_every_filter() {
     let zone = fixture::zone(conn, "a").await;
     let events: Vec<_> = (0..5).map(|n| event(zone, &format!("r-{n}"))).collect();
     ingest(&scratch.database, zone, &events).await;
-    let all = audit::list(conn, zone, &AuditFilter::default(), &Page::first(3)).await.unwrap();
+    let all = audit::list(conn, zone, &AuditFilter::default(), &Page::first(3))
+        .await
+        .unwrap();
     assert_eq!(all.len(), 3);
     assert!(all.is_sorted_by(|newer, older| (newer.occurred_at, newer.id) > (older.occurred_at, older.id)));
     let last = all.last().unwrap();
-    let next = Page { limit: 3, after: Some((last.occurred_at, Uuid::from(last.id))) };
-    assert_eq!(audit::list(conn, zone, &AuditFilter::default(), &next).await.unwrap().len(), 2);
+    let next = Page {
+        limit: 3,
+        after: Some((last.occurred_at, Uuid::from(last.id))),
+    };
+    assert_eq!(
+        audit::list(conn, zone, &AuditFilter::default(), &next)
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 
     let third = events.get(2).unwrap();
     let nothing = Uuid::nil();
     for (filter, expected) in [
-        (AuditFilter { since: Some(third.occurred_at), ..AuditFilter::default() }, 3),
-        (AuditFilter { until: Some(third.occurred_at), ..AuditFilter::default() }, 2),
-        (AuditFilter { request_id: Some("r-4".into()), ..AuditFilter::default() }, 1),
-        (AuditFilter { decision: Some(AuditDecision::Allow), ..AuditFilter::default() }, 0),
-        (AuditFilter { event_type: Some("token_exchange".into()), ..AuditFilter::default() }, 5),
-        (AuditFilter { application_id: Uuid::try_parse("0198c0de-0000-7000-8000-000000000001").ok(), ..AuditFilter::default() }, 5),
-        (AuditFilter { session_id: Some(nothing), ..AuditFilter::default() }, 0),
-        (AuditFilter { agent_session_id: Some(nothing), ..AuditFilter::default() }, 0),
-        (AuditFilter { resource: Some("resource://a".into()), ..AuditFilter::default() }, 5),
-        (AuditFilter { label: Some("b,c".into()), ..AuditFilter::default() }, 5),
-        (AuditFilter { label: Some("b".into()), ..AuditFilter::default() }, 0),
+        (
+            AuditFilter {
+                since: Some(third.occurred_at),
+                ..AuditFilter::default()
+            },
+            3,
+        ),
+        (
+            AuditFilter {
+                until: Some(third.occurred_at),
+                ..AuditFilter::default()
+            },
+            2,
+        ),
+        (
+            AuditFilter {
+                request_id: Some("r-4".into()),
+                ..AuditFilter::default()
+            },
+            1,
+        ),
+        (
+            AuditFilter {
+                decision: Some(AuditDecision::Allow),
+                ..AuditFilter::default()
+            },
+            0,
+        ),
+        (
+            AuditFilter {
+                event_type: Some("token_exchange".into()),
+                ..AuditFilter::default()
+            },
+            5,
+        ),
+        (
+            AuditFilter {
+                application_id: Uuid::try_parse("0198c0de-0000-7000-8000-000000000001").ok(),
+                ..AuditFilter::default()
+            },
+            5,
+        ),
+        (
+            AuditFilter {
+                session_id: Some(nothing),
+                ..AuditFilter::default()
+            },
+            0,
+        ),
+        (
+            AuditFilter {
+                agent_session_id: Some(nothing),
+                ..AuditFilter::default()
+            },
+            0,
+        ),
+        (
+            AuditFilter {
+                resource: Some("resource://a".into()),
+                ..AuditFilter::default()
+            },
+            5,
+        ),
+        (
+            AuditFilter {
+                label: Some("b,c".into()),
+                ..AuditFilter::default()
+            },
+            5,
+        ),
+        (
+            AuditFilter {
+                label: Some("b".into()),
+                ..AuditFilter::default()
+            },
+            0,
+        ),
     ] {
         let rows = audit::list(conn, zone, &filter, &Page::first(10)).await.unwrap();
         assert_eq!(rows.len(), expected, "{filter:?}");

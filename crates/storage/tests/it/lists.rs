@@ -36,7 +36,9 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
     }
     let (mut page, mut times) = (Page::first(2), Vec::new());
     loop {
-        let rows = sessions::list(conn, zone, &SessionFilter::default(), &page).await.unwrap();
+        let rows = sessions::list(conn, zone, &SessionFilter::default(), &page)
+            .await
+            .unwrap();
         let Some(last) = rows.last() else { break };
         page.after = Some((last.created_at, Uuid::from(last.id)));
         times.extend(rows.iter().map(|row| (row.created_at, row.id)));

@@ -1,6 +1,10 @@
 //! Storage against a real PostgreSQL: one scratch database per test, cloned from one migrated template.
 //! Needs `CARACAL_SUPERUSER_URL`.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests run on the real clock and on tasks of their own"
+)]
 
 mod constraints;
 mod epochs;

@@ -35,7 +35,11 @@ async fn every_migration_goes_down_and_up_again() {
     let mut reverted = migrations::revert_all(&scratch.url).await.unwrap();
     reverted.reverse();
     assert_eq!(applied, reverted);
-    assert_eq!(shape(&scratch).await, Vec::<String>::new(), "nothing is left behind");
+    assert_eq!(
+        shape(&scratch).await,
+        Vec::<String>::new(),
+        "nothing is left behind"
+    );
     migrations::run(&scratch.url).await.unwrap();
     assert_eq!(shape(&scratch).await, before);
 }
@@ -54,7 +58,10 @@ async fn several_at_once_apply_each_migration_once() {
         }),
     );
     let (a, b) = (a.unwrap().unwrap(), b.unwrap().unwrap());
-    assert!(a.is_empty() != b.is_empty(), "one did all, the other found nothing to do");
+    assert!(
+        a.is_empty() != b.is_empty(),
+        "one did all, the other found nothing to do"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

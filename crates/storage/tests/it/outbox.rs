@@ -10,6 +10,12 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 const LEASE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -18,7 +24,9 @@ async fn two_holders_never_hold_the_same_row() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     for _ in 0..200 {
-        outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None).await.unwrap();
+        outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None)
+            .await
+            .unwrap();
     }
     let holders: Vec<_> = (0..6)
         .map(|holder| {
@@ -27,7 +35,9 @@ async fn two_holders_never_hold_the_same_row() {
                 let mut conn = database.acquire().await.unwrap();
                 let mut held: Vec<OutboxId> = Vec::new();
                 loop {
-                    let rows = outbox::claim(&mut conn, &format!("relay-{holder}"), 7, LEASE).await.unwrap();
+                    let rows = outbox::claim(&mut conn, &format!("relay-{holder}"), 7, LEASE)
+                        .await
+                        .unwrap();
                     if rows.is_empty() {
                         return held;
                     }
@@ -50,10 +60,19 @@ async fn a_lease_that_ran_out_or_was_given_up_is_anybodys() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let event = fixture::feed_event(zone, 1.into());
-    outbox::append(conn, &event, b"payload", Some("00-trace")).await.unwrap();
-    let claimed = outbox::claim(conn, "dying", 10, Duration::from_millis(50)).await.unwrap();
-    let [row] = claimed.as_slice() else { panic!("one row, not {claimed:?}") };
-    assert_eq!((row.id, row.payload.as_slice()), (event.id, b"payload".as_slice()));
+    outbox::append(conn, &event, b"payload", Some("00-trace"))
+        .await
+        .unwrap();
+    let claimed = outbox::claim(conn, "dying", 10, Duration::from_millis(50))
+        .await
+        .unwrap();
+    let [row] = claimed.as_slice() else {
+        panic!("one row, not {claimed:?}")
+    };
+    assert_eq!(
+        (row.id, row.payload.as_slice()),
+        (event.id, b"payload".as_slice())
+    );
     assert_eq!(row.traceparent.as_deref(), Some("00-trace"));
     assert!(outbox::claim(conn, "other", 10, LEASE).await.unwrap().is_empty());
     tokio::time::sleep(Duration::from_millis(80)).await;
@@ -73,18 +92,31 @@ async fn a_heartbeat_waits_for_what_was_visible_and_for_nothing_later() {
     let first = fixture::feed_event(zone, 1.into());
     outbox::append(conn, &first, b"x", None).await.unwrap();
     let mut open = scratch.database.begin().await.unwrap();
-    outbox::append(&mut open, &fixture::feed_event(zone, 2.into()), b"x", None).await.unwrap();
+    outbox::append(&mut open, &fixture::feed_event(zone, 2.into()), b"x", None)
+        .await
+        .unwrap();
 
     let (time, seen) = outbox::now_and_snapshot(conn).await.unwrap();
     assert!(time <= caracal_storage::database_time(conn).await.unwrap());
-    assert!(outbox::pending_in(conn, &seen).await.unwrap(), "committed before and unpublished");
+    assert!(
+        outbox::pending_in(conn, &seen).await.unwrap(),
+        "committed before and unpublished"
+    );
     outbox::claim(conn, "somebody else", 1, LEASE).await.unwrap();
-    assert!(outbox::pending_in(conn, &seen).await.unwrap(), "held by another, still unpublished");
+    assert!(
+        outbox::pending_in(conn, &seen).await.unwrap(),
+        "held by another, still unpublished"
+    );
 
     open.commit().await.unwrap();
-    outbox::append(conn, &fixture::feed_event(zone, 3.into()), b"x", None).await.unwrap();
+    outbox::append(conn, &fixture::feed_event(zone, 3.into()), b"x", None)
+        .await
+        .unwrap();
     outbox::mark_published(conn, &[first.id]).await.unwrap();
-    assert!(!outbox::pending_in(conn, &seen).await.unwrap(), "the other two committed after the snapshot");
+    assert!(
+        !outbox::pending_in(conn, &seen).await.unwrap(),
+        "the other two committed after the snapshot"
+    );
     let (_, later) = outbox::now_and_snapshot(conn).await.unwrap();
     assert!(outbox::pending_in(conn, &later).await.unwrap());
 }
@@ -118,10 +150,21 @@ async fn whatever_committed_by_the_heartbeats_time_is_in_its_snapshot() {
         answered.extend(writer.await.unwrap());
     }
     for (time, snapshot) in looks.iter().step_by(1 + looks.len() / 40) {
-        let promised: Vec<OutboxId> = answered.iter().filter(|(_, at)| at <= time).map(|(id, _)| *id).collect();
-        let others: Vec<OutboxId> = answered.iter().filter(|(_, at)| at > time).map(|(id, _)| *id).collect();
+        let promised: Vec<OutboxId> = answered
+            .iter()
+            .filter(|(_, at)| at <= time)
+            .map(|(id, _)| *id)
+            .collect();
+        let others: Vec<OutboxId> = answered
+            .iter()
+            .filter(|(_, at)| at > time)
+            .map(|(id, _)| *id)
+            .collect();
         // With everything but the promised rows out of the way, an unpublished promised row must show as pending.
-        sql_query("UPDATE outbox SET published_at = now()").execute(conn).await.unwrap();
+        sql_query("UPDATE outbox SET published_at = now()")
+            .execute(conn)
+            .await
+            .unwrap();
         for id in promised.iter().rev().take(5) {
             sql_query("UPDATE outbox SET published_at = NULL WHERE id = $1")
                 .bind::<diesel::sql_types::Uuid, _>(*id.as_uuid())
@@ -143,16 +186,34 @@ async fn a_listener_wakes_on_connection_and_on_every_commit_to_outbox_or_spool()
     let mut wakes = pin!(outbox::listen(&scratch.url));
     let soon = Duration::from_secs(5);
     tokio::time::timeout(soon, wakes.next()).await.unwrap().unwrap();
-    outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None).await.unwrap();
+    outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None)
+        .await
+        .unwrap();
     tokio::time::timeout(soon, wakes.next()).await.unwrap().unwrap();
-    spool::append(conn, zone, fixture::event_id(), "caracal.audit.events", b"x", None).await.unwrap();
+    spool::append(
+        conn,
+        zone,
+        fixture::event_id(),
+        "caracal.audit.events",
+        b"x",
+        None,
+    )
+    .await
+    .unwrap();
     tokio::time::timeout(soon, wakes.next()).await.unwrap().unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(100), wakes.next()).await.is_err(), "silence otherwise");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), wakes.next())
+            .await
+            .is_err(),
+        "silence otherwise"
+    );
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE application_name = 'caracal-listen' AND datname = current_database()";
     sql_query(kill).execute(conn).await.unwrap();
     tokio::time::timeout(soon, wakes.next()).await.unwrap().unwrap();
-    outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None).await.unwrap();
+    outbox::append(conn, &fixture::feed_event(zone, 1.into()), b"x", None)
+        .await
+        .unwrap();
     let before = Instant::now();
     tokio::time::timeout(soon, wakes.next()).await.unwrap().unwrap();
     assert!(before.elapsed() < Duration::from_secs(1));
@@ -165,7 +226,9 @@ async fn the_spool_keeps_an_event_once_until_it_is_deleted() {
     let zone = fixture::zone(conn, "a").await;
     let id = fixture::event_id();
     for _ in 0..2 {
-        spool::append(conn, zone, id, "caracal.audit.events", b"event", None).await.unwrap();
+        spool::append(conn, zone, id, "caracal.audit.events", b"event", None)
+            .await
+            .unwrap();
     }
     let rows = spool::claim(conn, "relay", 10, LEASE).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
@@ -195,12 +258,10 @@ async fn maintenance_drops_old_published_days_and_keeps_what_is_pending() {
         sql_query(insert).execute(owner).await.unwrap();
     }
     outbox::maintain_partitions(owner).await.unwrap();
-    #[derive(diesel::QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = BigInt)]
-        count: i64,
-    }
-    let left: Count = sql_query("SELECT count(*) FROM outbox").get_result(owner).await.unwrap();
+    let left: Count = sql_query("SELECT count(*) FROM outbox")
+        .get_result(owner)
+        .await
+        .unwrap();
     assert_eq!(left.count, 1);
     assert_eq!(outbox::unpublished(owner).await.unwrap(), 1);
     assert_eq!(outbox::claim(owner, "relay", 10, LEASE).await.unwrap().len(), 1);

@@ -7,7 +7,11 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 fn config(url: String) -> DatabaseConfig {
-    DatabaseConfig { url, max_connections: 2, application_name: "storage-it" }
+    DatabaseConfig {
+        url,
+        max_connections: 2,
+        application_name: "storage-it",
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,14 +22,21 @@ async fn a_stopped_database_is_noticed_within_two_seconds_and_its_return_at_once
     drop(nobody);
     let database = Database::connect(&config(format!("postgres://a:b@{address}/c"))).unwrap();
     let before = Instant::now();
-    assert!(matches!(database.acquire().await, Err(Error::Unavailable(_))), "refused");
+    assert!(
+        matches!(database.acquire().await, Err(Error::Unavailable(_))),
+        "refused"
+    );
     assert!(before.elapsed() < Duration::from_secs(2));
 
     // A peer that accepts and says nothing, as a stopped process does.
     let silent = TcpListener::bind(address).await.unwrap();
     let before = Instant::now();
     assert!(database.ping().await.unwrap_err().is_unavailable(), "silent");
-    assert!(before.elapsed() < Duration::from_millis(2500), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        before.elapsed()
+    );
     drop(silent);
 
     scratch.database.ping().await.unwrap();
@@ -35,18 +46,26 @@ async fn a_stopped_database_is_noticed_within_two_seconds_and_its_return_at_once
 async fn a_connection_that_died_while_idle_is_replaced_unseen() {
     let scratch = Scratch::new().await;
     let database = Database::connect(&config(scratch.url.clone())).unwrap();
-    database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+    database_time(&mut database.acquire().await.unwrap())
+        .await
+        .unwrap();
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE application_name = 'storage-it' AND datname = current_database()";
     sql_query(kill).execute(&mut scratch.owner().await).await.unwrap();
-    database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+    database_time(&mut database.acquire().await.unwrap())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_dies_in_use_is_unavailable_not_a_fault() {
     let scratch = Scratch::new().await;
     let upstream = url::Url::parse(&scratch.url).unwrap();
-    let target = format!("{}:{}", upstream.host_str().unwrap(), upstream.port().unwrap_or(5432));
+    let target = format!(
+        "{}:{}",
+        upstream.host_str().unwrap(),
+        upstream.port().unwrap_or(5432)
+    );
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut url = upstream.clone();
     url.set_port(Some(proxy.local_addr().unwrap().port())).unwrap();
@@ -70,7 +89,10 @@ async fn a_connection_that_dies_in_use_is_unavailable_not_a_fault() {
 async fn no_pool_waits_for_ever_when_all_connections_are_taken() {
     let scratch = Scratch::new().await;
     let database = Database::connect(&config(scratch.url.clone())).unwrap();
-    let held = (database.acquire().await.unwrap(), database.acquire().await.unwrap());
+    let held = (
+        database.acquire().await.unwrap(),
+        database.acquire().await.unwrap(),
+    );
     let before = Instant::now();
     assert!(database.acquire().await.unwrap_err().is_unavailable());
     assert!(before.elapsed() < Duration::from_millis(2500));

@@ -28,13 +28,28 @@ impl Scratch {
     }
 
     async fn clone_of(template: Option<&str>) -> Self {
-        let name = format!("storage_it_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "storage_it_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let template = template.unwrap_or("template0");
         let mut superuser = superuser().await;
-        superuser.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
+        superuser
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
+            .await
+            .unwrap();
         let url = url_of(&name);
-        let config = DatabaseConfig { url: url.clone(), max_connections: 16, application_name: "storage-it" };
-        Self { name, database: Database::connect(&config).unwrap(), url }
+        let config = DatabaseConfig {
+            url: url.clone(),
+            max_connections: 16,
+            application_name: "storage-it",
+        };
+        Self {
+            name,
+            database: Database::connect(&config).unwrap(),
+            url,
+        }
     }
 
     /// A connection of the cluster's superuser to this database.
@@ -45,7 +60,9 @@ impl Scratch {
     /// A connection that may do what the role may.
     pub(crate) async fn as_role(&self, role: &str) -> Conn {
         let mut conn = self.owner().await;
-        conn.batch_execute(&format!("SET SESSION AUTHORIZATION {role}")).await.unwrap();
+        conn.batch_execute(&format!("SET SESSION AUTHORIZATION {role}"))
+            .await
+            .unwrap();
         conn
     }
 }
@@ -54,7 +71,10 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async { superuser().await.batch_execute(&statement).await })
         });
         let _ = dropping.join();
@@ -66,12 +86,24 @@ async fn template() -> String {
     let name = format!("storage_it_template_{:016x}", fingerprint());
     let mut superuser = superuser().await;
     // Whoever comes second waits here and then finds it made.
-    superuser.batch_execute("SELECT pg_advisory_lock(hashtext('storage_it_template'))").await.unwrap();
-    if superuser.batch_execute(&format!("CREATE DATABASE {name}_making TEMPLATE template0")).await.is_ok() {
+    superuser
+        .batch_execute("SELECT pg_advisory_lock(hashtext('storage_it_template'))")
+        .await
+        .unwrap();
+    if superuser
+        .batch_execute(&format!("CREATE DATABASE {name}_making TEMPLATE template0"))
+        .await
+        .is_ok()
+    {
         let made = format!("ALTER DATABASE {name}_making RENAME TO {name}");
-        caracal_storage::migrations::run(&url_of(&format!("{name}_making"))).await.unwrap();
+        caracal_storage::migrations::run(&url_of(&format!("{name}_making")))
+            .await
+            .unwrap();
         if superuser.batch_execute(&made).await.is_err() {
-            superuser.batch_execute(&format!("DROP DATABASE {name}_making WITH (FORCE)")).await.unwrap();
+            superuser
+                .batch_execute(&format!("DROP DATABASE {name}_making WITH (FORCE)"))
+                .await
+                .unwrap();
         }
     }
     name
@@ -79,7 +111,10 @@ async fn template() -> String {
 
 fn fingerprint() -> u64 {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
-    let mut files: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path().join("up.sql")).collect();
+    let mut files: Vec<_> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("up.sql"))
+        .collect();
     files.sort();
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -89,7 +124,9 @@ fn fingerprint() -> u64 {
 }
 
 async fn superuser() -> Conn {
-    Conn::establish(&superuser_url()).await.expect("PostgreSQL at CARACAL_SUPERUSER_URL")
+    Conn::establish(&superuser_url())
+        .await
+        .expect("PostgreSQL at CARACAL_SUPERUSER_URL")
 }
 
 fn superuser_url() -> String {

@@ -25,10 +25,20 @@ async fn a_snapshot_holds_everything_a_decision_needs_and_nothing_archived() {
     applications::archive(conn, zone, archived).await.unwrap();
     let provider = fixture::provider(conn, zone, "p").await;
     fixture::resource(conn, zone, "resource://a").await;
-    let (one, two) = (fixture::policy(conn, zone, "one").await, fixture::policy(conn, zone, "two").await);
+    let (one, two) = (
+        fixture::policy(conn, zone, "one").await,
+        fixture::policy(conn, zone, "two").await,
+    );
     let (set, version) = fixture::policy_set(conn, zone, "set", vec![two, one]).await;
     let (other_set, shadow) = fixture::policy_set(conn, zone, "other", vec![one]).await;
-    assert!(snapshot::load(conn, zone).await.unwrap().unwrap().active.is_none());
+    assert!(
+        snapshot::load(conn, zone)
+            .await
+            .unwrap()
+            .unwrap()
+            .active
+            .is_none()
+    );
 
     let activation = Activation {
         zone_id: zone,
@@ -49,18 +59,48 @@ async fn a_snapshot_holds_everything_a_decision_needs_and_nothing_archived() {
     anchors::insert(conn, zone, &anchor).await.unwrap();
 
     let loaded = snapshot::load(conn, zone).await.unwrap().unwrap();
-    assert_eq!((loaded.id, loaded.slug.as_str(), loaded.epoch), (zone, "a", activation.epoch));
+    assert_eq!(
+        (loaded.id, loaded.slug.as_str(), loaded.epoch),
+        (zone, "a", activation.epoch)
+    );
     assert_eq!(loaded.mint_rate_per_minute, 1000);
-    assert_eq!(loaded.sealed_dek, Sealed { key_id: "k1".into(), bytes: b"dek".to_vec() });
+    assert_eq!(
+        loaded.sealed_dek,
+        Sealed {
+            key_id: "k1".into(),
+            bytes: b"dek".to_vec()
+        }
+    );
     assert_eq!(loaded.keys.len(), 2);
     assert_eq!(loaded.active_key().map(|key| key.status), Some(KeyStatus::Active));
-    assert_eq!(loaded.applications.keys().copied().collect::<Vec<_>>(), [application]);
-    assert_eq!(loaded.providers.get(&provider).and_then(|p| p.sealed_secrets.clone()), Some(fixture::sealed("secrets")));
+    assert_eq!(
+        loaded.applications.keys().copied().collect::<Vec<_>>(),
+        [application]
+    );
+    assert_eq!(
+        loaded
+            .providers
+            .get(&provider)
+            .and_then(|p| p.sealed_secrets.clone()),
+        Some(fixture::sealed("secrets"))
+    );
     let asked: ResourceIdentifier = "resource://a".parse().unwrap();
-    assert_eq!(loaded.resource(&asked).map(|resource| resource.scopes.to_string()), Some("read write".into()));
+    assert_eq!(
+        loaded
+            .resource(&asked)
+            .map(|resource| resource.scopes.to_string()),
+        Some("read write".into())
+    );
     let active = loaded.active.as_ref().unwrap();
     assert_eq!((active.policy_set_id, active.version_id), (set, version));
-    assert_eq!(active.policies.iter().map(|entry| entry.policy_version_id).collect::<Vec<_>>(), [two, one]);
+    assert_eq!(
+        active
+            .policies
+            .iter()
+            .map(|entry| entry.policy_version_id)
+            .collect::<Vec<_>>(),
+        [two, one]
+    );
     let observed = loaded.shadow.as_ref().unwrap();
     assert_eq!((observed.policy_set_id, observed.version_id), (other_set, shadow));
     assert_eq!(loaded.anchors.len(), 1);
@@ -72,9 +112,21 @@ async fn every_part_of_a_snapshot_shows_the_same_moment() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let resource = fixture::resource(conn, zone, "resource://a").await;
-    let changes = ResourceChanges { name: Some("0".into()), ..ResourceChanges::default() };
+    let changes = ResourceChanges {
+        name: Some("0".into()),
+        ..ResourceChanges::default()
+    };
     resources::update(conn, zone, resource, &changes).await.unwrap();
-    zones::update(conn, zone, &ZoneChanges { slug: Some("z-0".into()), ..ZoneChanges::default() }).await.unwrap();
+    zones::update(
+        conn,
+        zone,
+        &ZoneChanges {
+            slug: Some("z-0".into()),
+            ..ZoneChanges::default()
+        },
+    )
+    .await
+    .unwrap();
     let done = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
         let (database, done) = (scratch.database.clone(), Arc::clone(&done));
@@ -83,9 +135,15 @@ async fn every_part_of_a_snapshot_shows_the_same_moment() {
             while !done.load(Ordering::Relaxed) {
                 turn += 1;
                 let mut tx = database.begin().await.unwrap();
-                let slug = ZoneChanges { slug: Some(format!("z-{turn}")), ..ZoneChanges::default() };
+                let slug = ZoneChanges {
+                    slug: Some(format!("z-{turn}")),
+                    ..ZoneChanges::default()
+                };
                 zones::update(&mut tx, zone, &slug).await.unwrap();
-                let name = ResourceChanges { name: Some(turn.to_string()), ..ResourceChanges::default() };
+                let name = ResourceChanges {
+                    name: Some(turn.to_string()),
+                    ..ResourceChanges::default()
+                };
                 resources::update(&mut tx, zone, resource, &name).await.unwrap();
                 zones::bump_epoch(&mut tx, zone).await.unwrap();
                 tx.commit().await.unwrap();

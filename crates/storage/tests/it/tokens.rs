@@ -25,10 +25,16 @@ async fn a_token_is_good_until_it_is_revoked_expires_or_its_zone_is_archived() {
         expires_at: None,
     };
     let row = admin_tokens::insert(conn, &token(1)).await.unwrap();
-    assert_eq!(admin_tokens::find_by_hash(conn, &[1; 32]).await.unwrap(), Some(row.clone()));
+    assert_eq!(
+        admin_tokens::find_by_hash(conn, &[1; 32]).await.unwrap(),
+        Some(row.clone())
+    );
     assert_eq!(admin_tokens::find_by_hash(conn, &[9; 32]).await.unwrap(), None);
 
-    let expired = NewAdminToken { expires_at: Some(fixture::now() - Duration::seconds(1)), ..token(2) };
+    let expired = NewAdminToken {
+        expires_at: Some(fixture::now() - Duration::seconds(1)),
+        ..token(2)
+    };
     admin_tokens::insert(conn, &expired).await.unwrap();
     assert_eq!(admin_tokens::find_by_hash(conn, &[2; 32]).await.unwrap(), None);
 
@@ -62,7 +68,10 @@ async fn replicas_seed_one_global_token_and_a_new_secret_ends_the_old() {
     admin_tokens::seed_global(conn, &[2; 32], id()).await.unwrap();
     assert_eq!(admin_tokens::find_by_hash(conn, &[1; 32]).await.unwrap(), None);
     let seeded = admin_tokens::find_by_hash(conn, &[2; 32]).await.unwrap().unwrap();
-    assert_eq!((seeded.zone_id, seeded.read_only, seeded.seeded), (None, false, true));
+    assert_eq!(
+        (seeded.zone_id, seeded.read_only, seeded.seeded),
+        (None, false, true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

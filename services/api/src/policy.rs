@@ -1,0 +1,214 @@
+//! `/v1/zones/{zone}/policies` and `/v1/policies/validate`: Rego, checked and compiled when it is written.
+
+mod manage;
+
+use crate::actor::{Anyone, InZone, Read, Write};
+use crate::app::Api;
+use crate::error::{Failure, rego_issue};
+use crate::paging::{List, ListQuery};
+use crate::reply::{self, IfMatch};
+use crate::text::Name;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{PolicyId, PolicyVersionId, ZoneId};
+use caracal_policy::{CompileError, content_sha256};
+use caracal_storage::policies::{self, PolicyRow, PolicyVersionRow};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use validator::Validate;
+
+pub(crate) use manage::NewPolicySpec;
+
+/// A policy as shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct PolicyView<'a> {
+    id: PolicyId,
+    zone_id: ZoneId,
+    name: &'a str,
+    description: Option<&'a str>,
+    owner_type: &'a str,
+    created_by: &'a str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// The version made with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<PolicyVersionView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<PolicyVersionId>,
+    /// Every version, when one policy is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<Vec<PolicyVersionView<'a>>>,
+}
+
+impl<'a> From<&'a PolicyRow> for PolicyView<'a> {
+    fn from(row: &'a PolicyRow) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            name: &row.name,
+            description: row.description.as_deref(),
+            owner_type: &row.owner_type,
+            created_by: &row.created_by,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: None,
+            version_id: None,
+            versions: None,
+        }
+    }
+}
+
+/// A version as shown; its source only where it is asked for.
+#[derive(Debug, Serialize)]
+pub(crate) struct PolicyVersionView<'a> {
+    id: PolicyVersionId,
+    policy_id: PolicyId,
+    version: i32,
+    content_sha256: &'a str,
+    schema_version: &'a str,
+    created_by: &'a str,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+}
+
+impl<'a> From<&'a PolicyVersionRow> for PolicyVersionView<'a> {
+    fn from(row: &'a PolicyVersionRow) -> Self {
+        Self {
+            id: row.id,
+            policy_id: row.policy_id,
+            version: row.version,
+            content_sha256: &row.content_sha256,
+            schema_version: &row.schema_version,
+            created_by: &row.created_by,
+            created_at: row.created_at,
+            content: None,
+        }
+    }
+}
+
+/// The body of `POST …/policies`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPolicyBody {
+    name: Name,
+    content: String,
+    #[validate(length(max = 2000))]
+    description: Option<String>,
+    owner_type: Option<Name>,
+    #[serde(default)]
+    schema_version: SchemaVersion,
+}
+
+/// The body of `POST …/policies/{id}/versions`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPolicyVersionBody {
+    content: String,
+    #[serde(default)]
+    schema_version: SchemaVersion,
+}
+
+/// The body of `POST /v1/policies/validate`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValidateBody {
+    content: String,
+}
+
+/// The one schema of policy inputs there is (contract §2, "Policy input").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum SchemaVersion {
+    /// The first.
+    #[default]
+    #[serde(rename = "2026-03-16")]
+    V20260316,
+}
+
+impl SchemaVersion {
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::V20260316 => caracal_domain::policy_input::SCHEMA_VERSION.to_owned(),
+        }
+    }
+}
+
+/// `POST /v1/policies/validate`: what creating it would say; stores nothing.
+pub(crate) async fn validate(
+    api: Data<Api>,
+    request: Anyone<JsonBody<ValidateBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let content = request.rest.into_inner().content;
+    let issues = match api.compiler.check(&content).await {
+        Ok(()) => Vec::new(),
+        Err(CompileError::Invalid(issues)) => issues,
+        Err(unavailable @ CompileError::Unavailable(_)) => return Err(Failure::from(unavailable).into()),
+    };
+    Ok(HttpResponse::Ok().json(json!({
+        "valid": issues.is_empty(),
+        "content_sha256": content_sha256(&content),
+        "issues": issues.iter().map(rego_issue).collect::<Vec<_>>(),
+    })))
+}
+
+/// `GET …/policies`: without their sources.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("policies", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = policies::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(PolicyView::from(&row))))
+}
+
+/// `POST …/policies`: the policy and its first version.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewPolicyBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let written = to_completion(async move { api.create_policy(&by, &zone, body.into()).await }).await?;
+    let (policy, version) = &written.value;
+    let mut view = PolicyView::from(policy);
+    view.version = Some(version.into());
+    view.version_id = Some(version.id);
+    Ok(reply::created(&view, policy.version, written.epoch))
+}
+
+/// `GET …/policies/{id}`: with every version and its source.
+pub(crate) async fn item(api: Data<Api>, request: InZone<Read, PathId<PolicyId>>) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let (policy, versions) = api.policy(request.zone.id, id).await?;
+    let mut view = PolicyView::from(&policy);
+    let with_source = |row| PolicyVersionView { content: Some(&row.content), ..PolicyVersionView::from(row) };
+    view.versions = Some(versions.iter().map(with_source).collect());
+    Ok(reply::item(&view, policy.version))
+}
+
+/// `POST …/policies/{id}/versions`.
+pub(crate) async fn add_version(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<PolicyId>, JsonBody<NewPolicyVersionBody>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
+    let written = to_completion(async move { api.add_policy_version(&by, zone.id, id, body).await }).await?;
+    let view = PolicyVersionView::from(&written.value);
+    Ok(reply::created(&view, i64::from(written.value.version), written.epoch))
+}
+
+/// `DELETE …/policies/{id}`: archives; what is active stays active, and cannot be activated again.
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<PolicyId>, IfMatch)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let epoch = to_completion(async move { api.archive_policy(&by, zone.id, id, &if_match).await }).await?;
+    Ok(reply::gone(epoch))
+}

@@ -1,0 +1,215 @@
+//! `/v1/zones/{zone}/policy-sets`: immutable manifests of policy versions, one of them active.
+
+mod activate;
+mod manage;
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::error::Failure;
+use crate::paging::{List, ListQuery};
+use crate::policy::SchemaVersion;
+use crate::reply::{self, IfMatch};
+use crate::text::Name;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
+use caracal_storage::policy_sets::{self, ActivationRow, ManifestLine, PolicySetRow, PolicySetVersionRow};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use validator::Validate;
+
+/// A policy set as shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct PolicySetView<'a> {
+    id: PolicySetId,
+    zone_id: ZoneId,
+    name: &'a str,
+    description: Option<&'a str>,
+    active_version_id: Option<PolicySetVersionId>,
+    shadow_version_id: Option<PolicySetVersionId>,
+    created_by: &'a str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// Every version, when one set is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<Vec<PolicySetVersionView<'a>>>,
+}
+
+impl<'a> PolicySetView<'a> {
+    fn of(row: &'a PolicySetRow, activation: Option<&ActivationRow>) -> Self {
+        let active = activation.filter(|activation| activation.policy_set_id == row.id);
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            name: &row.name,
+            description: row.description.as_deref(),
+            active_version_id: active.map(|active| active.active_version_id),
+            shadow_version_id: active.and_then(|active| active.shadow_version_id),
+            created_by: &row.created_by,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            versions: None,
+        }
+    }
+}
+
+/// A version as shown; its manifest only where it is asked for.
+#[derive(Debug, Serialize)]
+pub(crate) struct PolicySetVersionView<'a> {
+    id: PolicySetVersionId,
+    policy_set_id: PolicySetId,
+    version: i32,
+    manifest_sha256: &'a str,
+    schema_version: &'a str,
+    created_by: &'a str,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<Vec<ManifestEntryBody>>,
+}
+
+impl<'a> From<&'a PolicySetVersionRow> for PolicySetVersionView<'a> {
+    fn from(row: &'a PolicySetVersionRow) -> Self {
+        Self {
+            id: row.id,
+            policy_set_id: row.policy_set_id,
+            version: row.version,
+            manifest_sha256: &row.manifest_sha256,
+            schema_version: &row.schema_version,
+            created_by: &row.created_by,
+            created_at: row.created_at,
+            manifest: None,
+        }
+    }
+}
+
+/// The body of `POST …/policy-sets`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPolicySetBody {
+    name: Name,
+    #[validate(length(max = 2000))]
+    description: Option<String>,
+}
+
+/// The body of `POST …/policy-sets/{id}/versions`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPolicySetVersionBody {
+    #[validate(length(min = 1, max = 256))]
+    manifest: Vec<ManifestEntryBody>,
+    #[serde(default)]
+    schema_version: SchemaVersion,
+}
+
+/// One line of a manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManifestEntryBody {
+    policy_version_id: PolicyVersionId,
+}
+
+/// The body of `POST …/policy-sets/{id}/activate`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActivateBody {
+    version_id: PolicySetVersionId,
+    shadow_version_id: Option<PolicySetVersionId>,
+}
+
+/// `GET …/policy-sets`.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("policy-sets", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = policy_sets::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let activation = policy_sets::activation(&mut conn, request.zone.id).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(PolicySetView::of(&row, activation.as_ref()))))
+}
+
+/// `POST …/policy-sets`.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewPolicySetBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let written = to_completion(async move { api.create_policy_set(&by, &zone, body).await }).await?;
+    Ok(reply::created(&PolicySetView::of(&written.value, None), written.value.version, written.epoch))
+}
+
+/// `GET …/policy-sets/{id}`: with every version.
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<PolicySetId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let (set, activation, versions) = api.policy_set(request.zone.id, id).await?;
+    let mut view = PolicySetView::of(&set, activation.as_ref());
+    view.versions = Some(versions.iter().map(PolicySetVersionView::from).collect());
+    Ok(reply::item(&view, set.version))
+}
+
+/// `POST …/policy-sets/{id}/versions`: a manifest; every replica begins to warm what it names.
+pub(crate) async fn add_version(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<PolicySetId>, JsonBody<NewPolicySetVersionBody>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
+    let version = to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
+    Ok(HttpResponse::Created().json(PolicySetVersionView::from(&version)))
+}
+
+/// `GET …/policy-sets/{id}/versions/{versionId}`: with its manifest.
+pub(crate) async fn version(
+    api: Data<Api>,
+    request: InZone<Read, (PathId<PolicySetId>, PathId<PolicySetVersionId>)>,
+) -> Result<HttpResponse, ApiError> {
+    let (PathId(set), PathId(id)) = request.rest;
+    let (row, lines) = api.policy_set_version(request.zone.id, set, id).await?;
+    let entry = |line: &ManifestLine| ManifestEntryBody { policy_version_id: line.policy_version_id };
+    let manifest = Some(lines.iter().map(entry).collect());
+    Ok(HttpResponse::Ok().json(PolicySetVersionView { manifest, ..PolicySetVersionView::from(&row) }))
+}
+
+/// `POST …/policy-sets/{id}/activate`: swaps the zone's manifest; compiles nothing.
+pub(crate) async fn activate(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<PolicySetId>, JsonBody<ActivateBody>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
+    let done = to_completion(async move { api.activate(&by, zone.id, id, body).await }).await?;
+    Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(json!({
+        "activated": true,
+        "version_id": done.version_id,
+        "shadow_version_id": done.shadow_version_id,
+        "outbox_id": done.outbox_id,
+    })))
+}
+
+/// `GET …/policy-sets/{id}/activation-status`: which replicas have loaded what is active.
+pub(crate) async fn activation_status(
+    api: Data<Api>,
+    request: InZone<Read, PathId<PolicySetId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let status = api.activation_status(request.zone.id, id).await?;
+    Ok(HttpResponse::Ok().json(status))
+}
+
+/// `DELETE …/policy-sets/{id}`: archives; if it was active, the zone then has no active set and denies.
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<PolicySetId>, IfMatch)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let epoch = to_completion(async move { api.archive_policy_set(&by, zone.id, id, &if_match).await }).await?;
+    Ok(reply::gone(epoch))
+}

@@ -1,0 +1,142 @@
+//! `/v1/zones/{zone}/providers`: where upstream credentials come from. What is secret goes in and never comes out.
+
+mod configuration;
+mod manage;
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::error::{Failure, Refusal};
+use crate::paging::{List, ListQuery};
+use crate::reply::{self, IfMatch};
+use crate::text::{Name, given};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{ProviderId, ZoneId};
+use caracal_domain::zone::ProviderKind;
+use caracal_storage::providers::{self, ProviderRow};
+use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+use validator::Validate;
+
+/// A provider as shown: of its secrets only the names.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProviderView<'a> {
+    id: ProviderId,
+    zone_id: ZoneId,
+    name: &'a str,
+    identifier: &'a str,
+    kind: ProviderKind,
+    owner_type: &'a str,
+    config_json: &'a Value,
+    secret_config_keys: &'a [String],
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a ProviderRow> for ProviderView<'a> {
+    fn from(row: &'a ProviderRow) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            name: &row.name,
+            identifier: &row.identifier,
+            kind: row.kind,
+            owner_type: &row.owner_type,
+            config_json: &row.config_json,
+            secret_config_keys: &row.secret_config_keys,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The body of `POST …/providers`. It may hold secrets, so it has no `Debug`.
+#[derive(Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewProviderBody {
+    identifier: Name,
+    kind: ProviderKind,
+    name: Option<Name>,
+    owner_type: Option<Name>,
+    #[serde(default)]
+    config_json: Map<String, Value>,
+    #[serde(default)]
+    secret_config: Map<String, Value>,
+}
+
+/// The body of `PATCH …/providers/{id}`.
+#[derive(Default, PartialEq, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProviderPatch {
+    #[serde(deserialize_with = "given")]
+    identifier: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    kind: Option<ProviderKind>,
+    #[serde(deserialize_with = "given")]
+    name: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    owner_type: Option<Name>,
+    #[serde(deserialize_with = "given")]
+    config_json: Option<Map<String, Value>>,
+    #[serde(deserialize_with = "given")]
+    secret_config: Option<Map<String, Value>>,
+}
+
+/// `GET …/providers`.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("providers", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = providers::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| json!(ProviderView::from(&row))))
+}
+
+/// `POST …/providers`.
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewProviderBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let written = to_completion(async move { api.create_provider(&by, &zone, body).await }).await?;
+    Ok(reply::created(&ProviderView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `GET …/providers/{id}`.
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<ProviderId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let row = providers::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = row.ok_or(Refusal::ProviderNotFound)?;
+    Ok(reply::item(&ProviderView::from(&row), row.version))
+}
+
+/// `PATCH …/providers/{id}`: `config_json` is replaced, secrets are merged, `null` removes one.
+pub(crate) async fn change(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ProviderId>, IfMatch, JsonBody<ProviderPatch>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
+    let written = to_completion(async move { api.change_provider(&by, &zone, id, &if_match, patch).await }).await?;
+    Ok(reply::changed(&ProviderView::from(&written.value), written.value.version, written.epoch))
+}
+
+/// `DELETE …/providers/{id}`: archives; resources that use it are refused until they have another.
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ProviderId>, IfMatch)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let epoch = to_completion(async move { api.archive_provider(&by, zone.id, id, &if_match).await }).await?;
+    Ok(reply::gone(epoch))
+}

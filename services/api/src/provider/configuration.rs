@@ -1,0 +1,210 @@
+//! What a provider of each kind may be configured with, and what of it is secret (contract §1, "Providers").
+
+use crate::error::Failure;
+use caracal_domain::zone::ProviderKind;
+use caracal_egress::{EgressPolicy, check_url};
+use serde_json::{Map, Value};
+
+/// A configuration taken apart: what may be shown and what may not. `null` stands for a secret to be removed.
+pub(super) struct Configuration {
+    pub(super) shown: Map<String, Value>,
+    pub(super) secrets: Map<String, Value>,
+}
+
+/// How a field's value is checked.
+#[derive(Clone, Copy)]
+enum Shape {
+    Endpoint,
+    Text,
+    Texts,
+    TextMap,
+    Seconds,
+    OneOf(&'static [&'static str]),
+}
+
+type Fields = &'static [(&'static str, Shape)];
+
+const AUTH_METHODS: Shape = Shape::OneOf(&["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]);
+
+const CLIENT: Fields = &[
+    ("revocation_endpoint", Shape::Endpoint),
+    ("client_id", Shape::Text),
+    ("scopes", Shape::Texts),
+    ("client_auth_method", AUTH_METHODS),
+    ("token_params", Shape::TextMap),
+    ("allowed_token_hosts", Shape::Texts),
+];
+const AUTHORIZATION_CODE: Fields = &[
+    ("authorization_endpoint", Shape::Endpoint),
+    ("authorization_url", Shape::Endpoint),
+    ("token_endpoint", Shape::Endpoint),
+    ("token_url", Shape::Endpoint),
+    ("authorization_params", Shape::TextMap),
+];
+const CLIENT_CREDENTIALS: Fields = &[
+    ("token_endpoint", Shape::Endpoint),
+    ("token_url", Shape::Endpoint),
+    ("audience", Shape::Text),
+    ("resource", Shape::Text),
+];
+const OIDC: Fields = &[("issuer", Shape::Endpoint), ("authorization_params", Shape::TextMap)];
+const API_KEY: Fields =
+    &[("location", Shape::OneOf(&["header", "query"])), ("name", Shape::Text), ("scheme", Shape::Text)];
+const WORKLOAD: Fields = &[("audience", Shape::Text), ("subject", Shape::Text), ("ttl_seconds", Shape::Seconds)];
+
+/// Takes a configuration apart by the rule of seed `004` and checks both halves against the provider's kind.
+pub(super) fn read(
+    kind: ProviderKind,
+    config: Map<String, Value>,
+    secret_config: Map<String, Value>,
+    egress: &EgressPolicy,
+) -> Result<Configuration, Failure> {
+    let (mut shown, mut secrets) = (Map::new(), Map::new());
+    for (key, value) in config.into_iter().chain(secret_config) {
+        if is_secret(&key) { secrets.insert(key, value) } else { shown.insert(key, value) };
+    }
+    let (fields, secret_names) = permitted(kind, &shown);
+    for (key, value) in &shown {
+        let shape = fields.iter().flat_map(|fields| fields.iter()).find(|(name, _)| name == key);
+        let place = format!("config_json.{key}");
+        let (_, shape) = shape.ok_or_else(|| Failure::field(&place, "is not a field of this kind of provider"))?;
+        check(*shape, value, egress).map_err(|why| Failure::field(&place, why))?;
+    }
+    for (key, value) in &secrets {
+        let place = format!("secret_config.{key}");
+        if !secret_names.contains(&key.as_str()) {
+            return Err(Failure::field(&place, "is not a secret of this kind of provider"));
+        }
+        if !value.is_null() && value.as_str().is_none_or(|text| !is_secret_text(text)) {
+            return Err(Failure::field(&place, "must be a text of 1 to 16384 characters, or null to remove it"));
+        }
+    }
+    check_header(&shown)?;
+    Ok(Configuration { shown, secrets })
+}
+
+fn permitted(kind: ProviderKind, shown: &Map<String, Value>) -> (Vec<Fields>, &'static [&'static str]) {
+    const OF_CLIENT: &[&str] = &["client_secret", "private_key"];
+    let authorizes = shown.contains_key("authorization_endpoint") || shown.contains_key("authorization_url");
+    match kind {
+        ProviderKind::Oauth2 if authorizes => (vec![CLIENT, AUTHORIZATION_CODE], OF_CLIENT),
+        ProviderKind::Oauth2AuthorizationCode => (vec![CLIENT, AUTHORIZATION_CODE], OF_CLIENT),
+        ProviderKind::Oauth2 | ProviderKind::Oauth2ClientCredentials => (vec![CLIENT, CLIENT_CREDENTIALS], OF_CLIENT),
+        ProviderKind::Oidc => (vec![CLIENT, OIDC], OF_CLIENT),
+        ProviderKind::Apikey | ProviderKind::ApiKey => (vec![API_KEY], &["api_key"]),
+        ProviderKind::BearerToken => (vec![], &["bearer_token"]),
+        ProviderKind::Workload => (vec![WORKLOAD], &[]),
+    }
+}
+
+/// `/secret|password|token|api[_-]?key|private[_-]?key|credential|passphrase/i`, but never what only names or locates.
+pub(super) fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 7] = ["secret", "password", "token", "apikey", "privatekey", "credential", "passphrase"];
+    const ENDINGS: [&str; 6] = ["_url", "_endpoint", "_uri", "_header", "_scheme", "_name"];
+    const NEVER: [&str; 2] = ["allowed_token_hosts", "token_params"];
+    let key = key.to_ascii_lowercase();
+    let bare: String = key.chars().filter(|c| !matches!(c, '_' | '-')).collect();
+    WORDS.iter().any(|word| bare.contains(word))
+        && !ENDINGS.iter().any(|ending| key.ends_with(ending))
+        && !NEVER.contains(&key.as_str())
+}
+
+fn is_secret_text(text: &str) -> bool {
+    (1..=16_384).contains(&text.len())
+}
+
+fn check(shape: Shape, value: &Value, egress: &EgressPolicy) -> Result<(), String> {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| (1..=2048).contains(&text.len()));
+    let fits = match shape {
+        Shape::Endpoint => {
+            let url = value.as_str().ok_or("must be a URL")?;
+            return check_url(egress, url).map(drop).map_err(|why| why.to_string());
+        }
+        Shape::Text => is_text(value),
+        Shape::Texts => value.as_array().is_some_and(|items| items.len() <= 256 && items.iter().all(is_text)),
+        Shape::TextMap => value.as_object().is_some_and(|map| map.len() <= 64 && map.values().all(is_text)),
+        Shape::Seconds => value.as_u64().is_some_and(|seconds| (1..=86_400).contains(&seconds)),
+        Shape::OneOf(names) => value.as_str().is_some_and(|text| names.contains(&text)),
+    };
+    if fits { Ok(()) } else { Err(expected(shape)) }
+}
+
+fn expected(shape: Shape) -> String {
+    match shape {
+        Shape::Endpoint => "must be a URL".to_owned(),
+        Shape::Text => "must be a text".to_owned(),
+        Shape::Texts => "must be a list of texts".to_owned(),
+        Shape::TextMap => "must be an object of texts".to_owned(),
+        Shape::Seconds => "must be from 1 to 86400".to_owned(),
+        Shape::OneOf(names) => format!("must be one of {}", names.join(", ")),
+    }
+}
+
+/// An API key travels under this name and after this scheme, so both must be fit for a header.
+fn check_header(shown: &Map<String, Value>) -> Result<(), Failure> {
+    let text = |key: &str| shown.get(key).and_then(Value::as_str);
+    let token = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if text("name").is_some_and(|name| !token(name) || is_connection_header(name)) {
+        return Err(Failure::field("config_json.name", "must be a header or parameter name the key may have"));
+    }
+    if text("scheme").is_some_and(|scheme| !token(scheme)) {
+        return Err(Failure::field("config_json.scheme", "must be one word such as Bearer"));
+    }
+    Ok(())
+}
+
+fn is_connection_header(name: &str) -> bool {
+    const TAKEN: [&str; 6] = ["host", "content-length", "connection", "transfer-encoding", "upgrade", "te"];
+    TAKEN.contains(&name.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read_json(kind: ProviderKind, config: &Value, secret: &Value) -> Result<Configuration, Failure> {
+        let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        read(kind, object(config), object(secret), &EgressPolicy::default())
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for secret in ["client_secret", "API-KEY", "apiKey", "private_key", "bearer_token", "db_password", "credential"] {
+            assert!(is_secret(secret), "{secret}");
+        }
+        for shown in ["token_url", "token_endpoint", "api_key_header", "token_params", "allowed_token_hosts", "client_id"] {
+            assert!(!is_secret(shown), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_wherever_it_stands() {
+        let config = json!({"name": "X-Key", "api_key": "k1"});
+        let read = read_json(ProviderKind::Apikey, &config, &json!({})).unwrap_or_else(|f| panic!("{f:?}"));
+        assert_eq!(Value::Object(read.shown), json!({"name": "X-Key"}));
+        assert_eq!(Value::Object(read.secrets), json!({"api_key": "k1"}));
+    }
+
+    #[test]
+    fn what_is_not_of_the_kind_is_refused() {
+        use ProviderKind::{Apikey, BearerToken, Oauth2, Workload};
+        for (kind, config, secret) in [
+            (Apikey, json!({"color": "red"}), json!({})),
+            (Apikey, json!({"location": "cookie"}), json!({})),
+            (Apikey, json!({"name": "a b"}), json!({})),
+            (Apikey, json!({"name": "Host"}), json!({})),
+            (Apikey, json!({}), json!({"client_secret": "x"})),
+            (Apikey, json!({}), json!({"api_key": 7})),
+            (Apikey, json!({}), json!({"api_key": ""})),
+            (BearerToken, json!({"location": "header"}), json!({})),
+            (Workload, json!({"ttl_seconds": 0}), json!({})),
+            (Oauth2, json!({"token_url": "http://127.0.0.1/"}), json!({})),
+            (Oauth2, json!({"authorization_params": {}}), json!({})),
+        ] {
+            assert!(read_json(kind, &config, &secret).is_err(), "{kind:?} {config} {secret}");
+        }
+        let seed = json!({"token_url": "https://github.com/login/oauth/access_token"});
+        assert!(read_json(Oauth2, &seed, &json!({"client_secret": "x"})).is_ok());
+    }
+}

@@ -1,0 +1,93 @@
+//! `/v1/zones/{zone}/sessions`: who is at it, and the end of it.
+
+mod revoke;
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::error::Failure;
+use crate::paging::List;
+use crate::reply;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+
+use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
+use caracal_domain::{SubjectType, Timestamp};
+use caracal_storage::sessions::{self, SessionFilter, SessionRow, SessionStatus};
+use caracal_web::{ApiError, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A session as shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionView {
+    id: SessionId,
+    zone_id: ZoneId,
+    session_type: SubjectType,
+    subject_id: String,
+    application_id: ApplicationId,
+    parent_id: Option<SessionId>,
+    status: &'static str,
+    expires_at: Timestamp,
+    authenticated_at: Timestamp,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+}
+
+impl SessionView {
+    fn of(row: &SessionRow, now: Timestamp) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            session_type: row.session_type,
+            subject_id: row.subject_id.clone(),
+            application_id: row.application_id,
+            parent_id: row.parent_id,
+            status: row.state(now).status().as_str(),
+            expires_at: row.expires_at,
+            authenticated_at: row.authenticated_at,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
+/// The parameters of `GET …/sessions`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionQuery {
+    status: Option<String>,
+    subject_id: Option<String>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+/// `GET …/sessions`: newest first.
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, QueryParams<SessionQuery>>,
+) -> Result<HttpResponse, ApiError> {
+    let QueryParams(query) = request.rest;
+    let list = List { name: "sessions", zone: Some(request.zone.id), default: 100 };
+    let page = list.page(query.limit, query.cursor.as_deref())?;
+    let unknown = || ApiError::invalid_query("status is active, revoked or expired");
+    let status = query.status.map(|text| SessionStatus::parse(&text).ok_or_else(unknown)).transpose()?;
+    let filter = SessionFilter { status, subject_id: query.subject_id };
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = sessions::list(&mut conn, request.zone.id, &filter, &page).await.map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    let now = api.clock.now();
+    Ok(paged.object(|row| SessionView::of(&row, now)))
+}
+
+/// `POST …/sessions/{id}/revoke`: ends it and everything below it, everywhere; again changes nothing.
+pub(crate) async fn revoke(
+    api: Data<Api>,
+    request: InZone<Write, PathId<SessionId>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone { by, zone, rest: PathId(id), .. } = request;
+    let now = api.clock.now();
+    let written = to_completion(async move { api.revoke_session(&by, zone.id, id).await }).await?;
+    Ok(reply::written(StatusCode::OK, written.epoch).json(json!(SessionView::of(&written.value, now))))
+}

@@ -1,0 +1,51 @@
+//! Ending a session: the row, the anchors that every replica refuses by, and the message that carries them, together.
+
+use super::SessionView;
+use crate::app::Api;
+use crate::change::{By, Change, Deed, Written};
+use crate::error::{Failure, Refusal};
+use caracal_domain::id::{SessionId, ZoneId};
+use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody};
+use caracal_storage::sessions::{self, SessionRow, SessionState};
+use caracal_storage::{anchors, zones};
+
+impl Api {
+    /// Revokes a session and every session below it. One that has ended already stays as it is and takes no epoch.
+    pub(super) async fn revoke_session(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: SessionId,
+    ) -> Result<Written<SessionRow>, Failure> {
+        let mut tx = self.database.begin().await?;
+        let now = self.clock.now();
+        let before = sessions::find(&mut tx, zone, id).await?.ok_or(Refusal::SessionNotFound)?;
+        if before.state(now) != SessionState::Active {
+            let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+            tx.rollback().await?;
+            return Ok(Written { value: before, epoch });
+        }
+        let revoked = sessions::revoke(&mut tx, zone, id, &by.name()).await?.ok_or(Refusal::SessionNotFound)?;
+        let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
+        self.record(&mut tx, by, Deed::new(zone, "session.revoke", id).from(&from).to(&to)).await?;
+        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
+        let anchors = anchors_of(&revoked, change.epoch);
+        for anchor in &anchors {
+            anchors::insert(&mut tx, zone, anchor).await?;
+        }
+        let epoch = change.announce(&mut tx, FeedBody::SessionsRevoked { anchors }).await?;
+        tx.commit().await?;
+        Ok(Written { value: revoked, epoch })
+    }
+}
+
+/// No token of a session outlives it, nor does a session outlive the one it was made from, so its own end is when the
+/// last token that could name it has expired.
+fn anchors_of(session: &SessionRow, epoch: Epoch) -> Vec<Anchor> {
+    let anchor = |kind| Anchor { kind, value: session.id.to_string(), epoch, expires_at: session.expires_at };
+    if session.root_id == session.id {
+        vec![anchor(AnchorKind::Sid), anchor(AnchorKind::RootSid)]
+    } else {
+        vec![anchor(AnchorKind::Sid)]
+    }
+}
