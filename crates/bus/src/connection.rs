@@ -276,9 +276,6 @@ fn options(name: &str) -> ConnectOptions {
         .connection_timeout(CONNECT_TIMEOUT)
         .request_timeout(Some(ANSWER_TIMEOUT))
         .reconnect_delay_callback(reconnect_delay)
-        .event_callback(|event| async move {
-            tracing::info!(%event, "NATS");
-        })
 }
 
 /// 50 ms longer after each attempt, never more than half a second: a replica is behind while it waits.

@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 const ACK_DEADLINE: Duration = Duration::from_millis(250);
 /// How long the spool may take.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a stopping service waits for its last refusals to be stored.
+const FLUSH: Duration = Duration::from_secs(3);
 /// How many refusals may wait to be recorded.
 const NOTES: usize = 8192;
 /// How many of them are on their way at once.
@@ -109,6 +111,19 @@ impl Recorder {
         };
         if self.notes.send((event, current_traceparent(), place)).is_err() {
             self.stores.drop_note("the recorder has stopped");
+        }
+    }
+
+    /// Runs the task that came with the recorder until `stopping`, and then until what was noted by then is stored.
+    /// For a service's shutdown: a refusal on its way is not lost.
+    pub async fn run_until(self, task: impl Future<Output = ()>, stopping: impl Future<Output = ()>) {
+        let stopped = async {
+            stopping.await;
+            self.flush(FLUSH).await;
+        };
+        tokio::select! {
+            () = task => {}
+            () = stopped => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod counters;
 pub mod healthcheck;
 pub mod metrics;
 pub mod probes;

@@ -72,6 +72,10 @@ pub async fn read(request: &HttpRequest, mut payload: Payload) -> Result<BytesMu
 /// `400 invalid_body` with every issue that was found.
 pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
     refuse_nul(bytes)?;
+    // serde would also fill a struct from an array, in the order of its fields.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::invalid_body("", "The body must be a JSON object."));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| misfit(&error))?;
     json.end()

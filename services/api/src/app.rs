@@ -87,9 +87,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     });
     let probes = host.probes.clone();
     let app = move || {
-        caracal_web::app(&shell, |config| {
+        let (probes, api) = (probes.clone(), api.clone());
+        caracal_web::app(&shell, move |config| {
             probes.configure(config);
-            config.app_data(api.clone()).configure(routes);
+            config.app_data(api).configure(routes);
         })
     };
     host.serve(app).await?;

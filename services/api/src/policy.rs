@@ -187,8 +187,11 @@ pub(crate) async fn item(api: Data<Api>, request: InZone<Read, PathId<PolicyId>>
     let PathId(id) = request.rest;
     let (policy, versions) = api.policy(request.zone.id, id).await?;
     let mut view = PolicyView::from(&policy);
-    let with_source = |row| PolicyVersionView { content: Some(&row.content), ..PolicyVersionView::from(row) };
-    view.versions = Some(versions.iter().map(with_source).collect());
+    let with_source = versions.iter().map(|row| {
+        let content = Some(row.content.as_str());
+        PolicyVersionView { content, ..PolicyVersionView::from(row) }
+    });
+    view.versions = Some(with_source.collect());
     Ok(reply::item(&view, policy.version))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, Refusal};
 use caracal_storage::zones::ZoneRow;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const MAX_NAME_CHARS: usize = 200;
 const MAX_SLUG_BYTES: usize = 100;
@@ -10,7 +10,7 @@ const MAX_SLUG_BYTES: usize = 100;
 const RESERVED: &str = "caracal.sys/";
 
 /// A name people read: 1 to 200 characters, none of them control characters, not only blanks.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Name(String);
 

@@ -61,7 +61,7 @@ impl Ingester {
             match sift(delivery) {
                 Entry::Event(event) => events.push((delivery, *event)),
                 Entry::Letter { reason, payload } => {
-                    self.set_aside(delivery, Letter { reason, payload }, batch).await
+                    self.set_aside(delivery, Letter { reason, payload }, batch).await;
                 }
             }
         }

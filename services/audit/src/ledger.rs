@@ -38,6 +38,9 @@ impl Ledger {
     /// # Errors
     /// When the transaction did not, or may not have, come about; writing the same events again is harmless.
     pub async fn write(&self, events: &[AuditEvent]) -> Result<Written, Error> {
+        if events.is_empty() {
+            return Ok(Written::default());
+        }
         let mut zones: BTreeMap<ZoneId, Vec<&AuditEvent>> = BTreeMap::new();
         for event in events {
             zones.entry(event.zone_id).or_default().push(event);

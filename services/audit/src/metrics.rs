@@ -4,12 +4,10 @@ use crate::ledger::Written;
 use caracal_bus::{Bus, Puller};
 use caracal_lifecycle::ProbeSet;
 use caracal_storage::Database;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,7 +37,6 @@ impl Metrics {
     #[must_use]
     pub fn register(probes: &ProbeSet, bus: &Bus) -> Self {
         let metrics = Self::default();
-        let bus = BusCounters(bus.clone());
         probes.register(|registry| {
             let registry = registry.sub_registry_with_prefix("caracal_audit");
             registry.register("ingested", "Events added to the ledger", metrics.ingested.clone());
@@ -59,8 +56,9 @@ impl Metrics {
                 metrics.lag.clone(),
             );
             registry.register("batches", "Batches written", metrics.batches.clone());
-            registry.register_collector(Box::new(bus));
         });
+        let bus = bus.clone();
+        probes.export("caracal_bus", move || bus.stats().all());
         metrics
     }
 
@@ -105,25 +103,5 @@ impl Metrics {
                 .store(database.ping().await.is_ok(), Ordering::Relaxed);
             sleep(LOOK).await;
         }
-    }
-}
-
-/// The bus counts for itself; a scrape reads it.
-struct BusCounters(Bus);
-
-impl fmt::Debug for BusCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BusCounters")
-    }
-}
-
-impl Collector for BusCounters {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for (name, help, value) in self.0.stats().all() {
-            let counter = ConstCounter::new(value);
-            let name = format!("bus_{name}");
-            counter.encode(encoder.encode_descriptor(&name, help, None, counter.metric_type())?)?;
-        }
-        Ok(())
     }
 }

@@ -86,19 +86,34 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         keys: Arc::clone(&keys),
     });
     let max_lag = config.max_lag;
-    let (feed, following) = Feed::follow(bus.clone(), sink, FeedConfig { max_lag });
+    let (feed, following) = Feed::follow(
+        bus.clone(),
+        Arc::<GatewaySink>::clone(&sink),
+        FeedConfig { max_lag },
+    );
     let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
-    let confirm =
-        Arc::new(Confirm { feed: feed.clone(), views: Arc::clone(&views), sts: Arc::clone(&sts), max_lag });
+    let confirm = Arc::new(Confirm {
+        feed: feed.clone(),
+        views: Arc::clone(&views),
+        sts: Arc::clone(&sts),
+        max_lag,
+    });
     let strangers = Arc::new(Strangers::new(recorder.clone(), Arc::clone(&clock)));
 
     host.tasks.spawn("feed", following);
+    host.tasks.spawn("slow-poll", sink.poll_slowly());
     host.tasks.spawn("recorder", recording);
-    host.tasks.spawn("database-clock", measure_clock(database.clone(), feed.clone()));
-    host.tasks.spawn("anchors", expire_anchors(Arc::clone(&views), Arc::clone(&clock)));
-    host.tasks.spawn("system-zone", find_system_zone(database, Arc::clone(&strangers)));
+    host.tasks
+        .spawn("database-clock", measure_clock(database.clone(), feed.clone()));
+    host.tasks
+        .spawn("anchors", expire_anchors(Arc::clone(&views), Arc::clone(&clock)));
+    host.tasks
+        .spawn("system-zone", find_system_zone(database, Arc::clone(&strangers)));
     host.tasks.spawn("strangers", Arc::clone(&strangers).summarise());
-    host.tasks.spawn("running", Arc::clone(&confirm).watch(Arc::clone(&running), Arc::clone(&clock)));
+    host.tasks.spawn(
+        "running",
+        Arc::clone(&confirm).watch(Arc::clone(&running), Arc::clone(&clock)),
+    );
     let (nats, built) = (bus.clone(), Arc::clone(&views));
     host.probes.add("nats", move || nats.is_connected());
     host.probes.add("anchors", move || built.is_built());
@@ -126,8 +141,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         http.answered(method, route, status, took);
     });
     let app = move || {
-        caracal_web::app(&shell, |config| {
-            config.app_data(gateway.clone());
+        let (gateway, probes) = (gateway.clone(), probes.clone());
+        caracal_web::app(&shell, move |config| {
+            config.app_data(gateway);
             routes(config, &probes);
         })
     };
@@ -144,7 +160,11 @@ fn bare(url: &Url) -> String {
 /// What no resource may lead to: this listener, the STS, PostgreSQL and NATS, as far as their names resolve now.
 async fn own_addresses(config: &Config, host: &Host) -> Vec<SocketAddr> {
     let mut own = vec![SocketAddr::new(host.common.host, host.common.port)];
-    let defaults = [(config.database_url.expose_secret(), 5432), (config.nats_url.expose_secret(), 4222), (config.sts_url.as_str(), 80)];
+    let defaults = [
+        (config.database_url.expose_secret(), 5432),
+        (config.nats_url.expose_secret(), 4222),
+        (config.sts_url.as_str(), 80),
+    ];
     for (text, default_port) in defaults {
         for url in text.split(',').filter_map(|part| Url::parse(part.trim()).ok()) {
             let Some(name) = url.host_str() else { continue };

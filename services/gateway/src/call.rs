@@ -35,10 +35,12 @@ impl Call {
     /// # Errors
     /// [`Refusal::MalformedRequest`] for a method or header that cannot be passed on.
     pub fn read(request: &HttpRequest, request_id: RequestId, min_epoch: MinEpoch) -> Result<Self, Refusal> {
-        let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Refusal::MalformedRequest)?;
+        let method = Method::from_bytes(request.method().as_str().as_bytes())
+            .map_err(|_| Refusal::MalformedRequest)?;
         let mut headers = HeaderMap::with_capacity(request.headers().len());
         for (name, value) in request.headers() {
-            let name = HeaderName::from_bytes(name.as_str().as_bytes()).map_err(|_| Refusal::MalformedRequest)?;
+            let name =
+                HeaderName::from_bytes(name.as_str().as_bytes()).map_err(|_| Refusal::MalformedRequest)?;
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| Refusal::MalformedRequest)?;
             headers.append(name, value);
         }
@@ -58,12 +60,18 @@ impl Call {
     /// The length of the body, if it was announced.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        self.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.headers
+            .get(http::header::CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
     }
 
     /// Whether a body follows the head (RFC 9112 §6.3).
     #[must_use]
     pub fn has_body(&self) -> bool {
-        self.headers.contains_key(http::header::TRANSFER_ENCODING) || self.content_length().is_some_and(|length| length > 0)
+        self.headers.contains_key(http::header::TRANSFER_ENCODING)
+            || self.content_length().is_some_and(|length| length > 0)
     }
 }

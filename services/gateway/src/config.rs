@@ -43,8 +43,16 @@ impl Config {
         let sts_key = env.shared_secret("GATEWAY_STS_KEY");
         let stream_keys = read_stream_keys(env);
         let egress = read_egress(env);
-        let max_lag = env.millis("FEED_MAX_LAG_MS", Duration::from_secs(2), Duration::from_millis(500));
-        let first_byte = env.millis("UPSTREAM_FIRST_BYTE_MS", Duration::from_secs(30), Duration::from_millis(10));
+        let max_lag = env.millis(
+            "FEED_MAX_LAG_MS",
+            Duration::from_secs(2),
+            Duration::from_millis(500),
+        );
+        let first_byte = env.millis(
+            "UPSTREAM_FIRST_BYTE_MS",
+            Duration::from_secs(30),
+            Duration::from_millis(10),
+        );
         Some(Self {
             database_url: database_url?,
             nats_url: nats_url?,
@@ -75,7 +83,10 @@ fn read_egress(env: &mut Env) -> EgressPolicy {
         host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
     };
     if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
-        env.mistake("ALLOW_PRIVATE_UPSTREAMS", "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)");
+        env.mistake(
+            "ALLOW_PRIVATE_UPSTREAMS",
+            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
+        );
     }
     policy
 }
@@ -90,7 +101,11 @@ mod tests {
         let mut env = Env::from_pairs(pairs);
         read_egress(&mut env);
         assert!(env.finish().is_err());
-        let mut env = Env::from_pairs(pairs.into_iter().chain([("UPSTREAM_HOST_ALLOWLIST", "api.internal")]));
+        let mut env = Env::from_pairs(
+            pairs
+                .into_iter()
+                .chain([("UPSTREAM_HOST_ALLOWLIST", "api.internal")]),
+        );
         assert_eq!(read_egress(&mut env).host_allowlist, ["api.internal"]);
         assert!(env.finish().is_ok());
         let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));

@@ -72,17 +72,31 @@ impl Confirm {
             } else if last_asked.elapsed() >= CONFIRM_EVERY {
                 last_asked = Instant::now();
                 let unsure = futures::stream::iter(running.all());
-                unsure.for_each_concurrent(CONFIRMED_AT_ONCE, |exchange| self.reconfirm(exchange, last_fresh)).await;
+                unsure
+                    .for_each_concurrent(CONFIRMED_AT_ONCE, |exchange| self.reconfirm(exchange, last_fresh))
+                    .await;
             }
         }
     }
 
     async fn reconfirm(&self, exchange: Arc<Exchange>, last_fresh: Instant) {
         let asked_at = Instant::now();
-        match self.sts.introspect(&exchange.bearer, Asking { request_id: None, at_least: None }).await {
+        match self
+            .sts
+            .introspect(
+                &exchange.bearer,
+                Asking {
+                    request_id: None,
+                    at_least: None,
+                },
+            )
+            .await
+        {
             Ok(true) => exchange.confirm(asked_at),
             Ok(false) => exchange.end(Cut::Revoked),
-            Err(_) if exchange.confirmed().max(last_fresh).elapsed() > self.max_lag => exchange.end(Cut::Unconfirmed),
+            Err(_) if exchange.confirmed().max(last_fresh).elapsed() > self.max_lag => {
+                exchange.end(Cut::Unconfirmed);
+            }
             Err(_) => {}
         }
     }

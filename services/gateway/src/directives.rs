@@ -41,22 +41,38 @@ impl Directives {
     /// An empty store.
     #[must_use]
     pub fn new(sts: Arc<StsClient>) -> Self {
-        Self { sts, held: Cache::builder().max_capacity(HELD_AT_MOST).time_to_live(HELD_FOR).build() }
+        Self {
+            sts,
+            held: Cache::builder()
+                .max_capacity(HELD_AT_MOST)
+                .time_to_live(HELD_FOR)
+                .build(),
+        }
     }
 
     /// The directive, held or asked for; concurrent callers share one question.
     ///
     /// # Errors
     /// [`StsError`].
-    pub async fn get(&self, wanted: Wanted, age: Age, asking: Asking<'_>) -> Result<Arc<Directive>, StsError> {
-        let Age::SinceEpoch(floor) = age else { return self.ask(&wanted, asking).await };
+    pub async fn get(
+        &self,
+        wanted: Wanted,
+        age: Age,
+        asking: Asking<'_>,
+    ) -> Result<Arc<Directive>, StsError> {
+        let Age::SinceEpoch(floor) = age else {
+            return self.ask(&wanted, asking).await;
+        };
         if let Some(held) = self.held.get(&wanted).await {
             if held.epoch >= floor {
                 return Ok(held);
             }
             self.held.invalidate(&wanted).await;
         }
-        let shared = self.held.try_get_with(wanted.clone(), self.ask(&wanted, asking)).await;
+        let shared = self
+            .held
+            .try_get_with(wanted.clone(), self.ask(&wanted, asking))
+            .await;
         let directive = shared.map_err(|error| StsError::clone(&error))?;
         if directive.epoch < floor {
             // The STS has not heard yet what we have; good for this call, within the bound, but not to be kept.

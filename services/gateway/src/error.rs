@@ -100,17 +100,24 @@ impl Refused {
         match (self, self.code()) {
             (Self::Rule(Refusal::MissingBearer), _) => Some(format!("Bearer {about}")),
             (Self::ByDecision(refusal), OAuthCode::InteractionRequired) => {
-                let relayed = refusal.www_authenticate.as_ref().and_then(|value| value.to_str().ok());
+                let relayed = refusal
+                    .www_authenticate
+                    .as_ref()
+                    .and_then(|value| value.to_str().ok());
                 relayed.map(|challenge| format!("{challenge}, {about}"))
             }
-            (Self::MissingScope(scope), _) => {
-                Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\", {about}"))
-            }
+            (Self::MissingScope(scope), _) => Some(format!(
+                "Bearer error=\"insufficient_scope\", scope=\"{scope}\", {about}"
+            )),
             (_, OAuthCode::InvalidToken | OAuthCode::CredentialExpired) => {
                 let description = self.description().replace(['"', '\\'], "'");
-                Some(format!("Bearer error=\"invalid_token\", error_description=\"{description}\", {about}"))
+                Some(format!(
+                    "Bearer error=\"invalid_token\", error_description=\"{description}\", {about}"
+                ))
             }
-            (_, OAuthCode::InsufficientScope) => Some(format!("Bearer error=\"insufficient_scope\", {about}")),
+            (_, OAuthCode::InsufficientScope) => {
+                Some(format!("Bearer error=\"insufficient_scope\", {about}"))
+            }
             _ => None,
         }
     }
@@ -126,8 +133,13 @@ impl Refused {
     fn step_up(&self) -> Map<String, Value> {
         match self {
             Self::ByDecision(refusal) => {
-                let challenge = refusal.body.iter().filter(|(name, _)| name.starts_with("challenge_"));
-                challenge.map(|(name, value)| (name.clone(), value.clone())).collect()
+                let challenge = refusal
+                    .body
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("challenge_"));
+                challenge
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
             }
             Self::Rule(_) | Self::Revoked(_) | Self::MissingScope(_) => Map::new(),
         }
@@ -169,6 +181,12 @@ pub const fn status_of(code: OAuthCode) -> StatusCode {
     }
 }
 
+/// An error for the log, with the whole chain below it.
+#[must_use]
+pub fn cause<E: std::error::Error + 'static>(error: &E) -> &(dyn std::error::Error + 'static) {
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +196,11 @@ mod tests {
     fn challenge_of(refused: &Refused) -> Option<String> {
         let id = RequestId::accept("r-1").expect("well formed");
         let answer = refused.answer(&id, ABOUT);
-        answer.headers().get(WWW_AUTHENTICATE).and_then(|v| v.to_str().ok()).map(str::to_owned)
+        answer
+            .headers()
+            .get(WWW_AUTHENTICATE)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
     }
 
     fn by_decision(error: &str, reason: &str) -> Refused {
@@ -186,7 +208,9 @@ mod tests {
         Refused::ByDecision(Arc::new(StsRefusal {
             status: http::StatusCode::BAD_REQUEST,
             body: body.as_object().cloned().unwrap_or_default(),
-            www_authenticate: Some(http::HeaderValue::from_static("Bearer error=\"insufficient_user_authentication\"")),
+            www_authenticate: Some(http::HeaderValue::from_static(
+                "Bearer error=\"insufficient_user_authentication\"",
+            )),
             retry_after: None,
         }))
     }
@@ -195,11 +219,21 @@ mod tests {
     fn every_401_says_where_to_learn_more() {
         for refusal in Refusal::ALL {
             let refused = Refused::from(*refusal);
-            let bearer_is_no_good = matches!(refusal.code(), OAuthCode::InvalidToken | OAuthCode::CredentialExpired);
+            let bearer_is_no_good = matches!(
+                refusal.code(),
+                OAuthCode::InvalidToken | OAuthCode::CredentialExpired
+            );
             let challenge = challenge_of(&refused).unwrap_or_default();
-            assert_eq!(challenge.contains(&format!("resource_metadata=\"{ABOUT}\"")), bearer_is_no_good || refusal.code() == OAuthCode::InsufficientScope, "{refusal}");
+            assert_eq!(
+                challenge.contains(&format!("resource_metadata=\"{ABOUT}\"")),
+                bearer_is_no_good || refusal.code() == OAuthCode::InsufficientScope,
+                "{refusal}"
+            );
         }
-        assert_eq!(challenge_of(&Refusal::MissingBearer.into()), Some(format!("Bearer resource_metadata=\"{ABOUT}\"")));
+        assert_eq!(
+            challenge_of(&Refusal::MissingBearer.into()),
+            Some(format!("Bearer resource_metadata=\"{ABOUT}\""))
+        );
     }
 
     #[test]
@@ -226,6 +260,8 @@ mod tests {
         let members = by_decision("interaction_required", "step_up_required").step_up();
         assert_eq!(members.keys().collect::<Vec<_>>(), ["challenge_id"]);
         let challenge = challenge_of(&by_decision("interaction_required", "step_up_required"));
-        assert!(challenge.is_some_and(|c| c.starts_with("Bearer error=\"insufficient_user_authentication\", resource_metadata=")));
+        assert!(challenge.is_some_and(|c| {
+            c.starts_with("Bearer error=\"insufficient_user_authentication\", resource_metadata=")
+        }));
     }
 }

@@ -35,22 +35,42 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Never passes to an upstream, not even when a resource asks for it.
-const NEVER_FORWARDED: [&str; 7] =
-    ["authorization", "cookie", "host", "content-length", "forwarded", "x-request-id", "x-real-ip"];
+const NEVER_FORWARDED: [&str; 7] = [
+    "authorization",
+    "cookie",
+    "host",
+    "content-length",
+    "forwarded",
+    "x-request-id",
+    "x-real-ip",
+];
 
 /// Never passes to a caller.
-const NEVER_ANSWERED: [&str; 7] =
-    ["server", "x-powered-by", "set-cookie", "set-cookie2", "alt-svc", "content-length", "x-request-id"];
+const NEVER_ANSWERED: [&str; 7] = [
+    "server",
+    "x-powered-by",
+    "set-cookie",
+    "set-cookie2",
+    "alt-svc",
+    "content-length",
+    "x-request-id",
+];
 
 /// What of a caller's headers goes to the upstream: the allow-list and the resource's own `extra` names, but nothing
 /// the caller's `Connection` header names, and nothing by the name of the upstream's `credential`.
 #[must_use]
-pub fn for_upstream(incoming: &HeaderMap, extra: &[String], credential: Option<&HeaderName>, upgrade: bool) -> HeaderMap {
+pub fn for_upstream(
+    incoming: &HeaderMap,
+    extra: &[String],
+    credential: Option<&HeaderName>,
+    upgrade: bool,
+) -> HeaderMap {
     let mut outgoing = HeaderMap::with_capacity(incoming.len());
     for (name, value) in incoming {
         let wanted = is_allowed(name.as_str())
             || (upgrade && name.as_str().starts_with(WEBSOCKET_PREFIX))
-            || (may_be_forwarded(name.as_str()) && extra.iter().any(|e| e.eq_ignore_ascii_case(name.as_str())));
+            || (may_be_forwarded(name.as_str())
+                && extra.iter().any(|e| e.eq_ignore_ascii_case(name.as_str())));
         if wanted && credential != Some(name) && !is_nominated(incoming, name) {
             outgoing.append(name.clone(), value.clone());
         }
@@ -87,8 +107,13 @@ fn is_allowed(name: &str) -> bool {
 
 /// Whether `Connection` says that this header means only this connection.
 fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lists = headers.get_all(http::header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(name.as_str()))
+    let lists = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 #[cfg(test)]
@@ -97,7 +122,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (n.parse::<HeaderName>().expect("a name"), v.parse().expect("a value"))).collect()
+        pairs
+            .iter()
+            .map(|(n, v)| {
+                (
+                    n.parse::<HeaderName>().expect("a name"),
+                    v.parse().expect("a value"),
+                )
+            })
+            .collect()
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -130,20 +163,50 @@ mod tests {
             ("x-tenant", "7"),
         ]);
         let passed = for_upstream(&incoming, &[], None, false);
-        assert_eq!(names(&passed), ["accept", "accept-language", "content-type", "if-none-match", "mcp-session-id", "origin"]);
-        let extra = ["X-Tenant".to_owned(), "Authorization".to_owned(), "X-Forwarded-For".to_owned(), "Cookie".to_owned()];
+        assert_eq!(
+            names(&passed),
+            [
+                "accept",
+                "accept-language",
+                "content-type",
+                "if-none-match",
+                "mcp-session-id",
+                "origin"
+            ]
+        );
+        let extra = [
+            "X-Tenant".to_owned(),
+            "Authorization".to_owned(),
+            "X-Forwarded-For".to_owned(),
+            "Cookie".to_owned(),
+        ];
         let passed = for_upstream(&incoming, &extra, None, true);
         assert!(passed.contains_key("x-tenant") && passed.contains_key("sec-websocket-key"));
-        for never in ["authorization", "cookie", "x-forwarded-for", "host", "transfer-encoding", "upgrade"] {
+        for never in [
+            "authorization",
+            "cookie",
+            "x-forwarded-for",
+            "host",
+            "transfer-encoding",
+            "upgrade",
+        ] {
             assert!(!passed.contains_key(never), "{never}");
         }
     }
 
     #[test]
     fn the_credential_and_what_connection_names_are_left_out() {
-        let incoming = map(&[("accept", "x"), ("if-match", "y"), ("connection", "close, If-Match"), ("content-key", "mine")]);
+        let incoming = map(&[
+            ("accept", "x"),
+            ("if-match", "y"),
+            ("connection", "close, If-Match"),
+            ("content-key", "mine"),
+        ]);
         let credential = HeaderName::from_static("content-key");
-        assert_eq!(names(&for_upstream(&incoming, &[], Some(&credential), false)), ["accept"]);
+        assert_eq!(
+            names(&for_upstream(&incoming, &[], Some(&credential), false)),
+            ["accept"]
+        );
     }
 
     #[test]

@@ -14,7 +14,10 @@ impl Gateway {
     /// Where metadata about what a call named is served.
     #[must_use]
     pub fn metadata_url(&self, target: Option<&Target>) -> String {
-        let path = target.and_then(|target| target.place).map(|place| place.path()).unwrap_or_default();
+        let path = target
+            .and_then(|target| target.place)
+            .map(|place| place.path())
+            .unwrap_or_default();
         format!("{}{WELL_KNOWN}{path}", self.public_url)
     }
 }
@@ -28,7 +31,10 @@ pub async fn of_gateway(gateway: Data<Gateway>) -> HttpResponse {
 ///
 /// # Errors
 /// 404 for what is not two ids. Whether the resource exists is not told to strangers.
-pub async fn of_resource(gateway: Data<Gateway>, ids: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+pub async fn of_resource(
+    gateway: Data<Gateway>,
+    ids: Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
     let (zone, resource) = ids.into_inner();
     let missing = || ApiError::not_found("resource_not_found");
     let place = Place {

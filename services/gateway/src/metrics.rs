@@ -28,14 +28,22 @@ impl Metrics {
     pub fn register(probes: &ProbeSet) -> Self {
         let metrics = Self::default();
         probes.register(|registry| {
-            registry.register("caracal_gateway_calls", "Calls admitted, or refused by reason", metrics.calls.clone());
+            registry.register(
+                "caracal_gateway_calls",
+                "Calls admitted, or refused by reason",
+                metrics.calls.clone(),
+            );
         });
         metrics
     }
 
     /// One call was admitted, or refused with this reason; the reasons are a closed set of ours and the STS's.
     pub fn count(&self, outcome: &str) {
-        self.calls.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+        self.calls
+            .get_or_create(&Outcome {
+                outcome: outcome.to_owned(),
+            })
+            .inc();
     }
 
     /// Registers what is read when asked: exchanges under way, anchors, the feed and the bus.
@@ -61,11 +69,26 @@ impl Collector for Watched {
         let running = u64::try_from(self.gateway.running.len()).unwrap_or(u64::MAX);
         let anchors = u64::try_from(self.gateway.views.anchors()).unwrap_or(u64::MAX);
         let lag = self.feed.lag().map_or(f64::INFINITY, |lag| lag.as_secs_f64());
-        gauge(&mut encoder, "caracal_gateway_running_exchanges", "Exchanges under way", running)?;
+        gauge(
+            &mut encoder,
+            "caracal_gateway_running_exchanges",
+            "Exchanges under way",
+            running,
+        )?;
         gauge(&mut encoder, "caracal_gateway_anchors", "Anchors held", anchors)?;
-        gauge_seconds(&mut encoder, "caracal_feed_lag_seconds", "How far the view may lag behind the database", lag)?;
+        gauge_seconds(
+            &mut encoder,
+            "caracal_feed_lag_seconds",
+            "How far the view may lag behind the database",
+            lag,
+        )?;
         let suppressed = self.gateway.strangers.suppressed();
-        counter(&mut encoder, "caracal_gateway_stranger_events_suppressed", "Events of strangers only counted", suppressed)?;
+        counter(
+            &mut encoder,
+            "caracal_gateway_stranger_events_suppressed",
+            "Events of strangers only counted",
+            suppressed,
+        )?;
         for (name, help, value) in self.bus.stats().all() {
             counter(&mut encoder, &format!("caracal_bus_{name}"), help, value)?;
         }

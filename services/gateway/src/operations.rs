@@ -6,7 +6,9 @@ use caracal_domain::zone::Operation;
 /// The first operation of the list that covers this method and path.
 #[must_use]
 pub fn find<'a>(operations: &'a [Operation], method: &str, path: &SafePath) -> Option<&'a Operation> {
-    operations.iter().find(|operation| same_method(&operation.method, method) && covers(&operation.path, path))
+    operations
+        .iter()
+        .find(|operation| same_method(&operation.method, method) && covers(&operation.path, path))
 }
 
 /// Whether two methods count as the same; HEAD counts as GET.
@@ -16,7 +18,11 @@ pub fn same_method(a: &str, b: &str) -> bool {
 }
 
 fn canonical(method: &str) -> &str {
-    if method.eq_ignore_ascii_case("HEAD") { "GET" } else { method }
+    if method.eq_ignore_ascii_case("HEAD") {
+        "GET"
+    } else {
+        method
+    }
 }
 
 fn covers(pattern: &str, path: &SafePath) -> bool {
@@ -26,7 +32,10 @@ fn covers(pattern: &str, path: &SafePath) -> bool {
         if pattern == "**" && patterns.peek().is_none() {
             return true;
         }
-        if !segments.next().is_some_and(|segment| covers_segment(pattern, segment)) {
+        if !segments
+            .next()
+            .is_some_and(|segment| covers_segment(pattern, segment))
+        {
             return false;
         }
     }
@@ -36,7 +45,10 @@ fn covers(pattern: &str, path: &SafePath) -> bool {
 /// `{name}` stands for one segment. One that hides a separator is two to some upstreams, so only `/**` covers it.
 fn covers_segment(pattern: &str, segment: &str) -> bool {
     if pattern.starts_with('{') && pattern.ends_with('}') {
-        return !segment.is_empty() && !segment.contains("%2F") && !segment.contains("%5C") && !segment.contains('\\');
+        return !segment.is_empty()
+            && !segment.contains("%2F")
+            && !segment.contains("%5C")
+            && !segment.contains('\\');
     }
     normalise(pattern).is_some_and(|literal| literal == segment)
 }

@@ -62,7 +62,10 @@ impl Passage {
 
     /// On whose behalf the STS is asked.
     pub(crate) fn asking(&self) -> Asking<'_> {
-        Asking { request_id: Some(&self.call.request_id), at_least: self.call.min_epoch.ok().flatten() }
+        Asking {
+            request_id: Some(&self.call.request_id),
+            at_least: self.call.min_epoch.ok().flatten(),
+        }
     }
 
     /// What the ledger keeps of it, whatever becomes of it. The query is left out: it may hold anything.
@@ -103,10 +106,14 @@ pub async fn pass(
 }
 
 /// The life of a call.
-async fn live(gateway: &Data<Gateway>, passage: &mut Passage, payload: Payload) -> Result<HttpResponse, Refused> {
+async fn live(
+    gateway: &Data<Gateway>,
+    passage: &mut Passage,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
     let admitted = admit::admit(passage)?;
     let token = authenticate::authenticate(gateway, passage, &admitted).await?;
     let decided = decide::decide(gateway, passage, &admitted, token).await?;
-    record::record(gateway, passage, &decided).await?;
+    Box::pin(record::record(gateway, passage, &decided)).await?;
     forward::forward(gateway, passage, &admitted, decided, payload).await
 }

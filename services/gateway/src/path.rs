@@ -79,7 +79,10 @@ fn refuse_dot_segments(raw: &[u8]) -> Result<(), Refusal> {
             return Err(Refusal::UnsafePath);
         }
         // C0 and C1 begin only overlong UTF-8, which lenient decoders take for ASCII: %C0%AE is a dot to them.
-        if layer.iter().any(|b| b.is_ascii_control() || matches!(b, 0xC0 | 0xC1)) {
+        if layer
+            .iter()
+            .any(|b| b.is_ascii_control() || matches!(b, 0xC0 | 0xC1))
+        {
             return Err(Refusal::MalformedRequest);
         }
         let inner: Vec<u8> = percent_decode(&layer).collect();
@@ -92,7 +95,11 @@ fn refuse_dot_segments(raw: &[u8]) -> Result<(), Refusal> {
 }
 
 fn is_dot_segment(segment: &[u8]) -> bool {
-    let name = segment.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    let name = segment
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     matches!(name, b"." | b"..")
 }
 
@@ -104,8 +111,25 @@ mod tests {
     #[test]
     fn dot_segments_are_refused_in_every_disguise() {
         for raw in [
-            "/..", "/.", "/a/../b", "/a/./b", "/a/..", "/%2e%2e/a", "/%2E./a", "/.%2e", "/a%2f..%2fb", "/a/..%2fb", "/a%2F%2E%2E",
-            "/a\\..\\b", "/a%5c..%5cb", "/%252e%252e/a", "/%25252e%25252e", "/a/..;x=1/b", "/a/.;/b", "/a/..%3bx/b", "/a/..%20/b",
+            "/..",
+            "/.",
+            "/a/../b",
+            "/a/./b",
+            "/a/..",
+            "/%2e%2e/a",
+            "/%2E./a",
+            "/.%2e",
+            "/a%2f..%2fb",
+            "/a/..%2fb",
+            "/a%2F%2E%2E",
+            "/a\\..\\b",
+            "/a%5c..%5cb",
+            "/%252e%252e/a",
+            "/%25252e%25252e",
+            "/a/..;x=1/b",
+            "/a/.;/b",
+            "/a/..%3bx/b",
+            "/a/..%20/b",
         ] {
             assert_eq!(SafePath::parse(raw), Err(Refusal::UnsafePath), "{raw}");
         }
@@ -113,7 +137,16 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_refused() {
-        for raw in ["a", "/%", "/%2", "/%zz", "/a%00b", "/%0d%0aX: y", "/%c0%ae%c0%ae/a", "/%250a"] {
+        for raw in [
+            "a",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/a%00b",
+            "/%0d%0aX: y",
+            "/%c0%ae%c0%ae/a",
+            "/%250a",
+        ] {
             assert_eq!(SafePath::parse(raw), Err(Refusal::MalformedRequest), "{raw}");
         }
     }
@@ -132,7 +165,11 @@ mod tests {
             ("/a..b/c.", "/a..b/c."),
             ("/a%252fb", "/a%252fb"),
         ] {
-            assert_eq!(SafePath::parse(raw).map(|path| path.to_string()), Ok(normalised.to_owned()), "{raw}");
+            assert_eq!(
+                SafePath::parse(raw).map(|path| path.to_string()),
+                Ok(normalised.to_owned()),
+                "{raw}"
+            );
         }
     }
 

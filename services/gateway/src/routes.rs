@@ -10,13 +10,20 @@ use caracal_web::endpoint;
 
 /// The gateway's own pages answer only calls that name no resource: with one, `/health` is the upstream's.
 pub fn routes(config: &mut ServiceConfig, probes: &ProbeSet) {
-    let own = web::scope("").guard(|call: &GuardContext<'_>| is_own_page(call)).configure(|config| {
-        probes.configure(config);
-        config
-            .service(endpoint(metadata::WELL_KNOWN).get(metadata::of_gateway))
-            .service(endpoint("/.well-known/oauth-protected-resource/r/{zone_id}/{resource_id}").get(metadata::of_resource));
-    });
-    config.service(own).service(web::resource("{governed:.*}").to(pass));
+    let own = web::scope("")
+        .guard(|call: &GuardContext<'_>| is_own_page(call))
+        .configure(|config| {
+            probes.configure(config);
+            config
+                .service(endpoint(metadata::WELL_KNOWN).get(metadata::of_gateway))
+                .service(
+                    endpoint("/.well-known/oauth-protected-resource/r/{zone_id}/{resource_id}")
+                        .get(metadata::of_resource),
+                );
+        });
+    config
+        .service(own)
+        .service(web::resource("{governed:.*}").to(pass));
 }
 
 fn is_own_page(call: &GuardContext<'_>) -> bool {

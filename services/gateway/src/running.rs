@@ -83,7 +83,10 @@ impl Exchange {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("zone", &self.zone()).field("why", &self.why).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("zone", &self.zone())
+            .field("why", &self.why)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +114,12 @@ impl Drop for Registration {
 impl Running {
     /// Registers an exchange by the id of its admission. It ends with the first of `tokens`, which is the bearer.
     #[must_use]
-    pub fn register(self: &Arc<Self>, id: EventId, bearer: SecretString, tokens: Vec<Verified>) -> Registration {
+    pub fn register(
+        self: &Arc<Self>,
+        id: EventId,
+        bearer: SecretString,
+        tokens: Vec<Verified>,
+    ) -> Registration {
         let exchange = Arc::new(Exchange {
             bearer,
             expires_at: tokens.first().map_or(0, |token| token.claims().exp),
@@ -121,7 +129,11 @@ impl Running {
             why: OnceLock::new(),
         });
         self.exchanges.insert(id, Arc::clone(&exchange));
-        Registration { running: Arc::clone(self), id, exchange }
+        Registration {
+            running: Arc::clone(self),
+            id,
+            exchange,
+        }
     }
 
     /// Cuts every exchange of the zone that one of these anchors names.
@@ -159,7 +171,10 @@ impl Running {
     /// All of them, as they are now.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Exchange>> {
-        self.exchanges.iter().map(|entry| Arc::clone(entry.value())).collect()
+        self.exchanges
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect()
     }
 
     /// How many there are.

@@ -67,7 +67,10 @@ impl Strangers {
         let admitted = self.each.lock().admit(source, A_SECOND_EACH, 1, now).is_ok()
             && self.all.lock().admit((), A_SECOND_IN_ALL, 1, now).is_ok();
         match self.system_zone.get() {
-            Some(zone) if admitted => self.recorder.note(self.event(*zone, request_id.clone(), reason, metadata)),
+            Some(zone) if admitted => {
+                self.recorder
+                    .note(self.event(*zone, request_id.clone(), reason, metadata));
+            }
             _ => {
                 self.suppressed.fetch_add(1, Ordering::Relaxed);
                 self.suppressed_in_all.fetch_add(1, Ordering::Relaxed);
@@ -79,24 +82,38 @@ impl Strangers {
     pub async fn summarise(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SUMMARY_EVERY).await;
-            let Some(zone) = self.system_zone.get() else { continue };
+            let Some(zone) = self.system_zone.get() else {
+                continue;
+            };
             let suppressed = self.suppressed.swap(0, Ordering::Relaxed);
             if suppressed > 0 {
                 let request_id = RequestId::accept_or_mint(None, &*self.clock);
                 let metadata = json!({"suppressed": suppressed, "service": "gateway"});
-                self.recorder.note(self.event(*zone, request_id, "strangers_suppressed", metadata));
+                self.recorder
+                    .note(self.event(*zone, request_id, "strangers_suppressed", metadata));
             }
         }
     }
 
     fn event(&self, zone: ZoneId, request_id: RequestId, reason: &str, metadata: Value) -> AuditEvent {
         let (id, now) = (EventId::mint(&*self.clock), self.clock.now());
-        AuditEvent::new(id, zone, EventType::GatewayRequest, request_id, AuditDecision::Deny, metadata, now).because(reason)
+        AuditEvent::new(
+            id,
+            zone,
+            EventType::GatewayRequest,
+            request_id,
+            AuditDecision::Deny,
+            metadata,
+            now,
+        )
+        .because(reason)
     }
 }
 
 impl fmt::Debug for Strangers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Strangers").field("suppressed", &self.suppressed()).finish_non_exhaustive()
+        f.debug_struct("Strangers")
+            .field("suppressed", &self.suppressed())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! What this gateway asks of the STS, and the only file that knows how: keys, introspection, directives, exchanges.
 
+use crate::error::cause;
+use bytes::Bytes;
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, RequestId, ResourceIdentifier, ScopeSet};
@@ -9,7 +11,6 @@ use caracal_jose::VerifyingKeys;
 use caracal_lifecycle::BoxError;
 use caracal_lifecycle::trace::{TRACEPARENT, current_traceparent};
 use caracal_web::CARACAL_MIN_EPOCH;
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -158,7 +159,10 @@ impl StsClient {
     pub fn new(base: Url, key: &SecretString) -> Result<Self, BoxError> {
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
         authorization.set_sensitive(true);
-        Ok(Self { http: Internal::new(base, PATIENCE)?, authorization })
+        Ok(Self {
+            http: Internal::new(base, PATIENCE)?,
+            authorization,
+        })
     }
 
     /// The public keys of a zone.
@@ -167,9 +171,18 @@ impl StsClient {
     /// [`StsError`]; a zone that does not exist is a refusal with status 404.
     pub async fn keys(&self, zone: ZoneId) -> Result<VerifyingKeys, StsError> {
         let request = Request::builder().uri(format!("/zones/{zone}/.well-known/jwks.json"));
-        let answer = self.send(request, empty(), Asking { request_id: None, at_least: None }).await?;
+        let answer = self
+            .send(
+                request,
+                empty(),
+                Asking {
+                    request_id: None,
+                    at_least: None,
+                },
+            )
+            .await?;
         VerifyingKeys::from_jwks(&read(&answer)?).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the STS answered no key set");
+            tracing::error!(error = cause(&error), "the STS answered no key set");
             StsError::Unavailable
         })
     }
@@ -183,7 +196,9 @@ impl StsClient {
         struct Introspection {
             active: bool,
         }
-        let answer = self.post_form("/oauth/2/introspect", &[("token", token.expose_secret())], asking).await?;
+        let answer = self
+            .post_form("/oauth/2/introspect", &[("token", token.expose_secret())], asking)
+            .await?;
         read::<Introspection>(&answer).map(|introspection| introspection.active)
     }
 
@@ -191,7 +206,11 @@ impl StsClient {
     ///
     /// # Errors
     /// [`StsError`].
-    pub async fn directive(&self, asked: &DirectiveRequest<'_>, asking: Asking<'_>) -> Result<Directive, StsError> {
+    pub async fn directive(
+        &self,
+        asked: &DirectiveRequest<'_>,
+        asking: Asking<'_>,
+    ) -> Result<Directive, StsError> {
         let body = serde_json::to_vec(asked).map_err(|_| StsError::Unavailable)?;
         let request = Request::builder()
             .method(Method::POST)
@@ -204,7 +223,11 @@ impl StsClient {
     ///
     /// # Errors
     /// [`StsError`].
-    pub async fn exchange(&self, asked: &ExchangeRequest<'_>, asking: Asking<'_>) -> Result<Exchanged, StsError> {
+    pub async fn exchange(
+        &self,
+        asked: &ExchangeRequest<'_>,
+        asking: Asking<'_>,
+    ) -> Result<Exchanged, StsError> {
         let scope = asked.scopes.map(ToString::to_string);
         let mut form = vec![
             ("subject_token", asked.subject_token.expose_secret()),
@@ -218,7 +241,12 @@ impl StsClient {
         read(&self.post_form("/oauth/2/token", &form, asking).await?)
     }
 
-    async fn post_form(&self, path: &str, form: &[(&str, &str)], asking: Asking<'_>) -> Result<Bytes, StsError> {
+    async fn post_form(
+        &self,
+        path: &str,
+        form: &[(&str, &str)],
+        asking: Asking<'_>,
+    ) -> Result<Bytes, StsError> {
         let body = serde_urlencoded::to_string(form).map_err(|_| StsError::Unavailable)?;
         let request = Request::builder()
             .method(Method::POST)
@@ -245,10 +273,14 @@ impl StsClient {
         }
         let request = request.body(body).map_err(|_| StsError::Unavailable)?;
         let answer = self.http.send(request).await.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the STS cannot be reached");
+            tracing::warn!(error = cause(&error), "the STS cannot be reached");
             StsError::Unavailable
         })?;
-        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refusal(answer)) }
+        if answer.status().is_success() {
+            Ok(answer.into_body())
+        } else {
+            Err(refusal(answer))
+        }
     }
 }
 
@@ -260,12 +292,21 @@ fn refusal(answer: Response<Bytes>) -> StsError {
     };
     let header = |name| head.headers.get(name).cloned();
     let (www_authenticate, retry_after) = (header(WWW_AUTHENTICATE), header(RETRY_AFTER));
-    StsError::Refused(Arc::new(StsRefusal { status: head.status, body, www_authenticate, retry_after }))
+    StsError::Refused(Arc::new(StsRefusal {
+        status: head.status,
+        body,
+        www_authenticate,
+        retry_after,
+    }))
 }
 
 fn read<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, StsError> {
     serde_json::from_slice(answer).map_err(|error| {
-        tracing::error!(line = error.line(), column = error.column(), "the STS answered something else");
+        tracing::error!(
+            line = error.line(),
+            column = error.column(),
+            "the STS answered something else"
+        );
         StsError::Unavailable
     })
 }
@@ -287,7 +328,10 @@ mod tests {
             "operations": [{"method": "GET", "path": "/orders", "scope": "orders:read"}], "forward_headers": ["X-Tenant"]
         }))
         .expect("a directive");
-        assert_eq!(directive.credential.as_ref().map(|c| c.value.expose_secret()), Some("s3cret"));
+        assert_eq!(
+            directive.credential.as_ref().map(|c| c.value.expose_secret()),
+            Some("s3cret")
+        );
         assert!(!format!("{directive:?}").contains("s3cret"));
     }
 }

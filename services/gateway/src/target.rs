@@ -33,7 +33,8 @@ impl Target {
     /// # Errors
     /// [`Refusal::NoResourceNamed`] when neither names one, [`Refusal::ResourceConflict`] for two headers.
     pub fn read<'a>(headers: &HeaderMap, raw_path: &'a str) -> Result<(Self, &'a str), Refusal> {
-        let (place, path) = Place::split(raw_path).map_or((None, raw_path), |(place, rest)| (Some(place), rest));
+        let (place, path) =
+            Place::split(raw_path).map_or((None, raw_path), |(place, rest)| (Some(place), rest));
         let mut named = headers.get_all(X_CARACAL_RESOURCE).iter();
         let identifier = match (named.next(), named.next()) {
             (None, _) => None,
@@ -57,7 +58,13 @@ impl Place {
         let rest = raw_path.strip_prefix("/r/")?;
         let (zone, rest) = rest.split_once('/')?;
         let (resource, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        Some((Self { zone: zone.parse().ok()?, resource: resource.parse().ok()? }, path))
+        Some((
+            Self {
+                zone: zone.parse().ok()?,
+                resource: resource.parse().ok()?,
+            },
+            path,
+        ))
     }
 
     /// Its path at this gateway.
@@ -81,21 +88,39 @@ mod tests {
     const RESOURCE: &str = "0198c0de-0000-7000-8000-000000000002";
 
     fn read(headers: &[&'static str], path: &str) -> Result<(Option<String>, bool, String), Refusal> {
-        let map = headers.iter().map(|v| (http::HeaderName::from_static(X_CARACAL_RESOURCE), http::HeaderValue::from_static(v)));
+        let map = headers.iter().map(|v| {
+            (
+                http::HeaderName::from_static(X_CARACAL_RESOURCE),
+                http::HeaderValue::from_static(v),
+            )
+        });
         let map: HeaderMap = map.collect();
         let (target, rest) = Target::read(&map, path)?;
-        Ok((target.identifier.map(String::from), target.place.is_some(), rest.to_owned()))
+        Ok((
+            target.identifier.map(String::from),
+            target.place.is_some(),
+            rest.to_owned(),
+        ))
     }
 
     #[test]
     fn a_resource_is_named_by_header_or_by_path() {
         let place = format!("/r/{ZONE}/{RESOURCE}");
-        assert_eq!(read(&["resource://a"], "/x/y"), Ok((Some("resource://a".into()), false, "/x/y".into())));
+        assert_eq!(
+            read(&["resource://a"], "/x/y"),
+            Ok((Some("resource://a".into()), false, "/x/y".into()))
+        );
         assert_eq!(read(&[], &place), Ok((None, true, String::new())));
         assert_eq!(read(&[], &format!("{place}/")), Ok((None, true, "/".into())));
         assert_eq!(read(&[], &format!("{place}/x?")), Ok((None, true, "/x?".into())));
-        assert_eq!(read(&["resource://a"], &format!("{place}/x")), Ok((Some("resource://a".into()), true, "/x".into())));
-        assert_eq!(read(&["resource://a"], "/r/orders/7"), Ok((Some("resource://a".into()), false, "/r/orders/7".into())));
+        assert_eq!(
+            read(&["resource://a"], &format!("{place}/x")),
+            Ok((Some("resource://a".into()), true, "/x".into()))
+        );
+        assert_eq!(
+            read(&["resource://a"], "/r/orders/7"),
+            Ok((Some("resource://a".into()), false, "/r/orders/7".into()))
+        );
     }
 
     #[test]
@@ -104,6 +129,9 @@ mod tests {
         assert_eq!(read(&[], &format!("/r/{ZONE}/x")), Err(Refusal::NoResourceNamed));
         assert_eq!(read(&[], &format!("/r/{ZONE}")), Err(Refusal::NoResourceNamed));
         assert_eq!(read(&["a b"], "/x"), Err(Refusal::NoResourceNamed));
-        assert_eq!(read(&["resource://a", "resource://a"], "/x"), Err(Refusal::ResourceConflict));
+        assert_eq!(
+            read(&["resource://a", "resource://a"], "/x"),
+            Err(Refusal::ResourceConflict)
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! How the feed, the spool and the database's clock reach this service's own state.
 
 use crate::directives::Directives;
+use crate::error::cause;
 use crate::running::Running;
 use crate::strangers::Strangers;
 use crate::views::Views;
@@ -8,12 +9,14 @@ use crate::zone_keys::ZoneKeys;
 use caracal_bus::{AUDIT_SUBJECT, BoxError, DatabaseClock, FeedHandle, FeedSink, Spool};
 use caracal_domain::{AuditEvent, Clock, FeedBody, FeedEvent};
 use caracal_lifecycle::trace::current_traceparent;
-use caracal_storage::Database;
+use caracal_storage::snapshot::{Horizon, epochs_since};
+use caracal_storage::{Database, anchors};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CLOCK_EVERY: Duration = Duration::from_secs(5);
+const POLL_EVERY: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 const SYSTEM_SLUG: &str = "caracal-sys";
@@ -47,13 +50,48 @@ impl FeedSink for GatewaySink {
     fn rebuild(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
             let mut conn = self.database.acquire().await?;
-            let live = caracal_storage::anchors::live_all(&mut conn).await?;
-            self.views.rebuild(live);
-            self.running.revoke_where(|token| self.views.refuses(token).is_some());
+            let epochs = epochs_since(&mut conn, None).await?.zones;
+            let epochs: Vec<_> = epochs.into_iter().map(|(zone, epoch, _)| (zone, epoch)).collect();
+            let live = anchors::live_all(&mut conn).await?;
+            let live = live.into_iter().map(|(zone, _, anchor)| (zone, anchor)).collect();
+            self.views.rebuild(&epochs, live);
+            self.running
+                .revoke_where(|token| self.views.refuses(token).is_some());
             self.directives.clear();
             self.keys.clear();
             Ok(())
         })
+    }
+}
+
+impl GatewaySink {
+    /// Heals what the feed lost, for as long as the service lives.
+    pub async fn poll_slowly(self: Arc<Self>) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(POLL_EVERY).await;
+            match self.poll(since.as_ref()).await {
+                Ok(horizon) => since = Some(horizon),
+                Err(error) => tracing::debug!(error = cause(&error), "the zones could not be compared"),
+            }
+        }
+    }
+
+    async fn poll(&self, since: Option<&Horizon>) -> Result<Horizon, caracal_storage::Error> {
+        let mut conn = self.database.acquire().await?;
+        // The epochs first: an anchor may then be seen before its epoch, never after.
+        let changed = epochs_since(&mut conn, since).await?;
+        let Some(since) = since else {
+            return Ok(changed.horizon);
+        };
+        for (zone, anchor) in anchors::changed_since(&mut conn, since).await?.anchors {
+            self.running.revoke(zone, std::slice::from_ref(&anchor));
+            self.views.heal(zone, anchor);
+        }
+        for (zone, epoch, _) in changed.zones {
+            self.views.advance(zone, epoch);
+        }
+        Ok(changed.horizon)
     }
 }
 
@@ -67,7 +105,15 @@ impl Spool for DatabaseSpool {
             let mut conn = self.0.acquire().await?;
             let traceparent = current_traceparent();
             let (zone, id) = (event.zone_id, event.id);
-            caracal_storage::spool::append(&mut conn, zone, id, AUDIT_SUBJECT, &payload, traceparent.as_deref()).await?;
+            caracal_storage::spool::append(
+                &mut conn,
+                zone,
+                id,
+                AUDIT_SUBJECT,
+                &payload,
+                traceparent.as_deref(),
+            )
+            .await?;
             Ok(())
         })
     }
@@ -87,7 +133,7 @@ pub async fn measure_clock(database: Database, feed: FeedHandle) {
                 CLOCK_EVERY
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database's clock is unknown");
+                tracing::warn!(error = cause(&error), "the database's clock is unknown");
                 RETRY_EVERY
             }
         };
@@ -114,7 +160,7 @@ pub async fn find_system_zone(database: Database, strangers: Arc<Strangers>) {
             Ok(Some(zone)) => strangers.settle(zone),
             Ok(None) => tokio::time::sleep(RETRY_EVERY).await,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the system zone is not known yet");
+                tracing::debug!(error = cause(&error), "the system zone is not known yet");
                 tokio::time::sleep(RETRY_EVERY).await;
             }
         }

@@ -1,6 +1,7 @@
 //! A request's body on its way to the upstream: counted, limited, and ended as broken when anything ends it early.
 
 use actix_web::web::Payload;
+use bytes::Bytes;
 use caracal_egress::BoxError;
 use caracal_egress::body::{Body, empty, from_channel};
 use futures::StreamExt;
@@ -10,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use bytes::Bytes;
 
 /// The largest body that passes (contract §5).
 pub const MAX_BODY_BYTES: u64 = 10 * 1024 * 1024;
@@ -42,7 +42,12 @@ impl Upload {
     pub fn begin(payload: Payload, length: Option<u64>, cut: CancellationToken) -> (Body, Arc<Self>) {
         let upload = Self::nothing();
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-        let reader = Reader { payload, upload: Arc::clone(&upload), sender, cut };
+        let reader = Reader {
+            payload,
+            upload: Arc::clone(&upload),
+            sender,
+            cut,
+        };
         actix_web::rt::spawn(reader.read_all());
         (from_channel(receiver, length), upload)
     }
@@ -55,7 +60,11 @@ impl Upload {
 
     fn nothing() -> Arc<Self> {
         let moved = Mutex::new(Instant::now());
-        Arc::new(Self { bytes: AtomicU64::new(0), too_large: AtomicBool::new(false), moved })
+        Arc::new(Self {
+            bytes: AtomicU64::new(0),
+            too_large: AtomicBool::new(false),
+            moved,
+        })
     }
 
     /// Bytes read from the caller.
@@ -78,7 +87,8 @@ impl Upload {
 
     /// Counts what passed.
     pub fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.bytes
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         *self.moved.lock() = Instant::now();
     }
 }

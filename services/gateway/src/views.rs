@@ -4,7 +4,7 @@ use caracal_domain::id::ZoneId;
 use caracal_domain::{Anchor, AnchorKind, AnchorSet, Epoch, FeedEvent, Timestamp};
 use caracal_jose::Verified;
 use dashmap::DashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Past so many anchors a zone is read through: bounded memory, and nothing forgotten.
@@ -43,7 +43,9 @@ impl View {
 
     /// Within a zone the epochs are one unbroken line, but two relays may deliver it out of order.
     fn reach(&mut self, previous: Epoch, epoch: Epoch) {
-        let Some(mut reached) = self.complete_to else { return };
+        let Some(mut reached) = self.complete_to else {
+            return;
+        };
         if self.ahead.len() < GAPS_A_ZONE {
             self.ahead.insert(previous, epoch);
         }
@@ -73,14 +75,15 @@ impl Views {
         }
     }
 
-    /// Takes over what the database holds, after changes may have been missed: every live anchor with its zone's
-    /// epoch.
-    pub fn rebuild(&self, live: Vec<(ZoneId, Epoch, Anchor)>) {
-        let mut fresh: BTreeMap<ZoneId, View> = BTreeMap::new();
-        for (zone, epoch, anchor) in live {
-            let view = fresh.entry(zone).or_default();
-            view.complete_to = view.complete_to.max(Some(epoch));
-            view.insert(anchor);
+    /// Takes over what the database holds, after changes may have been missed: each zone with its epoch, read first,
+    /// then every live anchor.
+    pub fn rebuild(&self, epochs: &[(ZoneId, Epoch)], live: Vec<(ZoneId, Anchor)>) {
+        let mut fresh: HashMap<ZoneId, View> = HashMap::with_capacity(epochs.len());
+        for (zone, epoch) in epochs {
+            fresh.entry(*zone).or_default().complete_to = Some(*epoch);
+        }
+        for (zone, anchor) in live {
+            fresh.entry(zone).or_default().insert(anchor);
         }
         self.zones.retain(|zone, _| fresh.contains_key(zone));
         for (zone, view) in fresh {
@@ -89,9 +92,18 @@ impl Views {
         self.built.store(true, Ordering::Release);
     }
 
-    /// Adds anchors that the feed may have lost.
+    /// Adds an anchor that the feed may have lost.
     pub fn heal(&self, zone: ZoneId, anchor: Anchor) {
         self.zones.entry(zone).or_default().insert(anchor);
+    }
+
+    /// The database stands at `epoch` and every anchor up to it has been added; whatever else changed went unheard.
+    pub fn advance(&self, zone: ZoneId, epoch: Epoch) {
+        let mut view = self.zones.entry(zone).or_default();
+        if view.complete_to < Some(epoch) {
+            view.complete_to = Some(epoch);
+            view.configured_at = view.configured_at.max(epoch);
+        }
     }
 
     /// Whether the database has been read at all.
@@ -103,13 +115,19 @@ impl Views {
     /// The anchor that refuses a token, if one does.
     #[must_use]
     pub fn refuses(&self, token: &Verified) -> Option<AnchorKind> {
-        self.zones.get(&token.claims().zone_id)?.anchors.refuses(token.claims(), token.kid())
+        self.zones
+            .get(&token.claims().zone_id)?
+            .anchors
+            .refuses(token.claims(), token.kid())
     }
 
     /// Whether everything up to `epoch` has been applied.
     #[must_use]
     pub fn has_reached(&self, zone: ZoneId, epoch: Epoch) -> bool {
-        self.zones.get(&zone).and_then(|view| view.complete_to).is_some_and(|reached| reached >= epoch)
+        self.zones
+            .get(&zone)
+            .and_then(|view| view.complete_to)
+            .is_some_and(|reached| reached >= epoch)
     }
 
     /// Whether every anchor of the zone is here.
@@ -121,7 +139,9 @@ impl Views {
     /// The last change of the zone's configuration heard of.
     #[must_use]
     pub fn configured_at(&self, zone: ZoneId) -> Epoch {
-        self.zones.get(&zone).map_or(Epoch::default(), |view| view.configured_at)
+        self.zones
+            .get(&zone)
+            .map_or(Epoch::default(), |view| view.configured_at)
     }
 
     /// Drops what no living token can name any more.
@@ -160,15 +180,24 @@ mod tests {
 
     fn event(previous: i64, epoch: i64, body: FeedBody) -> FeedEvent {
         let id = OutboxId::from(Uuid::nil());
-        FeedEvent { id, zone_id: zone(), epoch: epoch.into(), previous_epoch: previous.into(), body }
+        FeedEvent {
+            id,
+            zone_id: zone(),
+            epoch: epoch.into(),
+            previous_epoch: previous.into(),
+            body,
+        }
     }
 
     #[test]
     fn a_view_claims_an_epoch_only_when_nothing_before_it_is_missing() {
         let views = Views::default();
         views.apply(&event(3, 5, FeedBody::ZoneChanged));
-        assert!(!views.has_reached(zone(), 5.into()), "nobody knows what came before");
-        views.rebuild(vec![(zone(), 5.into(), anchor(1))]);
+        assert!(
+            !views.has_reached(zone(), 5.into()),
+            "nobody knows what came before"
+        );
+        views.rebuild(&[(zone(), 5.into())], vec![(zone(), anchor(1))]);
         assert!(views.has_reached(zone(), 5.into()) && !views.has_reached(zone(), 6.into()));
         views.apply(&event(8, 9, FeedBody::ZoneChanged));
         views.apply(&event(7, 8, FeedBody::ZoneChanged));
@@ -176,15 +205,42 @@ mod tests {
         views.apply(&event(5, 7, FeedBody::ZoneChanged));
         assert!(views.has_reached(zone(), 9.into()));
         views.apply(&event(5, 7, FeedBody::ZoneChanged));
-        assert!(views.has_reached(zone(), 9.into()), "the same event again is harmless");
+        assert!(
+            views.has_reached(zone(), 9.into()),
+            "the same event again is harmless"
+        );
+    }
+
+    #[test]
+    fn what_the_feed_lost_is_healed_and_makes_directives_old() {
+        let views = Views::default();
+        views.rebuild(&[(zone(), 5.into())], Vec::new());
+        views.advance(zone(), 5.into());
+        assert_eq!(views.configured_at(zone()), Epoch::default(), "nothing was lost");
+        views.heal(zone(), anchor(1));
+        views.advance(zone(), 6.into());
+        assert!(views.has_reached(zone(), 6.into()));
+        assert_eq!((views.configured_at(zone()), views.anchors()), (6.into(), 1));
     }
 
     #[test]
     fn only_configuration_makes_a_directive_old() {
         let views = Views::default();
-        views.apply(&event(1, 2, FeedBody::SessionsRevoked { anchors: vec![anchor(1)] }));
+        views.apply(&event(
+            1,
+            2,
+            FeedBody::SessionsRevoked {
+                anchors: vec![anchor(1)],
+            },
+        ));
         assert_eq!(views.configured_at(zone()), Epoch::default());
-        views.apply(&event(2, 3, FeedBody::PolicyActivated { policy_set_version_id: None }));
+        views.apply(&event(
+            2,
+            3,
+            FeedBody::PolicyActivated {
+                policy_set_version_id: None,
+            },
+        ));
         assert_eq!(views.configured_at(zone()), 3.into());
         assert_eq!(views.anchors(), 1);
     }

@@ -1,13 +1,13 @@
-//! WebSockets (RFC 6455): the handshake passes, then bytes both ways; a cut is a close frame with status 1008.
+//! WebSocket (RFC 6455): the handshake passes, then bytes both ways; a cut is a close frame with status 1008.
 
 mod frames;
 
 use crate::error::Refused;
+use crate::headers::for_caller;
 use crate::passage::Ending;
 use crate::running::Registration;
 use crate::upload::Upload;
 use crate::websocket::frames::Frames;
-use crate::headers::for_caller;
 use actix_web::HttpResponse;
 use actix_web::body::BodyStream;
 use actix_web::http::StatusCode;
@@ -35,8 +35,13 @@ pub fn is_handshake(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 fn names(headers: &HeaderMap, header: &HeaderName, wanted: &str) -> bool {
-    let lists = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
+    let lists = headers
+        .get_all(header)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Joins caller and upstream after both have agreed to switch.
@@ -50,7 +55,9 @@ pub(crate) async fn join(
     ending: Ending,
     upload: Arc<Upload>,
 ) -> Result<HttpResponse, Refused> {
-    let upgraded = hyper::upgrade::on(&mut answer).await.map_err(|_| Refusal::UpstreamUnreachable)?;
+    let upgraded = hyper::upgrade::on(&mut answer)
+        .await
+        .map_err(|_| Refusal::UpstreamUnreachable)?;
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upgraded));
     let cut = registration.exchange.cut().clone();
     if let Some(payload) = payload {
@@ -61,7 +68,13 @@ pub(crate) async fn join(
         builder.append_header((name.as_str(), value.as_bytes()));
     }
     builder.upgrade("websocket");
-    let joined = Joined { from_upstream, cut, registration, ending, frames: Frames::default() };
+    let joined = Joined {
+        from_upstream,
+        cut,
+        registration,
+        ending,
+        frames: Frames::default(),
+    };
     Ok(builder.body(BodyStream::new(joined.into_stream())))
 }
 

@@ -19,7 +19,7 @@ const QUESTIONS_AT_ONCE: usize = 16;
 #[derive(Debug)]
 struct Held {
     /// Empty for a zone that does not exist.
-    keys: VerifyingKeys,
+    keys: Arc<VerifyingKeys>,
     at: Instant,
 }
 
@@ -35,21 +35,28 @@ impl ZoneKeys {
     /// An empty store.
     #[must_use]
     pub fn new(sts: Arc<StsClient>) -> Self {
-        let held = Cache::builder().max_capacity(HELD_AT_MOST).time_to_live(HELD_FOR).build();
-        Self { sts, held, questions: Semaphore::new(QUESTIONS_AT_ONCE) }
+        let held = Cache::builder()
+            .max_capacity(HELD_AT_MOST)
+            .time_to_live(HELD_FOR)
+            .build();
+        Self {
+            sts,
+            held,
+            questions: Semaphore::new(QUESTIONS_AT_ONCE),
+        }
     }
 
     /// The keys of a zone, asked for again if `kid` is not among those we hold.
     ///
     /// # Errors
     /// [`Refusal::DecisionPointUnavailable`] when we hold none and the STS does not answer.
-    pub async fn get(&self, zone: ZoneId, kid: SigningKeyId) -> Result<VerifyingKeys, Refusal> {
+    pub async fn get(&self, zone: ZoneId, kid: SigningKeyId) -> Result<Arc<VerifyingKeys>, Refusal> {
         let held = self.hold(zone).await?;
         if held.keys.contains(kid) || held.at.elapsed() < ASK_AGAIN_AFTER {
-            return Ok(held.keys.clone());
+            return Ok(Arc::clone(&held.keys));
         }
         self.forget(zone).await;
-        Ok(self.hold(zone).await?.keys.clone())
+        Ok(Arc::clone(&self.hold(zone).await?.keys))
     }
 
     /// Forgets a zone's keys, when they have changed.
@@ -68,12 +75,21 @@ impl ZoneKeys {
     }
 
     async fn ask(&self, zone: ZoneId) -> Result<Arc<Held>, StsError> {
-        let _turn = self.questions.acquire().await.map_err(|_| StsError::Unavailable)?;
+        let _turn = self
+            .questions
+            .acquire()
+            .await
+            .map_err(|_| StsError::Unavailable)?;
         let keys = match self.sts.keys(zone).await {
             Ok(keys) => keys,
-            Err(StsError::Refused(refusal)) if refusal.status == http::StatusCode::NOT_FOUND => VerifyingKeys::default(),
+            Err(StsError::Refused(refusal)) if refusal.status == http::StatusCode::NOT_FOUND => {
+                VerifyingKeys::default()
+            }
             Err(error) => return Err(error),
         };
-        Ok(Arc::new(Held { keys, at: Instant::now() }))
+        Ok(Arc::new(Held {
+            keys: Arc::new(keys),
+            at: Instant::now(),
+        }))
     }
 }

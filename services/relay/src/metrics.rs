@@ -3,11 +3,8 @@
 use caracal_bus::Bus;
 use caracal_lifecycle::ProbeSet;
 use chrono::TimeDelta;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 /// See the module.
@@ -26,7 +23,6 @@ impl Metrics {
     #[must_use]
     pub fn register(probes: &ProbeSet, bus: &Bus) -> Self {
         let metrics = Self::default();
-        let bus = BusCounters(bus.clone());
         probes.register(|registry| {
             let registry = registry.sub_registry_with_prefix("caracal_relay");
             registry.register(
@@ -55,8 +51,9 @@ impl Metrics {
                 "How long the oldest row of the outbox has waited",
                 metrics.oldest.clone(),
             );
-            registry.register_collector(Box::new(bus));
         });
+        let bus = bus.clone();
+        probes.export("caracal_bus", move || bus.stats().all());
         metrics
     }
 
@@ -76,25 +73,5 @@ impl Metrics {
         self.spool.set(spool);
         let waited = oldest.and_then(|waited| waited.to_std().ok()).unwrap_or_default();
         self.oldest.set(waited.as_secs_f64());
-    }
-}
-
-/// The bus counts for itself; a scrape reads it.
-struct BusCounters(Bus);
-
-impl fmt::Debug for BusCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BusCounters")
-    }
-}
-
-impl Collector for BusCounters {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for (name, help, value) in self.0.stats().all() {
-            let counter = ConstCounter::new(value);
-            let name = format!("bus_{name}");
-            counter.encode(encoder.encode_descriptor(&name, help, None, counter.metric_type())?)?;
-        }
-        Ok(())
     }
 }

@@ -8,7 +8,8 @@ use crate::routes::routes;
 use crate::zones::{Limits, Zones};
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
-use caracal_domain::Clock;
+use crate::error::Failure;
+use caracal_domain::{Clock, Refusal};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
@@ -26,6 +27,7 @@ const VERIFIED_FOR: Duration = Duration::from_hours(1);
 const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
 const DATABASE_CONNECTIONS: usize = 16;
+const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything a request needs.
 pub struct Sts {
@@ -52,6 +54,20 @@ impl Sts {
     #[must_use]
     pub fn issuer(&self, zone: ZoneId) -> String {
         format!("{}/zones/{zone}", self.issuer_url)
+    }
+
+    /// Asks the database, and does not wait for one that has stopped answering.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`], or the fault.
+    pub(crate) async fn stored<T>(
+        &self,
+        query: impl Future<Output = Result<T, caracal_storage::Error>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(DATABASE_PATIENCE, query).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Refusal::StoreUnavailable.into()),
+        }
     }
 
     /// An address of this service.

@@ -147,8 +147,12 @@ impl Sts {
         if let Some(zone) = self.zone_of_application.get(&application) {
             return Ok(Some(zone));
         }
-        let mut conn = self.database.acquire().await?;
-        let zone = caracal_storage::applications::zone_of(&mut conn, application).await?;
+        let zone = self
+            .stored(async {
+                let mut conn = self.database.acquire().await?;
+                caracal_storage::applications::zone_of(&mut conn, application).await
+            })
+            .await?;
         if let Some(zone) = zone {
             self.zone_of_application.insert(application, zone);
         }

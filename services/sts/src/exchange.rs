@@ -133,8 +133,11 @@ impl Sts {
             expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
             created_at: now,
         };
-        let mut conn = self.database.acquire().await?;
-        Ok(caracal_storage::sessions::insert(&mut conn, &session).await?)
+        self.stored(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::sessions::insert(&mut conn, &session).await
+        })
+        .await
     }
 
     /// Mandate class: no row; the record is the event.

@@ -56,19 +56,20 @@ impl Spool for DatabaseSpool {
 pub async fn measure_clock(database: Database, feed: FeedHandle) {
     loop {
         let asked_at = Instant::now();
-        let measured = async {
+        let measured = tokio::time::timeout(CLOCK_EVERY, async {
             let mut conn = database.acquire().await?;
             caracal_storage::database_time(&mut conn).await
-        };
+        });
         let pause = match measured.await {
-            Ok(time) => {
+            Ok(Ok(time)) => {
                 feed.set_database_clock(DatabaseClock::measured(time, asked_at));
                 CLOCK_EVERY
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the database's clock is unknown");
                 RETRY_EVERY
             }
+            Err(_) => RETRY_EVERY,
         };
         tokio::time::sleep(pause).await;
     }

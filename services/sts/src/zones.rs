@@ -8,16 +8,20 @@ use crate::error::Failure;
 use crate::view::ZoneView;
 use arc_swap::ArcSwapOption;
 use caracal_bus::FeedHandle;
-use caracal_domain::id::ZoneId;
+use caracal_domain::id::{InstanceId, ZoneId};
 use caracal_domain::zone::Manifest;
 use caracal_domain::{Clock, Epoch, FeedBody, FeedEvent, Refusal, Staleness};
 use caracal_jose::Kek;
 use caracal_lifecycle::Tasks;
 use caracal_policy::Engine;
 use caracal_storage::Database;
+use caracal_storage::activation_loads::Load;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+/// How long a decision waits for the database: a stopped PostgreSQL must not hold callers.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Zones {
@@ -26,6 +30,7 @@ pub struct Zones {
     engine: Arc<Engine>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    instance: InstanceId,
     bound: Duration,
     feed: OnceLock<FeedHandle>,
     known: moka::sync::Cache<ZoneId, Arc<Slot>>,
@@ -87,7 +92,8 @@ impl Zones {
         limits: Limits,
     ) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(limits.zones).build();
-        Self { database, kek, engine, clock, tasks, bound: limits.max_lag, feed: OnceLock::new(), known }
+        let instance = InstanceId::mint(&*clock);
+        Self { database, kek, engine, clock, tasks, instance, bound: limits.max_lag, feed: OnceLock::new(), known }
     }
 
     /// Says where freshness is to be read; until then every decision reads through.
@@ -132,9 +138,11 @@ impl Zones {
             return Ok(());
         }
         let ids: Vec<ZoneId> = held.iter().map(|(id, _)| *id).collect();
-        let mut conn = self.database.acquire().await?;
-        let epochs = caracal_storage::zones::epochs(&mut conn, &ids).await?;
-        drop(conn);
+        let epochs = in_time(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::zones::epochs(&mut conn, &ids).await
+        })
+        .await?;
         for (id, slot) in held {
             let stored = epochs.get(&id).copied();
             if slot.view.load().as_ref().map(|view| view.epoch) != stored {
@@ -195,9 +203,11 @@ impl Zones {
     }
 
     async fn read_through(&self, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
-        let mut conn = self.database.acquire().await.map_err(stale)?;
-        let stored = caracal_storage::zones::epoch(&mut conn, zone).await.map_err(stale)?;
-        drop(conn);
+        let stored = in_time(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::zones::epoch(&mut conn, zone).await
+        })
+        .await?;
         let Some(epoch) = stored else {
             self.known.invalidate(&zone);
             return Ok(None);
@@ -211,17 +221,21 @@ impl Zones {
         if let Some(view) = slot.view.load_full().filter(|view| view.epoch >= epoch && epoch > Epoch::default()) {
             return Ok(Some(view));
         }
-        let mut conn = self.database.acquire().await.map_err(stale)?;
-        let Some(snapshot) = caracal_storage::snapshot::load(&mut conn, zone).await.map_err(stale)? else {
+        let snapshot = in_time(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::snapshot::load(&mut conn, zone).await
+        })
+        .await?;
+        let Some(snapshot) = snapshot else {
             self.known.invalidate(&zone);
             return Ok(None);
         };
-        drop(conn);
         for manifest in snapshot.active.iter().chain(&snapshot.shadow) {
             self.load_modules(manifest).await?;
         }
-        let view = Arc::new(ZoneView::open(snapshot, &self.kek)?);
-        Ok(Some(slot.install(view)))
+        let view = slot.install(Arc::new(ZoneView::open(snapshot, &self.kek)?));
+        self.report(&view);
+        Ok(Some(view))
     }
 
     /// A module that cannot be loaded is left out: the engine answers `policy_error` for it, so the zone refuses.
@@ -239,9 +253,11 @@ impl Zones {
         if self.engine.is_loaded(name) {
             return Ok(());
         }
-        let mut conn = self.database.acquire().await.map_err(stale)?;
-        let stored = caracal_storage::modules::get(&mut conn, name).await.map_err(stale)?;
-        drop(conn);
+        let stored = in_time(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::modules::get(&mut conn, name).await
+        })
+        .await?;
         let Some(module) = stored else {
             tracing::error!(module = name, "a policy module is missing from the database");
             return Ok(());
@@ -250,6 +266,29 @@ impl Zones {
             tracing::error!(module = name, %fault, "a policy module could not be loaded");
         }
         Ok(())
+    }
+
+    /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
+    fn report(&self, view: &ZoneView) {
+        let Some(active) = view.zone.config.active.as_ref() else { return };
+        let missing = active.policies.iter().find(|entry| !self.engine.is_loaded(&entry.module));
+        let load = Load {
+            zone_id: view.zone.config.id,
+            instance: self.instance.to_string(),
+            version_id: active.version_id,
+            epoch: view.epoch,
+            failure: missing.map(|entry| format!("the policy version {} cannot be loaded", entry.policy_version_id)),
+        };
+        let database = self.database.clone();
+        self.tasks.spawn("activation-report", async move {
+            let recorded = in_time(async {
+                let mut conn = database.acquire().await?;
+                caracal_storage::activation_loads::record(&mut conn, &load).await
+            });
+            if let Err(failure) = recorded.await {
+                tracing::debug!(reason = failure.reason(), "an activation was not reported");
+            }
+        });
     }
 
     fn warm(self: &Arc<Self>, modules: Vec<String>) {
@@ -264,7 +303,12 @@ impl Zones {
     }
 }
 
-/// While reading through, an outage means that the state cannot be confirmed.
-fn stale(error: caracal_storage::Error) -> Failure {
-    if error.is_unavailable() { Refusal::StaleState.into() } else { error.into() }
+/// Reads state for a decision. An outage, or a database that has stopped answering, means that the state cannot be
+/// confirmed.
+async fn in_time<T>(read: impl Future<Output = Result<T, caracal_storage::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) if !error.is_unavailable() => Err(error.into()),
+        Ok(Err(_)) | Err(_) => Err(Refusal::StaleState.into()),
+    }
 }

@@ -168,3 +168,17 @@ async fn refusals_are_recorded_without_waiting_and_spooled_when_nats_is_gone() {
     recorder.flush(Duration::from_secs(10)).await;
     assert_eq!(bus.stats().notes_dropped.get(), 1);
 }
+
+#[tokio::test]
+async fn a_service_that_stops_loses_no_refusal() {
+    let nats = Nats::start();
+    let bus = nats.bus().await;
+    let (recorder, notes) = Recorder::new(bus.clone(), Arc::new(Shelf::default()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    for _ in 0..300 {
+        recorder.note(decision());
+    }
+    stop.send(()).unwrap();
+    recorder.run_until(notes, async { drop(stopped.await) }).await;
+    assert_eq!(bus.stats().published.get(), 300);
+}

@@ -151,7 +151,7 @@ async fn a_redelivered_event_is_chained_once_and_reads_back_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_listed_newest_first_by_every_filter() {
+async fn events_are_listed_newest_first_page_by_page() {
     let scratch = Scratch::new().await;
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
@@ -174,84 +174,94 @@ async fn events_are_listed_newest_first_by_every_filter() {
             .len(),
         2
     );
+}
 
-    let third = events.get(2).unwrap();
-    let nothing = Uuid::nil();
+#[tokio::test(flavor = "multi_thread")]
+async fn every_filter_narrows_the_list() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let events: Vec<_> = (0..5).map(|n| event(zone, &format!("r-{n}"))).collect();
+    ingest(&scratch.database, zone, &events).await;
+    let third = events.get(2).map(|event| event.occurred_at);
+    let application = Uuid::try_parse("0198c0de-0000-7000-8000-000000000001").ok();
+    let nobody = Some(Uuid::nil());
+    let all = AuditFilter::default;
     for (filter, expected) in [
         (
             AuditFilter {
-                since: Some(third.occurred_at),
-                ..AuditFilter::default()
+                since: third,
+                ..all()
             },
             3,
         ),
         (
             AuditFilter {
-                until: Some(third.occurred_at),
-                ..AuditFilter::default()
+                until: third,
+                ..all()
             },
             2,
         ),
         (
             AuditFilter {
                 request_id: Some("r-4".into()),
-                ..AuditFilter::default()
+                ..all()
             },
             1,
         ),
         (
             AuditFilter {
                 decision: Some(AuditDecision::Allow),
-                ..AuditFilter::default()
+                ..all()
             },
             0,
         ),
         (
             AuditFilter {
                 event_type: Some("token_exchange".into()),
-                ..AuditFilter::default()
+                ..all()
             },
             5,
         ),
         (
             AuditFilter {
-                application_id: Uuid::try_parse("0198c0de-0000-7000-8000-000000000001").ok(),
-                ..AuditFilter::default()
+                application_id: application,
+                ..all()
             },
             5,
         ),
         (
             AuditFilter {
-                session_id: Some(nothing),
-                ..AuditFilter::default()
+                session_id: nobody,
+                ..all()
             },
             0,
         ),
         (
             AuditFilter {
-                agent_session_id: Some(nothing),
-                ..AuditFilter::default()
+                agent_session_id: nobody,
+                ..all()
             },
             0,
         ),
         (
             AuditFilter {
                 resource: Some("resource://a".into()),
-                ..AuditFilter::default()
+                ..all()
             },
             5,
         ),
         (
             AuditFilter {
                 label: Some("b,c".into()),
-                ..AuditFilter::default()
+                ..all()
             },
             5,
         ),
         (
             AuditFilter {
                 label: Some("b".into()),
-                ..AuditFilter::default()
+                ..all()
             },
             0,
         ),

@@ -1,7 +1,8 @@
 use crate::fixture;
 use crate::scratch::Scratch;
-use caracal_domain::{AnchorKind, anchor::Anchor};
-use caracal_storage::{admin_tokens, anchors, audit, keys, outbox, sessions, snapshot, spool, zones};
+use caracal_domain::id::AdminTokenId;
+use caracal_domain::{Anchor, AnchorKind};
+use caracal_storage::{Conn, Page, admin_tokens, anchors, audit, outbox, sessions, snapshot, spool, zones};
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use std::time::Duration;
@@ -39,34 +40,38 @@ async fn nobody_may_change_the_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_can_do_its_work_and_no_more() {
+async fn the_api_writes_configuration_and_reads_the_ledger() {
+    let scratch = Scratch::new().await;
+    let api = &mut scratch.as_role("caracal_api").await;
+    let zone = fixture::zone(api, "a").await;
+    fixture::application(api, zone, "app").await;
+    let epoch = zones::bump_epoch(api, zone).await.unwrap().epoch;
+    outbox::append(api, &fixture::feed_event(zone, epoch), b"x", None)
+        .await
+        .unwrap();
+    admin_tokens::seed_global(api, &[7; 32], AdminTokenId::mint(&fixture::clock()))
+        .await
+        .unwrap();
+    audit::list(api, zone, &audit::AuditFilter::default(), &Page::first(1))
+        .await
+        .unwrap();
+    denied(
+        api,
+        &[
+            "DELETE FROM zones",
+            "DELETE FROM policy_versions",
+            "INSERT INTO audit_heads VALUES (NULL)",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sts_reads_configuration_and_writes_sessions_and_revocations() {
     let scratch = Scratch::new().await;
     let owner = &mut scratch.owner().await;
     let zone = fixture::zone(owner, "a").await;
     let application = fixture::application(owner, zone, "app").await;
-
-    let api = &mut scratch.as_role("caracal_api").await;
-    let ours = fixture::zone(api, "b").await;
-    let epoch = zones::bump_epoch(api, ours).await.unwrap().epoch;
-    outbox::append(api, &fixture::feed_event(ours, epoch), b"x", None)
-        .await
-        .unwrap();
-    admin_tokens::seed_global(
-        api,
-        &[7; 32],
-        caracal_domain::id::AdminTokenId::mint(&fixture::clock()),
-    )
-    .await
-    .unwrap();
-    audit::list(
-        api,
-        zone,
-        &audit::AuditFilter::default(),
-        &caracal_storage::Page::first(1),
-    )
-    .await
-    .unwrap();
-
     let sts = &mut scratch.as_role("caracal_sts").await;
     assert!(snapshot::load(sts, zone).await.unwrap().is_some());
     let session = fixture::session(sts, zone, application).await;
@@ -85,21 +90,30 @@ async fn each_role_can_do_its_work_and_no_more() {
     spool::append(sts, zone, fixture::event_id(), "caracal.audit.events", b"x", None)
         .await
         .unwrap();
-    assert!(zones::archive(sts, zone).await.is_err());
-    assert!(
-        keys::insert_signing_key(
-            sts,
-            zone,
-            &fixture::signing_key(caracal_domain::zone::KeyStatus::Next)
-        )
-        .await
-        .is_err()
-    );
+    denied(
+        sts,
+        &[
+            "UPDATE zones SET archived_at = now()",
+            "UPDATE signing_keys SET status = 'retired'",
+        ],
+    )
+    .await;
+    denied(
+        sts,
+        &["UPDATE applications SET name = 'x'", "SELECT FROM admin_tokens"],
+    )
+    .await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_reads_anchors_and_appends_to_the_spool() {
+    let scratch = Scratch::new().await;
+    let zone = fixture::zone(&mut scratch.owner().await, "a").await;
     let gateway = &mut scratch.as_role("caracal_gateway").await;
     anchors::live_all(gateway).await.unwrap();
     snapshot::epochs_since(gateway, None).await.unwrap();
     zones::epoch(gateway, zone).await.unwrap();
+    assert_eq!(zones::id_by_slug(gateway, "a").await.unwrap(), Some(zone));
     spool::append(
         gateway,
         zone,
@@ -120,15 +134,28 @@ async fn each_role_can_do_its_work_and_no_more() {
         "event_spool",
         "admin_tokens",
     ] {
-        assert!(
-            sql_query(format!("SELECT 1 FROM {table}"))
-                .execute(gateway)
-                .await
-                .is_err(),
-            "{table}"
-        );
+        denied(gateway, &[&format!("SELECT 1 FROM {table}")]).await;
     }
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_empties_outbox_and_spool_and_sees_nothing_else() {
+    let scratch = Scratch::new().await;
+    let owner = &mut scratch.owner().await;
+    let zone = fixture::zone(owner, "a").await;
+    outbox::append(owner, &fixture::feed_event(zone, 1.into()), b"x", None)
+        .await
+        .unwrap();
+    spool::append(
+        owner,
+        zone,
+        fixture::event_id(),
+        "caracal.audit.events",
+        b"x",
+        None,
+    )
+    .await
+    .unwrap();
     let relay = &mut scratch.as_role("caracal_relay").await;
     let rows = outbox::claim(relay, "relay", 10, Duration::from_secs(5))
         .await
@@ -139,23 +166,48 @@ async fn each_role_can_do_its_work_and_no_more() {
     let spooled = spool::claim(relay, "relay", 10, Duration::from_secs(5))
         .await
         .unwrap();
-    assert_eq!((rows.len(), spooled.len()), (2, 2));
     spool::delete(relay, &spooled.iter().map(|row| row.id).collect::<Vec<_>>())
         .await
         .unwrap();
+    assert_eq!((rows.len(), spooled.len()), (1, 1));
     let (_, seen) = outbox::now_and_snapshot(relay).await.unwrap();
     assert!(!outbox::pending_in(relay, &seen).await.unwrap());
     outbox::maintain_partitions(relay).await.unwrap();
-    assert!(sql_query("SELECT 1 FROM anchors").execute(relay).await.is_err());
+    denied(
+        relay,
+        &[
+            "SELECT 1 FROM anchors",
+            "SELECT 1 FROM zones",
+            "INSERT INTO outbox DEFAULT VALUES",
+        ],
+    )
+    .await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ingester_extends_the_ledger_and_sees_no_configuration() {
+    let scratch = Scratch::new().await;
+    let zone = fixture::zone(&mut scratch.owner().await, "a").await;
     let auditor = &mut scratch.as_role("caracal_audit").await;
-    auditor.batch_execute("BEGIN").await.unwrap();
     assert_eq!(audit::head_for_update(auditor, zone).await.unwrap(), None);
-    auditor.batch_execute("COMMIT").await.unwrap();
-    assert!(
-        sql_query("SELECT 1 FROM applications")
-            .execute(auditor)
-            .await
-            .is_err()
-    );
+    assert_eq!(zones::id_by_slug(auditor, "a").await.unwrap(), Some(zone));
+    denied(
+        auditor,
+        &[
+            "SELECT 1 FROM applications",
+            "SELECT name FROM zones",
+            "DELETE FROM audit_heads",
+        ],
+    )
+    .await;
+}
+
+async fn denied(conn: &mut Conn, statements: &[&str]) {
+    for statement in statements {
+        let error = sql_query(*statement).execute(conn).await.expect_err(statement);
+        assert!(
+            error.to_string().starts_with("permission denied"),
+            "{statement}: {error}"
+        );
+    }
 }

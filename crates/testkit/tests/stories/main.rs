@@ -1,1 +1,20 @@
 //! Stories that cross services, told against the real binaries, a real PostgreSQL and a real NATS.
+//!
+//! Each file is one story; `load.rs` is the agent that keeps calling while something is done to the stack.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, measures by printing, and starts its own tasks"
+)]
+
+mod broken_policy;
+mod freshness;
+mod load;
+mod nats_down;
+mod postgres_down;
+mod processes;
+mod revocation;
+mod straight_path;
+mod sudden_death;

@@ -6,8 +6,8 @@ use crate::target::Target;
 use crate::upload::MAX_BODY_BYTES;
 use caracal_domain::{Refusal, ScopeSet};
 use caracal_jose::MAX_TOKEN_BYTES;
-use http::header::{AUTHORIZATION, HeaderMap};
 use http::Method;
+use http::header::{AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 
 const X_CARACAL_CLIENT_ID: &str = "x-caracal-client-id";
@@ -42,11 +42,19 @@ pub(super) fn admit(passage: &mut Passage) -> Result<Admitted, Refusal> {
         return Err(Refusal::MalformedRequest);
     }
     call.min_epoch.map_err(|_| Refusal::MalformedEpoch)?;
-    if call.content_length().is_some_and(|length| length > MAX_BODY_BYTES) {
+    if call
+        .content_length()
+        .is_some_and(|length| length > MAX_BODY_BYTES)
+    {
         return Err(Refusal::BodyTooLarge);
     }
     let scopes = scopes(&call.headers)?;
-    Ok(Admitted { bearer, target, path, scopes })
+    Ok(Admitted {
+        bearer,
+        target,
+        path,
+        scopes,
+    })
 }
 
 /// `Authorization: Bearer …`, once (RFC 6750 §2.1). The two other ways of that RFC are not ours.
@@ -90,7 +98,10 @@ mod tests {
 
     fn outcome(headers: &[(&str, &str)], path: &str) -> Result<(), Refusal> {
         let headers = headers.iter().map(|(name, value)| {
-            (name.parse::<http::HeaderName>().expect("a name"), value.parse::<http::HeaderValue>().expect("a value"))
+            (
+                name.parse::<http::HeaderName>().expect("a name"),
+                value.parse::<http::HeaderValue>().expect("a value"),
+            )
         });
         let call = Call {
             request_id: RequestId::accept("r-1").expect("well formed"),
@@ -128,16 +139,32 @@ mod tests {
             ("x", Refusal::MissingBearer),
             (large.as_str(), Refusal::BearerInvalid),
         ] {
-            assert_eq!(outcome(&[("authorization", value), RESOURCE], "/"), Err(refusal), "{value}");
+            assert_eq!(
+                outcome(&[("authorization", value), RESOURCE], "/"),
+                Err(refusal),
+                "{value}"
+            );
         }
-        assert_eq!(outcome(&[BEARER, BEARER, RESOURCE], "/"), Err(Refusal::BearerInvalid));
+        assert_eq!(
+            outcome(&[BEARER, BEARER, RESOURCE], "/"),
+            Err(Refusal::BearerInvalid)
+        );
         assert_eq!(outcome(&[("authorization", "bearer x"), RESOURCE], "/"), Ok(()));
     }
 
     #[test]
     fn announced_bodies_and_scopes_have_limits() {
-        assert_eq!(outcome(&[BEARER, RESOURCE, ("content-length", "10485760")], "/"), Ok(()));
-        assert_eq!(outcome(&[BEARER, RESOURCE, ("content-length", "10485761")], "/"), Err(Refusal::BodyTooLarge));
-        assert_eq!(outcome(&[BEARER, RESOURCE, ("x-caracal-scope", "A")], "/"), Err(Refusal::MalformedScope));
+        assert_eq!(
+            outcome(&[BEARER, RESOURCE, ("content-length", "10485760")], "/"),
+            Ok(())
+        );
+        assert_eq!(
+            outcome(&[BEARER, RESOURCE, ("content-length", "10485761")], "/"),
+            Err(Refusal::BodyTooLarge)
+        );
+        assert_eq!(
+            outcome(&[BEARER, RESOURCE, ("x-caracal-scope", "A")], "/"),
+            Err(Refusal::MalformedScope)
+        );
     }
 }

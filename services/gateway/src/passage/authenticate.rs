@@ -38,7 +38,10 @@ pub(super) async fn verify(gateway: &Gateway, token: &SecretString) -> Result<Ve
     let unverified = Unverified::parse(token.expose_secret()).map_err(refusal)?;
     let zone = unverified.zone_hint();
     let keys = gateway.keys.get(zone, unverified.kid()).await?;
-    let expect = Expect { issuer: &gateway.issuer(zone), now: gateway.clock.now().timestamp() };
+    let expect = Expect {
+        issuer: &gateway.issuer(zone),
+        now: gateway.clock.now().timestamp(),
+    };
     keys.verify(unverified, &expect).map_err(refusal)
 }
 

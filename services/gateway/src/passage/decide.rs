@@ -8,7 +8,7 @@ use crate::operations::{find, same_method};
 use crate::passage::Passage;
 use crate::passage::admit::Admitted;
 use crate::passage::authenticate::verify;
-use crate::sts_client::{Directive, ExchangeRequest, StsError};
+use crate::sts_client::{Directive, ExchangeRequest};
 use caracal_domain::zone::Operation;
 use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, TokenUse};
 use caracal_egress::check_url;
@@ -36,16 +36,19 @@ pub(super) async fn decide(
 ) -> Result<Decided, Refused> {
     let asked = name_of(gateway, admitted, token.claims())?;
     passage.resource = Some(asked.to_string());
-    let current = gateway.confirm.is_current(token.claims().zone_id, passage.asking().at_least);
+    let current = gateway
+        .confirm
+        .is_current(token.claims().zone_id, passage.asking().at_least);
     let directive = directive_of(gateway, passage, token.claims(), &asked, current).await?;
-    refuse_conflict(gateway, passage, admitted, token.claims(), &directive, current).await?;
+    refuse_conflict(admitted, &directive)?;
     let decided = match token.claims().token_use {
         TokenUse::Resource => by_mandate(gateway, passage, admitted, token, directive, current).await?,
         TokenUse::Session => by_exchange(gateway, passage, admitted, token, directive, &asked).await?,
     };
     let host = decided.directive.upstream_url.host_str();
     passage.upstream_host = host.map(str::to_owned);
-    check_url(&gateway.egress, decided.directive.upstream_url.as_str()).map_err(|_| Refusal::UpstreamNotAllowed)?;
+    check_url(&gateway.egress, decided.directive.upstream_url.as_str())
+        .map_err(|_| Refusal::UpstreamNotAllowed)?;
     Ok(decided)
 }
 
@@ -56,7 +59,12 @@ fn name_of(gateway: &Gateway, admitted: &Admitted, claims: &Claims) -> Result<Re
         return Err(Refusal::ResourceUnknownHere);
     }
     let alias = || place.and_then(|place| place.alias(&gateway.public_url));
-    admitted.target.identifier.clone().or_else(alias).ok_or(Refusal::ResourceUnknownHere)
+    admitted
+        .target
+        .identifier
+        .clone()
+        .or_else(alias)
+        .ok_or(Refusal::ResourceUnknownHere)
 }
 
 async fn directive_of(
@@ -66,18 +74,17 @@ async fn directive_of(
     asked: &ResourceIdentifier,
     current: bool,
 ) -> Result<Arc<Directive>, Refused> {
-    let wanted = Wanted { zone: claims.zone_id, application: claims.client_id, resource: asked.clone() };
+    let wanted = Wanted {
+        zone: claims.zone_id,
+        application: claims.client_id,
+        resource: asked.clone(),
+    };
     let mut floor = gateway.views.configured_at(claims.zone_id);
     let mut asking = passage.asking();
     floor = asking.at_least.map_or(floor, |epoch| epoch.max(floor));
     asking.at_least = Some(floor).filter(|epoch| epoch.get() > 0);
     let age = if current { Age::SinceEpoch(floor) } else { Age::Now };
-    let directive = gateway.directives.get(wanted, age, asking).await.map_err(|error| match error {
-        StsError::Refused(refusal) if refusal.text("error") == OAuthCode::InvalidTarget.as_str() => {
-            Refusal::ResourceUnknownHere.into()
-        }
-        other => Refused::from(other),
-    })?;
+    let directive = gateway.directives.get(wanted, age, asking).await?;
     match passage.asking().at_least {
         Some(epoch) if directive.epoch < epoch => Err(Refusal::StaleState.into()),
         _ => Ok(directive),
@@ -85,33 +92,40 @@ async fn directive_of(
 }
 
 /// Header and path may both name the resource, if they name the same.
-async fn refuse_conflict(
-    gateway: &Gateway,
-    passage: &Passage,
-    admitted: &Admitted,
-    claims: &Claims,
-    directive: &Directive,
-    current: bool,
-) -> Result<(), Refused> {
+fn refuse_conflict(admitted: &Admitted, directive: &Directive) -> Result<(), Refusal> {
     match (&admitted.target.identifier, admitted.target.place) {
-        (Some(_), Some(place)) if directive.resource_id != place.resource => Err(Refusal::ResourceConflict.into()),
-        (None, Some(place)) if directive.resource_id != place.resource => Err(Refusal::ResourceUnknownHere.into()),
-        (None, Some(_)) if claims.token_use == TokenUse::Resource && !claims.is_for(&directive.identifier) => {
-            covered_by_name(gateway, passage, claims, directive, current).await
-        }
+        (Some(_), Some(place)) if directive.resource_id != place.resource => Err(Refusal::ResourceConflict),
         _ => Ok(()),
     }
 }
 
-/// A mandate for the resource's own name covers its address at this gateway too.
-async fn covered_by_name(
+/// Whether the mandate's audience holds what the call names. A mandate for the resource's own name covers its address
+/// at this gateway too, which is the name of a client that cannot set headers.
+async fn refuse_ungranted(
     gateway: &Gateway,
     passage: &Passage,
+    admitted: &Admitted,
     claims: &Claims,
     addressed: &Directive,
     current: bool,
 ) -> Result<(), Refused> {
-    for name in claims.aud.iter().filter_map(|aud| aud.parse::<ResourceIdentifier>().ok()) {
+    if claims.is_for(
+        admitted
+            .target
+            .identifier
+            .as_ref()
+            .unwrap_or(&addressed.identifier),
+    ) {
+        return Ok(());
+    }
+    if admitted.target.identifier.is_some() {
+        return Err(Refusal::ResourceNotGranted.into());
+    }
+    for name in claims
+        .aud
+        .iter()
+        .filter_map(|aud| aud.parse::<ResourceIdentifier>().ok())
+    {
         match directive_of(gateway, passage, claims, &name, current).await {
             Ok(named) if named.resource_id == addressed.resource_id && !named.prefix => return Ok(()),
             Err(refused) if refused.code() == OAuthCode::TemporarilyUnavailable => return Err(refused),
@@ -130,10 +144,7 @@ async fn by_mandate(
     current: bool,
 ) -> Result<Decided, Refused> {
     let claims = token.claims();
-    let by_name = admitted.target.identifier.as_ref();
-    if by_name.is_some_and(|name| !claims.is_for(name)) {
-        return Err(Refusal::ResourceNotGranted.into());
-    }
+    refuse_ungranted(gateway, passage, admitted, claims, &directive, current).await?;
     refuse_revoked(gateway, &token)?;
     if !current {
         gateway.confirm.bearer(&admitted.bearer, passage.asking()).await?;
@@ -145,7 +156,11 @@ async fn by_mandate(
     {
         return Err(Refused::MissingScope(operation.scope.clone()));
     }
-    Ok(Decided { directive, token, mandate: None })
+    Ok(Decided {
+        directive,
+        token,
+        mandate: None,
+    })
 }
 
 async fn by_exchange(
@@ -158,7 +173,8 @@ async fn by_exchange(
 ) -> Result<Decided, Refused> {
     refuse_revoked(gateway, &token)?;
     let operation = operation_of(&directive, passage, admitted)?;
-    let of_operation: Option<ScopeSet> = operation.map(|operation| [operation.scope.clone()].into_iter().collect());
+    let of_operation: Option<ScopeSet> =
+        operation.map(|operation| [operation.scope.clone()].into_iter().collect());
     let request = ExchangeRequest {
         subject_token: &admitted.bearer,
         resource: asked,
@@ -167,20 +183,31 @@ async fn by_exchange(
         path: admitted.path.as_str(),
     };
     let mut exchanged = gateway.sts.exchange(&request, passage.asking()).await?;
-    let mandate = verify(gateway, &exchanged.access_token).await.map_err(|_| Refusal::DecisionPointUnavailable)?;
+    let mandate = verify(gateway, &exchanged.access_token)
+        .await
+        .map_err(|_| Refusal::DecisionPointUnavailable)?;
     passage.jti = Some(mandate.claims().jti);
     passage.decision = mandate.claims().event_id;
     refuse_action(mandate.claims(), passage)?;
     let fresh = exchanged.upstreams.remove(asked.as_str()).map(Arc::new);
     let directive = fresh.unwrap_or(directive);
-    if operation_of(&directive, passage, admitted)?.is_some_and(|now| !mandate.claims().scope.contains(&now.scope)) {
+    if operation_of(&directive, passage, admitted)?
+        .is_some_and(|now| !mandate.claims().scope.contains(&now.scope))
+    {
         return Err(Refusal::ScopeMissing.into());
     }
-    Ok(Decided { directive, token, mandate: Some((mandate, exchanged.access_token)) })
+    Ok(Decided {
+        directive,
+        token,
+        mandate: Some((mandate, exchanged.access_token)),
+    })
 }
 
 fn refuse_revoked(gateway: &Gateway, token: &Verified) -> Result<(), Refused> {
-    gateway.views.refuses(token).map_or(Ok(()), |anchor| Err(Refused::Revoked(anchor)))
+    gateway
+        .views
+        .refuses(token)
+        .map_or(Ok(()), |anchor| Err(Refused::Revoked(anchor)))
 }
 
 /// The operation that the call is, when the resource lists any.
@@ -192,13 +219,22 @@ fn operation_of<'a>(
     if directive.operations.is_empty() {
         return Ok(None);
     }
-    let found = find(&directive.operations, passage.call.method.as_str(), &admitted.path);
+    let found = find(
+        &directive.operations,
+        passage.call.method.as_str(),
+        &admitted.path,
+    );
     found.map(Some).ok_or(Refusal::OperationNotAllowed)
 }
 
 /// A delegated mandate may be limited to some methods.
 fn refuse_action(claims: &Claims, passage: &Passage) -> Result<(), Refusal> {
     let method = passage.call.method.as_str();
-    let covered = claims.actions.is_empty() || claims.actions.iter().any(|action| same_method(action, method));
-    if covered { Ok(()) } else { Err(Refusal::ActionNotAllowed) }
+    let covered =
+        claims.actions.is_empty() || claims.actions.iter().any(|action| same_method(action, method));
+    if covered {
+        Ok(())
+    } else {
+        Err(Refusal::ActionNotAllowed)
+    }
 }

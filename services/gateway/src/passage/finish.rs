@@ -23,12 +23,27 @@ pub(super) fn refuse(gateway: &Gateway, passage: &Passage, refused: &Refused) ->
     tracing::info!(reason, "refused");
     if let Some(zone) = passage.token.as_ref().map(|token| token.claims().zone_id) {
         let id = EventId::mint(&*gateway.clock);
-        let refusal = event(gateway, passage, zone, id, EventType::GatewayRequest, AuditDecision::Deny);
+        let refusal = event(
+            gateway,
+            passage,
+            zone,
+            id,
+            EventType::GatewayRequest,
+            AuditDecision::Deny,
+        );
         gateway.recorder.note(refusal.because(reason));
     } else {
-        gateway.strangers.note(passage.call.source, &passage.call.request_id, reason, passage.metadata());
+        gateway.strangers.note(
+            passage.call.source,
+            &passage.call.request_id,
+            reason,
+            passage.metadata(),
+        );
     }
-    refused.answer(&passage.call.request_id, &gateway.metadata_url(passage.target.as_ref()))
+    refused.answer(
+        &passage.call.request_id,
+        &gateway.metadata_url(passage.target.as_ref()),
+    )
 }
 
 /// Notes the end of a forwarded call when it is dropped, however that comes about: an answer sent in full, a caller
@@ -46,12 +61,24 @@ pub(crate) struct Ending {
 
 impl Ending {
     /// Of a call that is about to be forwarded.
-    pub(super) fn of(gateway: &Data<Gateway>, passage: &Passage, token: &Verified, upload: Arc<Upload>) -> Self {
+    pub(super) fn of(
+        gateway: &Data<Gateway>,
+        passage: &Passage,
+        token: &Verified,
+        upload: Arc<Upload>,
+    ) -> Self {
         let id = EventId::mint(&*gateway.clock);
         let zone = token.claims().zone_id;
         Self {
             gateway: gateway.clone(),
-            event: event(gateway, passage, zone, id, EventType::GatewayResponse, AuditDecision::Allow),
+            event: event(
+                gateway,
+                passage,
+                zone,
+                id,
+                EventType::GatewayResponse,
+                AuditDecision::Allow,
+            ),
             upload,
             started: passage.started,
             span: Span::current(),
@@ -68,7 +95,9 @@ impl Ending {
 
     /// So many bytes of the answer were handed on.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.bytes_out = self
+            .bytes_out
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
     /// The answer was handed on in full.

@@ -4,7 +4,7 @@ mod answer;
 mod request;
 
 use crate::app::Gateway;
-use crate::error::Refused;
+use crate::error::{Refused, cause};
 use crate::passage::Passage;
 use crate::passage::admit::Admitted;
 use crate::passage::decide::Decided;
@@ -30,9 +30,14 @@ pub(super) async fn forward(
     decided: Decided,
     payload: Payload,
 ) -> Result<HttpResponse, Refused> {
-    let tokens = [Some(decided.token.clone()), decided.mandate.as_ref().map(|(mandate, _)| mandate.clone())];
+    let tokens = [
+        Some(decided.token.clone()),
+        decided.mandate.as_ref().map(|(mandate, _)| mandate.clone()),
+    ];
     let tokens: Vec<_> = tokens.into_iter().flatten().collect();
-    let registration = gateway.running.register(passage.id, admitted.bearer.clone(), tokens);
+    let registration = gateway
+        .running
+        .register(passage.id, admitted.bearer.clone(), tokens);
     // Whatever was revoked between the decision and the registration has cut nobody.
     if let Some(anchor) = gateway.views.refuses(&decided.token) {
         return Err(Refused::Revoked(anchor));
@@ -48,7 +53,14 @@ pub(super) async fn forward(
     let (body, upload) = body.unwrap_or_else(Upload::none);
     let mut ending = Ending::of(gateway, passage, &decided.token, std::sync::Arc::clone(&upload));
     let request = request::build(gateway, passage, admitted, &decided, body)?;
-    let answered = send(gateway, request, passage.call.wants_websocket, &registration.exchange, &upload).await;
+    let answered = send(
+        gateway,
+        request,
+        passage.call.wants_websocket,
+        &registration.exchange,
+        &upload,
+    )
+    .await;
     let answer = match answered.and_then(|answer| accept(answer, &decided, passage.call.wants_websocket)) {
         Ok(answer) => answer,
         Err(refused) => {
@@ -76,7 +88,11 @@ async fn send(
     upload: &Upload,
 ) -> Result<Response<Incoming>, Refused> {
     let sending = async {
-        if upgrade { gateway.upstreams.send_upgrade(request).await } else { gateway.upstreams.send(request).await }
+        if upgrade {
+            gateway.upstreams.send_upgrade(request).await
+        } else {
+            gateway.upstreams.send(request).await
+        }
     };
     let mut sending = std::pin::pin!(sending);
     loop {
@@ -95,7 +111,11 @@ async fn send(
 }
 
 /// A caller learns nothing from an upstream's 401: the credential it refused was not the caller's.
-fn accept(answer: Response<Incoming>, decided: &Decided, upgrade: bool) -> Result<Response<Incoming>, Refused> {
+fn accept(
+    answer: Response<Incoming>,
+    decided: &Decided,
+    upgrade: bool,
+) -> Result<Response<Incoming>, Refused> {
     let with_provider = match decided.directive.auth_mode {
         AuthMode::ProviderApikey | AuthMode::ProviderOauth => true,
         AuthMode::CaracalJwt | AuthMode::None => false,
@@ -113,7 +133,7 @@ fn refusal(error: &EgressError, upload: &Upload) -> Refusal {
     if upload.is_too_large() {
         return Refusal::BodyTooLarge;
     }
-    tracing::info!(error = error as &dyn std::error::Error, "the upstream did not answer");
+    tracing::info!(error = cause(error), "the upstream did not answer");
     match error {
         EgressError::Forbidden(_) => Refusal::UpstreamNotAllowed,
         EgressError::Unreachable(_) => Refusal::UpstreamUnreachable,

@@ -12,9 +12,20 @@ use caracal_domain::{AuditDecision, AuditEvent, EventType, Refusal};
 /// [`Refusal::NoRecord`] when no store took it, [`Refusal::MandateReplayed`] when the mandate was admitted before.
 pub(super) async fn record(gateway: &Gateway, passage: &Passage, decided: &Decided) -> Result<(), Refused> {
     let claims = decided.token.claims();
-    let admission = event(gateway, passage, claims.zone_id, passage.id, EventType::GatewayRequest, AuditDecision::Allow);
+    let admission = event(
+        gateway,
+        passage,
+        claims.zone_id,
+        passage.id,
+        EventType::GatewayRequest,
+        AuditDecision::Allow,
+    );
     if decided.mandate.is_some() {
-        gateway.recorder.record(&admission).await.map_err(|_| Refusal::NoRecord)?;
+        gateway
+            .recorder
+            .record(&admission)
+            .await
+            .map_err(|_| Refusal::NoRecord)?;
         gateway.metrics.count("admitted");
         return Ok(());
     }
@@ -25,8 +36,17 @@ pub(super) async fn record(gateway: &Gateway, passage: &Passage, decided: &Decid
         }
         Ok(Use::Replay) => {
             let id = EventId::mint(&*gateway.clock);
-            let replay = event(gateway, passage, claims.zone_id, id, EventType::ReplayDetected, AuditDecision::Deny);
-            gateway.recorder.note(replay.because(Refusal::MandateReplayed.reason()));
+            let replay = event(
+                gateway,
+                passage,
+                claims.zone_id,
+                id,
+                EventType::ReplayDetected,
+                AuditDecision::Deny,
+            );
+            gateway
+                .recorder
+                .note(replay.because(Refusal::MandateReplayed.reason()));
             Err(Refusal::MandateReplayed.into())
         }
         Err(_) => Err(Refusal::NoRecord.into()),
@@ -43,5 +63,13 @@ pub(super) fn event(
     decision: AuditDecision,
 ) -> AuditEvent {
     let request_id = passage.call.request_id.clone();
-    AuditEvent::new(id, zone, event_type, request_id, decision, passage.metadata(), gateway.clock.now())
+    AuditEvent::new(
+        id,
+        zone,
+        event_type,
+        request_id,
+        decision,
+        passage.metadata(),
+        gateway.clock.now(),
+    )
 }

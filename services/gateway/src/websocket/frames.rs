@@ -40,8 +40,12 @@ fn payload_length(head: &[u8]) -> Option<u64> {
     let (second, rest) = rest.split_first()?;
     let masked = second & 0x80 != 0;
     let (length, rest) = match second & 0x7F {
-        126 => rest.split_first_chunk().map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?,
-        127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
+        126 => rest
+            .split_first_chunk()
+            .map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?,
+        127 => rest
+            .split_first_chunk()
+            .map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
         short => (u64::from(short), rest),
     };
     let mask = if masked { 4 } else { 0 };
@@ -59,11 +63,11 @@ mod tests {
         match u16::try_from(payload) {
             Ok(short @ 0..=125) => bytes.push(mask_bit | u8::try_from(short).expect("short")),
             Ok(length) => {
-                bytes.push(mask_bit | 126);
+                bytes.push(mask_bit | 0x7E);
                 bytes.extend(length.to_be_bytes());
             }
             Err(_) => {
-                bytes.push(mask_bit | 127);
+                bytes.push(mask_bit | 0x7F);
                 bytes.extend(u64::try_from(payload).expect("fits").to_be_bytes());
             }
         }

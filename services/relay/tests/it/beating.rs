@@ -92,7 +92,7 @@ async fn whatever_was_committed_by_a_heartbeats_time_stands_before_it() {
                     .unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 transaction.commit().await.unwrap();
-                let by = database_time(&mut *database.acquire().await.unwrap())
+                let by = database_time(&mut database.acquire().await.unwrap())
                     .await
                     .unwrap();
                 committed.push((event.id.to_string(), by));

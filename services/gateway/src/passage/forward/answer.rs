@@ -29,13 +29,24 @@ pub(super) fn stream(
     for (name, value) in for_caller(&head.headers) {
         builder.append_header((name.as_str(), value.as_bytes()));
     }
-    let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     if method == Method::HEAD || body.is_end_stream() {
         ending.complete();
     }
-    let length = announced.filter(|_| method == Method::HEAD).or(body.size_hint().exact());
+    let length = announced
+        .filter(|_| method == Method::HEAD)
+        .or(body.size_hint().exact());
     let cut = Box::pin(registration.exchange.cut().clone().cancelled_owned());
-    let answer = Answer { body: body.into_data_stream(), cut, registration, ending, over: false };
+    let answer = Answer {
+        body: body.into_data_stream(),
+        cut,
+        registration,
+        ending,
+        over: false,
+    };
     match length {
         Some(length) => builder.body(SizedStream::new(length, answer)),
         None => builder.body(BodyStream::new(answer)),

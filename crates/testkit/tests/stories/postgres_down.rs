@@ -1,0 +1,102 @@
+//! Without PostgreSQL warm zones keep minting for the bound, then nothing is honoured that cannot be confirmed.
+
+use caracal_testkit::stack::Service;
+use caracal_testkit::{Stack, World, eventually};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn warm_mints_go_on_for_the_bound_and_recovery_needs_no_hand() {
+    let bound = Duration::from_secs(2);
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    assert_eq!(
+        world.mandate(&stack.sts(0), &session, "orders:read").await.status,
+        200
+    );
+
+    stack.postgres().cut();
+    let cut = Instant::now();
+    let warm = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(warm.status, 200, "a warm mint asks no database: {}", warm.text);
+    let signed_in = world.token(&stack.sts(0), &[]).await;
+    assert_eq!(
+        (signed_in.status, signed_in.member("error")),
+        (503, "temporarily_unavailable"),
+        "{}",
+        signed_in.text
+    );
+    let write = stack
+        .admin()
+        .post("/v1/zones", &serde_json::json!({"name": "late"}))
+        .await;
+    assert_eq!(write.status, 503, "{}", write.text);
+
+    let mut last_honoured = Duration::ZERO;
+    eventually("an STS that stops minting", bound * 3, || async {
+        let asked = world.mandate(&stack.sts(0), &session, "orders:read").await;
+        assert!(matches!(asked.status, 200 | 503), "{}", asked.text);
+        (asked.status == 503).then_some(())
+    })
+    .await;
+    last_honoured = last_honoured.max(cut.elapsed());
+    assert!(
+        last_honoured < bound + Duration::from_secs(2),
+        "honoured for {last_honoured:?}"
+    );
+    let call = world
+        .through(stack.gateway(0), &session)
+        .with("X-Caracal-Scope", "orders:read")
+        .get("/orders")
+        .await;
+    assert_eq!(call.status, 503, "{}", call.text);
+
+    stack.postgres().restore();
+    let restored = Instant::now();
+    eventually("an STS that mints again", Duration::from_secs(20), || async {
+        (world.mandate(&stack.sts(0), &session, "orders:read").await.status == 200).then_some(())
+    })
+    .await;
+    eventually(
+        "a gateway that forwards again",
+        Duration::from_secs(20),
+        || async {
+            let agent = world
+                .through(stack.gateway(0), &session)
+                .with("X-Caracal-Scope", "orders:read");
+            (agent.get("/orders").await.status == 200).then_some(())
+        },
+    )
+    .await;
+    println!(
+        "minting ended {last_honoured:?} after PostgreSQL went, and was back {:?} after it returned",
+        restored.elapsed()
+    );
+    stack.ready(Service::Api, 0).await;
+}
+
+#[tokio::test]
+async fn with_neither_store_nothing_is_minted() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    assert_eq!(
+        world.mandate(&stack.sts(0), &session, "orders:read").await.status,
+        200
+    );
+    stack.postgres().cut();
+    stack.nats().kill9();
+    let asked = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(
+        (asked.status, asked.member("error")),
+        (503, "temporarily_unavailable"),
+        "no record, no mandate: {}",
+        asked.text
+    );
+    stack.nats().restart().await;
+    stack.postgres().restore();
+    eventually("an STS that mints again", Duration::from_secs(20), || async {
+        (world.mandate(&stack.sts(0), &session, "orders:read").await.status == 200).then_some(())
+    })
+    .await;
+}

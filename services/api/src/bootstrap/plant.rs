@@ -1,0 +1,175 @@
+//! What the bootstrap leaves behind, made in one transaction of the same parts as everything else.
+
+use crate::app::Api;
+use crate::change::{By, Deed};
+use crate::error::{Failure, Refusal};
+use crate::policy::{NewPolicySpec, SchemaVersion};
+use crate::text::Name;
+use crate::zone::{NewZoneSpec, SlugWish};
+use caracal_domain::Epoch;
+use caracal_domain::FeedBody;
+use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
+use caracal_domain::zone::{AuthMode, CredentialType, RegistrationMethod, SigningKey};
+use caracal_jose::Purpose;
+use caracal_policy::templates;
+use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
+use caracal_storage::resources::{self, NewResource};
+use caracal_storage::zones::{self, ZoneRow};
+use caracal_storage::{Conn, Page, keys};
+use secrecy::SecretString;
+use serde_json::json;
+
+/// The resource it makes.
+pub(crate) const RESOURCE: &str = "resource://example";
+/// The scope of that resource.
+pub(crate) const SCOPE: &str = "read";
+
+const SLUG: &str = "local";
+/// Tells the bootstrap's zone from one that somebody else called `local`.
+const ORGANISATION: &str = "caracal-local-bootstrap";
+const APPLICATION: &str = "Local application";
+const ROLE: &str = "role:reader";
+
+/// What is there now.
+pub(super) struct Planted {
+    pub(super) zone: ZoneId,
+    pub(super) application: ApplicationId,
+    pub(super) secret: Option<SecretString>,
+    pub(super) new: bool,
+    pub(super) rotated: bool,
+    pub(super) epoch: Epoch,
+}
+
+impl Api {
+    pub(super) async fn bootstrap(&self, by: &By, force: bool) -> Result<Planted, Failure> {
+        if let Some(found) = self.found(by, force).await? {
+            return Ok(found);
+        }
+        match self.plant(by).await {
+            // Somebody bootstraps at the same moment: theirs is the one that counts.
+            Err(Failure::Storage(error)) if error.conflict() == Some("zones_slug_live") => {
+                let found = self.found(by, force).await?;
+                found.ok_or(Refusal::ZoneNotLocalBootstrap.into())
+            }
+            planted => planted,
+        }
+    }
+
+    async fn found(&self, by: &By, force: bool) -> Result<Option<Planted>, Failure> {
+        let mut conn = self.database.acquire().await?;
+        let Some(zone) = zones::find_by_slug(&mut conn, SLUG).await? else { return Ok(None) };
+        if zone.org_id != ORGANISATION {
+            return Err(Refusal::ZoneNotLocalBootstrap.into());
+        }
+        let rows = applications::list(&mut conn, zone.id, &Page::first(1000)).await?;
+        drop(conn);
+        let application = rows.into_iter().find(|row| row.name == APPLICATION);
+        let application = application.ok_or(Refusal::ZoneNotLocalBootstrap)?;
+        let (epoch, secret) =
+            if force { self.renew(by, &zone, &application).await? } else { (zone.epoch, None) };
+        let rotated = secret.is_some();
+        Ok(Some(Planted { zone: zone.id, application: application.id, secret, new: false, rotated, epoch }))
+    }
+
+    /// A new secret for the application, and the zone's signing keys sealed anew.
+    async fn renew(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        application: &ApplicationRow,
+    ) -> Result<(Epoch, Option<SecretString>), Failure> {
+        let (hash, secret) = self.new_secret().await?;
+        let mut tx = self.database.begin().await?;
+        let changes = ApplicationChanges { secret_hash: Some(Some(hash)), ..ApplicationChanges::default() };
+        applications::update(&mut tx, zone.id, application.id, &changes).await?;
+        self.reseal_keys(&mut tx, zone.id).await?;
+        let deed = Deed::new(zone.id, "local.rebootstrap", application.id);
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok((epoch, Some(secret)))
+    }
+
+    async fn reseal_keys(&self, tx: &mut Conn, zone: ZoneId) -> Result<(), Failure> {
+        let dek = self.dek(tx, zone).await?;
+        for row in keys::signing_keys(tx, zone).await? {
+            let key = SigningKey::from(row);
+            let private = dek.open(zone, Purpose::SigningKey, key.id.into(), &key.sealed_private)?;
+            let sealed = dek.seal(zone, Purpose::SigningKey, key.id.into(), &private)?;
+            keys::reseal_signing_key(tx, zone, key.id, &sealed).await?;
+        }
+        Ok(())
+    }
+
+    async fn plant(&self, by: &By) -> Result<Planted, Failure> {
+        let role_based = templates().iter().find(|template| template.id == "role-based");
+        let role_based = role_based.ok_or(Failure::Fault("finding the role-based template"))?;
+        let module = self.compiler.compile(role_based.content).await?;
+        let (hash, secret) = self.new_secret().await?;
+
+        let mut tx = self.database.begin().await?;
+        let spec = NewZoneSpec {
+            org_id: ORGANISATION.to_owned(),
+            ..NewZoneSpec::named("Local".to_owned(), SlugWish::Exactly(SLUG.to_owned()))
+        };
+        let zone = self.insert_zone(&mut tx, spec).await?.id;
+        resources::insert(&mut tx, &self.example_resource(zone)).await?;
+        let application = applications::insert(&mut tx, &self.local_application(zone, hash)).await?;
+        let spec = NewPolicySpec {
+            name: role_based.name.to_owned(),
+            content: role_based.content.to_owned(),
+            description: Some(role_based.description.to_owned()),
+            owner_type: "customer".to_owned(),
+            schema_version: SchemaVersion::default(),
+        };
+        let (policy, version) = self.insert_policy(&mut tx, by, zone, spec, module).await?;
+        let name = Name::try_from("Local".to_owned()).map_err(Failure::Fault)?;
+        let set = self.insert_policy_set(&mut tx, by, zone, name, None).await?;
+        let manifest = vec![version.id];
+        let schema = SchemaVersion::default();
+        let set_version = self.insert_policy_set_version(&mut tx, by, zone, set.id, manifest, schema).await?;
+        let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
+        self.record(&mut tx, by, Deed::new(zone, "local.bootstrap", zone).to(&made)).await?;
+        let active = self.activate_in(&mut tx, by, zone, set.id, set_version.id, None).await?;
+        tx.commit().await?;
+        Ok(Planted {
+            zone,
+            application: application.id,
+            secret: Some(secret),
+            new: true,
+            rotated: false,
+            epoch: active.epoch,
+        })
+    }
+
+    fn example_resource(&self, zone_id: ZoneId) -> NewResource {
+        NewResource {
+            zone_id,
+            id: ResourceId::mint(&*self.clock),
+            name: "Example".to_owned(),
+            identifier: RESOURCE.to_owned(),
+            prefix: false,
+            scopes: vec![SCOPE.to_owned()],
+            upstream_url: None,
+            credential_provider_id: None,
+            auth_mode: AuthMode::CaracalJwt,
+            operations: Vec::new(),
+            forward_headers: Vec::new(),
+        }
+    }
+
+    fn local_application(&self, zone_id: ZoneId, secret_hash: String) -> NewApplication {
+        NewApplication {
+            zone_id,
+            id: ApplicationId::mint(&*self.clock),
+            name: APPLICATION.to_owned(),
+            registration_method: RegistrationMethod::Managed,
+            credential_type: CredentialType::Token,
+            secret_hash: Some(secret_hash),
+            jwks: None,
+            jwks_uri: None,
+            traits: vec![ROLE.to_owned()],
+            consent: "implicit".to_owned(),
+            redirect_uris: Vec::new(),
+            expires_at: None,
+        }
+    }
+}

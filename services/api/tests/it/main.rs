@@ -1,0 +1,61 @@
+//! The control plane as a process of its own, over HTTP, against a real PostgreSQL and the real OPA.
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod bad_input;
+mod bootstrap;
+mod change;
+mod permission;
+mod policy;
+mod straight_path;
+mod zone;
+
+use caracal_testkit::stack::{Service, Stack, builder::Builder};
+use caracal_testkit::{Answer, Client};
+use serde_json::{Value, json};
+
+/// A policy that allows everything.
+const ALLOW: &str = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"determining_policies\": [\"all\"]}\n";
+
+/// A stack of the API alone.
+fn alone() -> Builder {
+    let others = [Service::Relay, Service::Audit, Service::Sts, Service::Gateway];
+    others.into_iter().fold(Stack::builder(), |builder, service| builder.replicas(service, 0))
+}
+
+/// A zone and a caller who writes into it.
+struct Zone {
+    admin: Client,
+    id: String,
+}
+
+impl Zone {
+    async fn new(stack: &Stack, name: &str) -> Self {
+        let admin = stack.admin();
+        let id = admin.post("/v1/zones", &json!({"name": name})).await.member("id").to_owned();
+        assert!(!id.is_empty());
+        Self { admin, id }
+    }
+
+    fn at(&self, below: &str) -> String {
+        format!("/v1/zones/{}/{below}", self.id)
+    }
+
+    async fn post(&self, below: &str, body: &Value) -> Answer {
+        self.admin.post(&self.at(below), body).await
+    }
+
+    async fn get(&self, below: &str) -> Answer {
+        self.admin.get(&self.at(below)).await
+    }
+
+    /// A policy that allows, in a set with one version; the ids of policy, policy version, set and set version.
+    async fn drafted(&self) -> [String; 4] {
+        let policy = self.post("policies", &json!({"name": "all", "content": ALLOW})).await;
+        let version = policy.member("version_id").to_owned();
+        let set = self.post("policy-sets", &json!({"name": "main"})).await.member("id").to_owned();
+        let manifest = json!({"manifest": [{"policy_version_id": version}], "schema_version": "2026-03-16"});
+        let made = self.post(&format!("policy-sets/{set}/versions"), &manifest).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        [policy.member("id").to_owned(), version, set, made.member("id").to_owned()]
+    }
+}

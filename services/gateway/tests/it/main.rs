@@ -1,0 +1,10 @@
+//! The gateway against a whole stack: what it refuses, what it forwards, what it streams and what it cuts.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod bodies;
+mod forwarding;
+mod place;
+mod refusals;
+mod streams;
+mod upstreams;
