@@ -115,8 +115,9 @@ impl Bus {
     /// # Errors
     /// When the address cannot be read.
     pub async fn connect(config: &BusConfig) -> Result<Self, Error> {
-        let client = options(&config.name)
-            .connect(addresses(config.url.expose_secret())?)
+        let addresses = addresses(config.url.expose_secret())?;
+        let client = authenticated(options(&config.name), &addresses)
+            .connect(addresses)
             .await
             .map_err(Error::Connect)?;
         let jetstream = ContextBuilder::new()
@@ -265,6 +266,17 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, Error> {
             .map_err(|source| Error::Address(source.into()))
     };
     url.split(',').map(parse).collect()
+}
+
+/// async-nats reads a server's address from its URL but not the credentials in it. A user without a password is a token,
+/// as everywhere in NATS.
+fn authenticated(options: ConnectOptions, addresses: &[ServerAddr]) -> ConnectOptions {
+    let credentials = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
+    match credentials {
+        Some((user, Some(password))) => options.user_and_password(user.to_owned(), password.to_owned()),
+        Some((token, None)) => options.token(token.to_owned()),
+        None => options,
+    }
 }
 
 fn options(name: &str) -> ConnectOptions {

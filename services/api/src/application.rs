@@ -84,12 +84,12 @@ pub(crate) struct NewApplicationBody {
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
     #[serde(default)]
-    #[validate(length(max = 64))]
+    #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
     #[serde(default)]
     consent: bool,
     #[serde(default)]
-    #[validate(length(max = 32))]
+    #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Vec<String>,
     jwks: Option<Value>,
     jwks_uri: Option<String>,
@@ -104,7 +104,7 @@ pub(crate) struct RegistrationBody {
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
     #[serde(default)]
-    #[validate(length(max = 64))]
+    #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
     jwks: Option<Value>,
     jwks_uri: Option<String>,
@@ -122,12 +122,12 @@ pub(crate) struct ApplicationPatch {
     #[serde(deserialize_with = "given")]
     client_secret: Option<SecretText>,
     #[serde(deserialize_with = "given")]
-    #[validate(length(max = 64))]
+    #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Option<Vec<Name>>,
     #[serde(deserialize_with = "given")]
     consent: Option<bool>,
     #[serde(deserialize_with = "given")]
-    #[validate(length(max = 32))]
+    #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Option<Vec<String>>,
     #[serde(deserialize_with = "given")]
     jwks: Option<Value>,

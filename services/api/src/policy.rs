@@ -96,7 +96,7 @@ impl<'a> From<&'a PolicyVersionRow> for PolicyVersionView<'a> {
 pub(crate) struct NewPolicyBody {
     name: Name,
     content: String,
-    #[validate(length(max = 2000))]
+    #[validate(length(max = 2000, message = "must hold at most 2000"))]
     description: Option<String>,
     owner_type: Option<Name>,
     #[serde(default)]

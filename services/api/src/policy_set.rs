@@ -91,7 +91,7 @@ impl<'a> From<&'a PolicySetVersionRow> for PolicySetVersionView<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetBody {
     name: Name,
-    #[validate(length(max = 2000))]
+    #[validate(length(max = 2000, message = "must hold at most 2000"))]
     description: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct NewPolicySetBody {
 #[derive(Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetVersionBody {
-    #[validate(length(min = 1, max = 256))]
+    #[validate(length(min = 1, max = 256, message = "must hold 1 to 256 entries"))]
     manifest: Vec<ManifestEntryBody>,
     #[serde(default)]
     schema_version: SchemaVersion,

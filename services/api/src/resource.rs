@@ -71,10 +71,10 @@ pub(crate) struct NewResourceBody {
     credential_provider_id: Option<ProviderId>,
     auth_mode: Option<AuthMode>,
     #[serde(default)]
-    #[validate(length(max = 256))]
+    #[validate(length(max = 256, message = "must hold at most 256"))]
     operations: Vec<Operation>,
     #[serde(default)]
-    #[validate(length(max = 64))]
+    #[validate(length(max = 64, message = "must hold at most 64"))]
     forward_headers: Vec<String>,
 }
 
@@ -97,10 +97,10 @@ pub(crate) struct ResourcePatch {
     #[serde(deserialize_with = "given")]
     auth_mode: Option<AuthMode>,
     #[serde(deserialize_with = "given")]
-    #[validate(length(max = 256))]
+    #[validate(length(max = 256, message = "must hold at most 256"))]
     operations: Option<Vec<Operation>>,
     #[serde(deserialize_with = "given")]
-    #[validate(length(max = 64))]
+    #[validate(length(max = 64, message = "must hold at most 64"))]
     forward_headers: Option<Vec<String>>,
 }
 

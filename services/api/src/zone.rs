@@ -89,7 +89,7 @@ pub(crate) struct ZonePatch {
     #[serde(deserialize_with = "given")]
     is_system: Option<bool>,
     #[serde(deserialize_with = "given")]
-    #[validate(range(min = 1, max = 1_000_000))]
+    #[validate(range(min = 1, max = 1_000_000, message = "must be from 1 to 1000000"))]
     mint_rate_per_minute: Option<i32>,
     #[serde(deserialize_with = "given")]
     dcr_shutdown: Option<DcrShutdown>,

@@ -102,7 +102,11 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
 
     host.tasks.spawn("feed", following);
     host.tasks.spawn("slow-poll", sink.poll_slowly());
-    host.tasks.spawn("recorder", recording);
+    let stopping = host.tasks.stopping();
+    let recording = recorder
+        .clone()
+        .run_until(recording, async move { stopping.cancelled().await });
+    host.tasks.spawn_to_end("recorder", recording);
     host.tasks
         .spawn("database-clock", measure_clock(database.clone(), feed.clone()));
     host.tasks
@@ -127,7 +131,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         confirm,
         running,
         strangers,
-        recorder: recorder.clone(),
+        recorder,
         upstreams: Upstreams::new(config.egress.clone(), own)?.with_answer_timeout(UPSTREAM_PATIENCE),
         egress: config.egress,
         metrics: Metrics::register(&host.probes),
@@ -147,9 +151,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
             routes(config, &probes);
         })
     };
-    host.serve(app).await?;
-    recorder.flush(Duration::from_secs(2)).await;
-    Ok(())
+    host.serve(app).await
 }
 
 /// A base URL without its trailing slash.

@@ -115,11 +115,15 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let system_zone = Arc::new(OnceLock::new());
 
     host.tasks.spawn("feed", following);
-    host.tasks.spawn("recorder", recording);
+    let stopping = host.tasks.stopping();
+    let recording = recorder.clone().run_until(recording, async move { stopping.cancelled().await });
+    host.tasks.spawn_to_end("recorder", recording);
     host.tasks.spawn("database-clock", measure_clock(database.clone(), feed));
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
     host.tasks.spawn("system-zone", find_system_zone(database.clone(), Arc::clone(&system_zone)));
-    host.probes.add("nats", move || bus.is_connected());
+    let connection = bus.clone();
+    host.probes.add("nats", move || connection.is_connected());
+    host.probes.export("caracal_bus", move || bus.stats().all());
     Metrics::watch(&host.probes, &zones);
 
     let sts = Data::new(Sts {
@@ -128,7 +132,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         database,
         zones,
         engine,
-        recorder: recorder.clone(),
+        recorder,
         quotas: Quotas::default(),
         secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
         secret_mint,
@@ -152,9 +156,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
             config.app_data(sts).configure(routes);
         })
     };
-    host.serve(app).await?;
-    recorder.flush(Duration::from_secs(2)).await;
-    Ok(())
+    host.serve(app).await
 }
 
 /// A base URL without its trailing slash.

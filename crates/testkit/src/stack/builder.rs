@@ -53,9 +53,11 @@ impl Builder {
         stack
     }
 
-    /// Starts everything and waits for nothing.
+    /// Starts everything and waits for nothing. With `CARACAL_KEEP_LOGS` set, the logs stay in the temporary folder.
     pub async fn launch(self) -> Stack {
-        let logs = tempfile::tempdir().expect("a temporary directory");
+        let keep = std::env::var_os("CARACAL_KEEP_LOGS").is_some();
+        let logs = tempfile::Builder::new().prefix("caracal-").disable_cleanup(keep).tempdir();
+        let logs = logs.expect("a temporary directory");
         let (database, nats) = tokio::join!(Database::new(), Nats::start(logs.path()));
         let postgres = Proxy::to(address_of(&database).await).await;
         let places = self.places();

@@ -18,7 +18,7 @@ pub(crate) struct Call {
     pub(crate) by_mandate: bool,
     /// The status; 0 when nobody answered.
     pub(crate) status: u16,
-    /// The `error` member of a refusal.
+    /// What a refusal said.
     pub(crate) error: String,
     /// When it ended.
     pub(crate) ended: Instant,
@@ -118,7 +118,7 @@ impl Route {
                 .with("X-Caracal-Scope", "orders:read")
         };
         match gateway.send(Method::GET, "/orders", |request| request).await {
-            Ok(answer) => (answer.status, answer.member("error").to_owned()),
+            Ok(answer) => (answer.status, answer.member("error_description").to_owned()),
             Err(_) => (0, "no answer".to_owned()),
         }
     }

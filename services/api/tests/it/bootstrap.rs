@@ -7,7 +7,8 @@ use serde_json::json;
 async fn bootstrap_makes_once_finds_afterwards_and_renews_by_force() {
     let stack = alone().env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true").start().await;
     let admin = stack.admin();
-    let answers = join_all((0..4).map(|_| admin.post("/v1/local/bootstrap", &json!({})))).await;
+    let nothing = json!({});
+    let answers = join_all((0..4).map(|_| admin.post("/v1/local/bootstrap", &nothing))).await;
     let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     let found = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((made.len(), found), (1, 3));

@@ -26,15 +26,16 @@ pub(super) struct Admitted {
 /// The first rule that the call breaks.
 pub(super) fn admit(passage: &mut Passage) -> Result<Admitted, Refusal> {
     let call = &passage.call;
+    let named = Target::read(&call.headers, &call.raw_path);
+    // Even a call without bearer is told where to learn more of the resource it names.
+    passage.target = named.as_ref().ok().map(|(target, _)| target.clone());
     let bearer = bearer(&call.headers)?;
     if call.headers.contains_key(X_CARACAL_CLIENT_ID) {
         return Err(Refusal::ClientIdHeader);
     }
-    let (target, raw_path) = Target::read(&call.headers, &call.raw_path)?;
-    let path = SafePath::parse(raw_path);
-    passage.target = Some(target.clone());
+    let (target, raw_path) = named?;
     passage.resource = target.identifier.as_ref().map(ToString::to_string);
-    let path = path?;
+    let path = SafePath::parse(raw_path)?;
     passage.path = Some(path.to_string());
     let call = &passage.call;
     // An upstream answers TRACE with the request as it came, the credential included (RFC 9110 §9.3.8).

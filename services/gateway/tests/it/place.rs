@@ -17,7 +17,7 @@ pub(crate) struct Place {
 pub(crate) struct Resource {
     pub(crate) id: String,
     pub(crate) identifier: String,
-    epoch: String,
+    pub(crate) epoch: String,
 }
 
 impl Place {

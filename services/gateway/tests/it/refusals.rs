@@ -146,13 +146,15 @@ async fn a_mandate_passes_only_for_the_resource_it_names() {
     let upstream = Plain::start(Manner::Says("HTTP/1.1 204 No Content\r\n\r\n")).await;
     let other = place.resource("other", &upstream.url, &json!({})).await;
     let mandate = place.mandate(&place.order_book(), "orders:read").await;
-    let refused = place
-        .stack
-        .gateway(0)
-        .bearer(&mandate)
-        .with("X-Caracal-Resource", &other.identifier)
-        .get("/x")
-        .await;
+    let agent = || {
+        place
+            .stack
+            .gateway(0)
+            .bearer(&mandate)
+            .with("Caracal-Min-Epoch", &other.epoch)
+    };
+    let names_other = || agent().with("X-Caracal-Resource", &other.identifier);
+    let refused = names_other().get("/x").await;
     assert_eq!(
         (refused.status, refused.member("reason")),
         (403, "resource_not_granted"),
@@ -161,26 +163,46 @@ async fn a_mandate_passes_only_for_the_resource_it_names() {
     );
 
     let address = format!("/r/{}/{}/x", place.world.zone_id, place.world.resource_id);
-    let both = place
-        .stack
-        .gateway(0)
-        .bearer(&mandate)
-        .with("X-Caracal-Resource", &other.identifier)
-        .get(&address)
-        .await;
+    let both = names_other().get(&address).await;
     assert_eq!(
         (both.status, both.member("reason")),
         (400, "resource_conflict"),
         "{}",
         both.text
     );
-    let by_address = place.stack.gateway(0).bearer(&mandate).get(&address).await;
+    let by_address = agent().get(&address).await;
     assert_eq!(
         by_address.status, 200,
         "its name covers its address: {}",
         by_address.text
     );
     assert!(upstream.heard().is_empty());
+}
+
+#[tokio::test]
+async fn an_epoch_that_does_not_exist_is_the_callers_mistake() {
+    let place = Place::new().await;
+    let mandate = place.mandate(&place.order_book(), "orders:read").await;
+    let agent = || place.world.through(place.stack.gateway(0), &mandate);
+    let ahead = agent().with("Caracal-Min-Epoch", "999999999").get("/x").await;
+    assert_eq!(
+        (ahead.status, ahead.member("error")),
+        (400, "invalid_request"),
+        "{}",
+        ahead.text
+    );
+    let malformed = agent().with("Caracal-Min-Epoch", "soon").get("/x").await;
+    assert_eq!(
+        (malformed.status, malformed.member("reason")),
+        (400, "malformed_epoch"),
+        "{}",
+        malformed.text
+    );
+    let reached = agent()
+        .with("Caracal-Min-Epoch", &place.world.epoch)
+        .get("/x")
+        .await;
+    assert_eq!(reached.status, 200, "{}", reached.text);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub(crate) enum Manner {
     Stalls,
     /// Never answers.
     Hangs,
+    /// Reads a chunked body to its end, and answers only then.
+    Swallows,
     /// Becomes a WebSocket that sends every byte back.
     Echoes,
 }
@@ -67,6 +69,15 @@ async fn behave(connection: &mut TcpStream, manner: Manner) -> std::io::Result<(
     match manner {
         Manner::Says(text) => connection.write_all(text.as_bytes()).await,
         Manner::Hangs => std::future::pending().await,
+        Manner::Swallows => {
+            let mut body = Vec::new();
+            while !body.ends_with(b"\r\n0\r\n\r\n") {
+                if connection.read_buf(&mut body).await? == 0 {
+                    return Ok(());
+                }
+            }
+            connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await
+        }
         Manner::Stalls => {
             connection.write_all(CHUNKED).await?;
             connection.write_all(b"9\r\ndata: 1\n\n\r\n").await?;
