@@ -29,7 +29,7 @@ pub(crate) async fn run(settings: Settings) -> Result<()> {
     let http = caracal::client()?;
     let _upstream = Running::start(&stack, &http).await?;
     println!("A small load on the running stack.");
-    let scene = Scene::set(&http, &stack).await?;
+    let scene = Scene::set(&http, &stack, |_, _| ()).await?;
     lift_limit(&scene).await?;
     conditions(settings);
 
@@ -76,7 +76,7 @@ async fn lift_limit(scene: &Scene) -> Result<()> {
         .call(
             Method::PATCH,
             &path,
-            Some(&json!({"mint_rate_per_minute": 10_000_000})),
+            Some(&json!({"mint_rate_per_minute": 1_000_000})),
         )
         .await?;
     lifted.expect(200, "lifting the zone's rate limit")?;

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     /// The policies that decided.
     pub(crate) policies: String,
+    /// What they explained.
+    pub(crate) diagnostics: String,
 }
 
 /// The events of a request once there are `count` of them: the ledger follows within moments.
@@ -50,14 +52,12 @@ fn entry(event: &Value) -> Entry {
             .unwrap_or_default()
             .to_owned()
     };
-    let policies = event
-        .get("determining_policies_json")
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let json = |name: &str| event.get(name).map(ToString::to_string).unwrap_or_default();
     Entry {
         event_type: text("event_type"),
         decision: text("decision"),
         reason: text("reason"),
-        policies,
+        policies: json("determining_policies_json"),
+        diagnostics: json("diagnostics_json"),
     }
 }

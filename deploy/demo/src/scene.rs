@@ -2,7 +2,6 @@
 
 use crate::caracal::{Admin, Agent, Answer};
 use crate::settings::Settings;
-use crate::tale::exchange;
 use anyhow::{Context, Result};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -24,39 +23,41 @@ pub(crate) struct Scene {
     pub(crate) agent: Agent,
     /// The zone.
     pub(crate) zone_id: String,
+    /// The epoch of the first activation.
+    pub(crate) epoch: String,
     policy_id: String,
     policy_set_id: String,
 }
 
 impl Scene {
-    /// Sets everything up over the public API.
-    pub(crate) async fn set(http: &Client, settings: &Settings) -> Result<Self> {
+    /// Sets everything up over the public API, and tells each request with its answer.
+    pub(crate) async fn set(
+        http: &Client,
+        settings: &Settings,
+        tell: impl Fn(&str, &Answer),
+    ) -> Result<Self> {
         let admin = Admin::new(http, settings);
         let zone = admin.post("/v1/zones", &json!({"name": name()?}), 201).await?;
-        exchange("POST /v1/zones", zone.status, &zone.body);
+        tell("POST /v1/zones", &zone);
         let zone_id = zone.member("id").to_owned();
         let at = |collection: &str| format!("/v1/zones/{zone_id}/{collection}");
 
         let body =
             json!({"name": "buying-agent", "registration_method": "managed", "credential_type": "token"});
         let application = admin.post(&at("applications"), &body, 201).await?;
-        exchange("POST …/applications", application.status, &application.body);
+        tell("POST …/applications", &application);
 
         let provider = admin
             .post(&at("providers"), &provider(&settings.upstream_key), 201)
             .await?;
-        exchange(
-            "POST …/providers (with the order book's API key)",
-            provider.status,
-            &provider.body,
-        );
+        tell("POST …/providers (with the order book's API key)", &provider);
 
         let body = json!({
             "identifier": RESOURCE, "scopes": ["orders:read", "orders:write", "orders:delete"],
             "upstream_url": settings.upstream, "credential_provider_id": provider.member("id"),
         });
         let resource = admin.post(&at("resources"), &body, 201).await?;
-        exchange("POST …/resources", resource.status, &resource.body);
+        tell("POST …/resources", &resource);
 
         let policy = admin
             .post(
@@ -65,11 +66,7 @@ impl Scene {
                 201,
             )
             .await?;
-        exchange(
-            "POST …/policies (Rego, compiled to Wasm)",
-            policy.status,
-            &policy.body,
-        );
+        tell("POST …/policies (Rego, compiled to Wasm)", &policy);
         let set = admin
             .post(&at("policy-sets"), &json!({"name": "main"}), 201)
             .await?;
@@ -86,19 +83,19 @@ impl Scene {
             .pointer("/version/id")
             .and_then(Value::as_str)
             .context("a policy has a version")?;
-        let scene = Self {
+        let mut scene = Self {
             admin,
             agent,
             zone_id,
             policy_id,
             policy_set_id,
+            epoch: String::new(),
         };
         let activated = scene.activate(version).await?;
-        exchange(
-            "POST …/policy-sets/{id}/activate",
-            activated.status,
-            &activated.body,
-        );
+        activated
+            .header("Caracal-Zone-Epoch")
+            .clone_into(&mut scene.epoch);
+        tell("POST …/policy-sets/{id}/activate", &activated);
         Ok(scene)
     }
 

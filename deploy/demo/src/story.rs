@@ -21,13 +21,12 @@ pub(crate) async fn tell() -> Result<()> {
         "Caracal: an AI agent gets authority that policy approved, uses it, loses it. Every answer below is real.",
     );
     tale.step("An administrator sets the scene: a zone, an agent's application, the order book behind its API key, a policy.");
-    let scene = Scene::set(&http, &settings).await?;
+    let tell = |request: &str, answer: &Answer| exchange(request, answer.status, &answer.body);
+    let scene = Scene::set(&http, &settings, tell).await?;
+    let open = OPEN.join(" and ");
     tale.check(
-        format!(
-            "the policy in force allows {} and nothing else",
-            OPEN.join(" and ")
-        ),
-        true,
+        format!("the policy in force allows {open} and nothing else"),
+        !scene.epoch.is_empty(),
     )?;
 
     let mut story = Story {
@@ -316,9 +315,13 @@ impl Story {
             .iter()
             .find(|event| event.decision == "deny")
             .context("the refusal is in the ledger")?;
+        say(&format!(
+            "orders:delete: {} because of {}: {}",
+            denied.decision, denied.reason, denied.diagnostics
+        ));
         self.tale.check(
-            format!("so is the refusal of orders:delete ({})", denied.reason),
-            denied.event_type == "token_exchange",
+            "so is the refusal of orders:delete, with what the policy objected to",
+            denied.event_type == "token_exchange" && denied.diagnostics.contains("orders:delete"),
         )?;
         let replayed = ledger::by_request(&self.scene, &format!("{request_id}:again"), 1).await?;
         self.tale.check(

@@ -96,7 +96,9 @@ impl<R: FromRequest> FromRequest for Anyone<R> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             authenticate(&request).await?;
-            Ok(Self { rest: rest(&request, &mut payload).await? })
+            Ok(Self {
+                rest: rest(&request, &mut payload).await?,
+            })
         })
     }
 }
@@ -114,7 +116,11 @@ impl<A: Access, R: FromRequest> FromRequest for Everywhere<A, R> {
             }
             check_read_only::<A>(&actor)?;
             let rest = rest(&request, &mut payload).await?;
-            Ok(Self { by: by(actor, &request)?, rest, access: PhantomData })
+            Ok(Self {
+                by: by(actor, &request)?,
+                rest,
+                access: PhantomData,
+            })
         })
     }
 }
@@ -127,12 +133,17 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let (actor, mut conn) = authenticate(&request).await?;
-            let asked: Option<ZoneId> = request.match_info().get("zone_id").and_then(|text| text.parse().ok());
+            let asked: Option<ZoneId> = request
+                .match_info()
+                .get("zone_id")
+                .and_then(|text| text.parse().ok());
             if !actor.is_global() && (A::GLOBAL_ONLY || actor.zone != asked) {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
             let asked = asked.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
-            let zone = zones::find(&mut conn, asked).await.map_err(|e| ApiError::from(Failure::from(e)))?;
+            let zone = zones::find(&mut conn, asked)
+                .await
+                .map_err(|e| ApiError::from(Failure::from(e)))?;
             drop(conn);
             let zone = zone.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
             check_read_only::<A>(&actor)?;
@@ -140,18 +151,34 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
                 return Err(refused(Refusal::SystemZoneReadOnly));
             }
             let rest = rest(&request, &mut payload).await?;
-            Ok(Self { by: by(actor, &request)?, zone, rest, access: PhantomData })
+            Ok(Self {
+                by: by(actor, &request)?,
+                zone,
+                rest,
+                access: PhantomData,
+            })
         })
     }
 }
 
 async fn authenticate(request: &HttpRequest) -> Result<(Actor, Connection), ApiError> {
-    let api = request.app_data::<Data<Api>>().ok_or_else(|| ApiError::from(Failure::Fault("finding the API")))?;
+    let api = request
+        .app_data::<Data<Api>>()
+        .ok_or_else(|| ApiError::from(Failure::Fault("finding the API")))?;
     let token = bearer(request).ok_or_else(unauthenticated)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let found = admin_tokens::find_by_hash(&mut conn, &sha256(token)).await.map_err(Failure::from)?;
+    let found = admin_tokens::find_by_hash(&mut conn, &sha256(token))
+        .await
+        .map_err(Failure::from)?;
     let found = found.ok_or_else(unauthenticated)?;
-    Ok((Actor { token_id: found.id, zone: found.zone_id, read_only: found.read_only }, conn))
+    Ok((
+        Actor {
+            token_id: found.id,
+            zone: found.zone_id,
+            read_only: found.read_only,
+        },
+        conn,
+    ))
 }
 
 fn check_read_only<A: Access>(actor: &Actor) -> Result<(), Error> {
@@ -168,7 +195,10 @@ async fn rest<R: FromRequest>(request: &HttpRequest, payload: &mut Payload) -> R
 fn by(actor: Actor, request: &HttpRequest) -> Result<By, Error> {
     let request_id = request.extensions().get::<RequestId>().cloned();
     let request_id = request_id.ok_or_else(|| ApiError::from(Failure::Fault("finding the request id")))?;
-    Ok(By { actor: Some(actor), request_id })
+    Ok(By {
+        actor: Some(actor),
+        request_id,
+    })
 }
 
 fn refused(refusal: Refusal) -> Error {
@@ -176,5 +206,6 @@ fn refused(refusal: Refusal) -> Error {
 }
 
 fn unauthenticated() -> ApiError {
-    ApiError::from(Refusal::InvalidAdminToken).with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    ApiError::from(Refusal::InvalidAdminToken)
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }

@@ -21,7 +21,11 @@ use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
-const LIST: List = List { name: "admin-tokens", zone: None, default: 200 };
+const LIST: List = List {
+    name: "admin-tokens",
+    zone: None,
+    default: 200,
+};
 const PREFIX: &str = "cat_";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +55,11 @@ impl AdminTokenView {
     fn of(row: AdminTokenRow, token: Option<String>) -> Self {
         Self {
             id: row.id,
-            scope: if row.zone_id.is_some() { Scope::Zone } else { Scope::Global },
+            scope: if row.zone_id.is_some() {
+                Scope::Zone
+            } else {
+                Scope::Global
+            },
             zone_id: row.zone_id,
             name: row.name,
             read_only: row.read_only,
@@ -83,7 +91,9 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let page = LIST.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = admin_tokens::list(&mut conn, &page).await.map_err(Failure::from)?;
+    let rows = admin_tokens::list(&mut conn, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| AdminTokenView::of(row, None)))
 }
@@ -96,7 +106,9 @@ pub(crate) async fn create(
     let (by, body) = (request.by, request.rest.into_inner());
     let (row, secret) = to_completion(async move { api.create_admin_token(&by, body).await }).await?;
     let view = AdminTokenView::of(row, Some(secret.expose_secret().to_owned()));
-    Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(view))
+    Ok(HttpResponse::Created()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(view))
 }
 
 /// `DELETE /v1/admin-tokens/{id}`.
@@ -116,7 +128,10 @@ impl Api {
         body: NewAdminTokenBody,
     ) -> Result<(AdminTokenRow, SecretString), Failure> {
         if (body.scope == Scope::Zone) != body.zone_id.is_some() {
-            return Err(Failure::field("zone_id", "is required for scope zone, and only there"));
+            return Err(Failure::field(
+                "zone_id",
+                "is required for scope zone, and only there",
+            ));
         }
         if body.expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(Failure::field("expires_at", "must be in the future"));
@@ -145,7 +160,9 @@ impl Api {
 
     async fn revoke_admin_token(&self, by: &By, id: AdminTokenId) -> Result<(), Failure> {
         let mut tx = self.database.begin().await?;
-        let row = admin_tokens::find(&mut tx, id).await?.ok_or(Refusal::AdminTokenNotFound)?;
+        let row = admin_tokens::find(&mut tx, id)
+            .await?
+            .ok_or(Refusal::AdminTokenNotFound)?;
         if row.seeded {
             return Err(Refusal::AdminTokenSeeded.into());
         }
@@ -154,7 +171,12 @@ impl Api {
             Some(zone) => zone,
             None => self.system_zone(&mut tx).await?,
         };
-        self.record(&mut tx, by, Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row))).await?;
+        self.record(
+            &mut tx,
+            by,
+            Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row)),
+        )
+        .await?;
         tx.commit().await?;
         Ok(())
     }

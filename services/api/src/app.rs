@@ -42,14 +42,20 @@ pub struct Api {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
     }
 }
 
 impl Api {
     /// Hashes a secret for keeping, off the threads that answer.
     pub(crate) async fn hash(&self, secret: SecretString) -> Result<String, Failure> {
-        let _turn = self.derivations.acquire().await.map_err(|_| Failure::Fault("hashing a secret"))?;
+        let _turn = self
+            .derivations
+            .acquire()
+            .await
+            .map_err(|_| Failure::Fault("hashing a secret"))?;
         let hashed = tokio::task::spawn_blocking(move || hash_secret(secret.expose_secret())).await;
         Ok(hashed.map_err(|_| Failure::Fault("hashing a secret"))??)
     }
@@ -78,7 +84,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
     });
     let ready = seed::Ready::default();
-    host.tasks.spawn("seed", seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()));
+    host.tasks.spawn(
+        "seed",
+        seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()),
+    );
     ready.probe(&host.probes);
 
     let http = host.http();

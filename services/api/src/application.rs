@@ -178,7 +178,9 @@ pub(crate) async fn list(
     let list = List::of("applications", request.zone.id);
     let page = list.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = applications::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let rows = applications::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| json!(ApplicationView::from(&row))))
 }
@@ -188,7 +190,12 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewApplicationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let made = to_completion(async move { api.create_application(&by, &zone, body).await }).await?;
     Ok(answer_created(&made))
 }
@@ -198,7 +205,12 @@ pub(crate) async fn register(
     api: Data<Api>,
     request: InZone<Write, JsonBody<RegistrationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let made = to_completion(async move { api.create_application(&by, &zone, body.into()).await }).await?;
     Ok(answer_created(&made))
 }
@@ -210,7 +222,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = applications::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = applications::find(&mut conn, request.zone.id, id)
+        .await
+        .map_err(Failure::from)?;
     let row = row.ok_or(Refusal::ApplicationNotFound)?;
     Ok(reply::item(&ApplicationView::from(&row), row.version))
 }
@@ -220,8 +234,14 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch, JsonBody<ApplicationPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
-    let made = to_completion(async move { api.change_application(&by, &zone, id, &if_match, patch).await }).await?;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match, JsonBody(patch)),
+        ..
+    } = request;
+    let made =
+        to_completion(async move { api.change_application(&by, &zone, id, &if_match, patch).await }).await?;
     Ok(answer_changed(&made))
 }
 
@@ -230,7 +250,12 @@ pub(crate) async fn rotate_secret(
     api: Data<Api>,
     request: InZone<Write, PathId<ApplicationId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: PathId(id), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: PathId(id),
+        ..
+    } = request;
     let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
     Ok(answer_changed(&made))
 }
@@ -240,8 +265,14 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
-    let epoch = to_completion(async move { api.archive_application(&by, zone.id, id, &if_match).await }).await?;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match),
+        ..
+    } = request;
+    let epoch =
+        to_completion(async move { api.archive_application(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }
 
@@ -259,7 +290,9 @@ fn answer_changed(made: &Registered) -> HttpResponse {
 fn no_store(made: &Registered, mut answer: HttpResponse) -> HttpResponse {
     use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
     if made.secret.is_some() {
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     answer
 }

@@ -68,7 +68,11 @@ pub(crate) async fn list(
     request: InZone<Read, QueryParams<AuditQuery>>,
 ) -> Result<HttpResponse, ApiError> {
     let QueryParams(query) = request.rest;
-    let list = List { name: "audit", zone: Some(request.zone.id), default: 100 };
+    let list = List {
+        name: "audit",
+        zone: Some(request.zone.id),
+        default: 100,
+    };
     let page = list.page(query.limit, query.cursor.as_deref())?;
     let filter = AuditFilter {
         since: query.since,
@@ -83,7 +87,9 @@ pub(crate) async fn list(
         label: query.label,
     };
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = audit::list(&mut conn, request.zone.id, &filter, &page).await.map_err(Failure::from)?;
+    let rows = audit::list(&mut conn, request.zone.id, &filter, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
     Ok(paged.object(|row| json!(event(row))))
 }
@@ -93,10 +99,16 @@ pub(crate) async fn by_request(
     api: Data<Api>,
     request: InZone<Read, HttpRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let named = request.rest.match_info().get("request_id").and_then(RequestId::accept);
+    let named = request
+        .rest
+        .match_info()
+        .get("request_id")
+        .and_then(RequestId::accept);
     let named = named.ok_or(Refusal::RequestNotFound)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = audit::by_request(&mut conn, request.zone.id, &named).await.map_err(Failure::from)?;
+    let rows = audit::by_request(&mut conn, request.zone.id, &named)
+        .await
+        .map_err(Failure::from)?;
     if rows.is_empty() {
         return Err(Refusal::RequestNotFound.into());
     }

@@ -45,13 +45,20 @@ impl FromRequest for Perhaps {
 
 /// `POST /v1/local/bootstrap`: a zone `local` with an application, a resource and an active policy. Again changes
 /// nothing but, with `force`, the secret.
-pub(crate) async fn bootstrap(api: Data<Api>, request: Everywhere<Govern, Perhaps>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn bootstrap(
+    api: Data<Api>,
+    request: Everywhere<Govern, Perhaps>,
+) -> Result<HttpResponse, ApiError> {
     if !api.local_bootstrap {
         return Err(Refusal::NotFound.into());
     }
     let (by, Perhaps(BootstrapBody { force })) = (request.by, request.rest);
     let planted = to_completion(async move { api.bootstrap(&by, force).await }).await?;
-    let status = if planted.new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if planted.new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let mut body = json!({
         "zone_id": planted.zone,
         "app_id": planted.application,
@@ -64,5 +71,7 @@ pub(crate) async fn bootstrap(api: Data<Api>, request: Everywhere<Govern, Perhap
     if let (Some(secret), Some(object)) = (&planted.secret, body.as_object_mut()) {
         object.insert("app_client_secret".to_owned(), json!(secret.expose_secret()));
     }
-    Ok(reply::written(status, planted.epoch).insert_header((CACHE_CONTROL, "no-store")).json(body))
+    Ok(reply::written(status, planted.epoch)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(body))
 }

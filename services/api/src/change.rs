@@ -28,12 +28,17 @@ pub(crate) struct By {
 impl By {
     /// The service itself, at its start.
     pub(crate) const fn system(request_id: RequestId) -> Self {
-        Self { actor: None, request_id }
+        Self {
+            actor: None,
+            request_id,
+        }
     }
 
     /// What `created_by` and the ledger call the actor.
     pub(crate) fn name(&self) -> String {
-        self.actor.as_ref().map_or_else(|| "caracal-api".to_owned(), Actor::name)
+        self.actor
+            .as_ref()
+            .map_or_else(|| "caracal-api".to_owned(), Actor::name)
     }
 }
 
@@ -50,7 +55,13 @@ pub(crate) struct Deed {
 impl Deed {
     /// `what` is `<noun>.<verb>`.
     pub(crate) fn new(zone: ZoneId, what: &'static str, object: impl Display) -> Self {
-        Self { zone, what, object: object.to_string(), before: Value::Null, after: Value::Null }
+        Self {
+            zone,
+            what,
+            object: object.to_string(),
+            before: Value::Null,
+            after: Value::Null,
+        }
     }
 
     /// What the object looked like before.
@@ -90,13 +101,33 @@ impl Change {
     /// Draws the zone's next epoch; what follows in the transaction is what needs the number.
     pub(crate) async fn draw(tx: &mut Conn, clock: &dyn Clock, zone: ZoneId) -> Result<Self, Failure> {
         let bump = zones::bump_epoch(tx, zone).await?;
-        Ok(Self { outbox_id: OutboxId::mint(clock), epoch: bump.epoch, previous: bump.previous, zone })
+        Ok(Self {
+            outbox_id: OutboxId::mint(clock),
+            epoch: bump.epoch,
+            previous: bump.previous,
+            zone,
+        })
     }
 
     /// Leaves the message that tells every replica.
     pub(crate) async fn announce(self, tx: &mut Conn, body: FeedBody) -> Result<Epoch, Failure> {
-        let Self { outbox_id: id, zone: zone_id, previous: previous_epoch, epoch } = self;
-        tell(tx, &FeedEvent { id, zone_id, epoch, previous_epoch, body }).await?;
+        let Self {
+            outbox_id: id,
+            zone: zone_id,
+            previous: previous_epoch,
+            epoch,
+        } = self;
+        tell(
+            tx,
+            &FeedEvent {
+                id,
+                zone_id,
+                epoch,
+                previous_epoch,
+                body,
+            },
+        )
+        .await?;
         Ok(epoch)
     }
 }
@@ -110,7 +141,17 @@ pub(crate) async fn announce_compiled(
 ) -> Result<(), Failure> {
     let (id, none) = (OutboxId::mint(clock), Epoch::default());
     let body = FeedBody::PolicyCompiled { modules };
-    tell(tx, &FeedEvent { id, zone_id, epoch: none, previous_epoch: none, body }).await
+    tell(
+        tx,
+        &FeedEvent {
+            id,
+            zone_id,
+            epoch: none,
+            previous_epoch: none,
+            body,
+        },
+    )
+    .await
 }
 
 async fn tell(tx: &mut Conn, event: &FeedEvent) -> Result<(), Failure> {
@@ -151,14 +192,25 @@ impl Api {
             self.clock.now(),
         );
         let (payload, trace) = (caracal_wire::encode_audit(&event), current_traceparent());
-        Ok(spool::append(tx, event.zone_id, event.id, AUDIT_SUBJECT, &payload, trace.as_deref()).await?)
+        Ok(spool::append(
+            tx,
+            event.zone_id,
+            event.id,
+            AUDIT_SUBJECT,
+            &payload,
+            trace.as_deref(),
+        )
+        .await?)
     }
 }
 
 /// `{field: {from, to}}` for every field that differs; times of the row itself say nothing.
 fn difference(before: &Value, after: &Value) -> Value {
     let none = Map::new();
-    let (old, new) = (before.as_object().unwrap_or(&none), after.as_object().unwrap_or(&none));
+    let (old, new) = (
+        before.as_object().unwrap_or(&none),
+        after.as_object().unwrap_or(&none),
+    );
     let mut changes = Map::new();
     for field in old.keys().chain(new.keys()) {
         let (from, to) = (old.get(field), new.get(field));

@@ -31,7 +31,8 @@ impl Config {
         let kek = env.keys("ZONE_KEK");
         let kek = kek.and_then(|text| {
             let kek = Kek::parse(text.expose_secret());
-            kek.map_err(|error| env.mistake("ZONE_KEK", error.to_string())).ok()
+            kek.map_err(|error| env.mistake("ZONE_KEK", error.to_string()))
+                .ok()
         });
         let admin_token = env.shared_secret("CARACAL_ADMIN_TOKEN");
         let opa = env.or("OPA_BIN", PathBuf::from("opa"));
@@ -57,10 +58,16 @@ impl Config {
 
 fn refuse_in_production(env: &mut Env, local_bootstrap: bool, egress: &EgressPolicy) {
     if local_bootstrap {
-        env.mistake("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "is for development only (CARACAL_MODE=production)");
+        env.mistake(
+            "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
+            "is for development only (CARACAL_MODE=production)",
+        );
     }
     if egress.allow_private && egress.host_allowlist.is_empty() {
-        env.mistake("ALLOW_PRIVATE_UPSTREAMS", "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)");
+        env.mistake(
+            "ALLOW_PRIVATE_UPSTREAMS",
+            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
+        );
     }
 }
 
@@ -71,14 +78,25 @@ mod tests {
     fn mistakes(pairs: &[(&str, &str)]) -> Vec<String> {
         let mut env = Env::from_pairs(pairs.iter().copied());
         let _ = Config::read(&mut env);
-        env.finish().err().map(|m| m.0.into_iter().map(|m| m.name).collect()).unwrap_or_default()
+        env.finish()
+            .err()
+            .map(|m| m.0.into_iter().map(|m| m.name).collect())
+            .unwrap_or_default()
     }
 
     #[test]
     fn production_refuses_what_is_for_development() {
-        let risky = [("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true"), ("ALLOW_PRIVATE_UPSTREAMS", "true")];
+        let risky = [
+            ("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true"),
+            ("ALLOW_PRIVATE_UPSTREAMS", "true"),
+        ];
         let found = mistakes(&risky);
-        for name in ["CARACAL_LOCAL_BOOTSTRAP_ENABLED", "ALLOW_PRIVATE_UPSTREAMS", "ZONE_KEK", "DATABASE_URL"] {
+        for name in [
+            "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
+            "ALLOW_PRIVATE_UPSTREAMS",
+            "ZONE_KEK",
+            "DATABASE_URL",
+        ] {
             assert!(found.iter().any(|f| f == name), "{name} in {found:?}");
         }
     }

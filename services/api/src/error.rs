@@ -124,17 +124,22 @@ impl From<Failure> for ApiError {
             Failure::DcrShutdownRequired(live) => {
                 Self::from(Refusal::DcrShutdownRequired).with_detail(json!({"live_applications": live}))
             }
-            Failure::InvalidField(issue) => Self::new(StatusCode::BAD_REQUEST, "invalid_body").with_issue(issue),
+            Failure::InvalidField(issue) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_body").with_issue(issue)
+            }
             Failure::InvalidRego(issues) => {
                 let refused = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_rego");
-                issues.iter().fold(refused, |error, issue| error.with_issue(rego_issue(issue)))
+                issues
+                    .iter()
+                    .fold(refused, |error, issue| error.with_issue(rego_issue(issue)))
             }
             Failure::CompilerUnavailable(why) => {
                 tracing::error!(why, "the policy compiler is unavailable");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "policy_compiler_unavailable")
             }
             Failure::Storage(error) if error.is_unavailable() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database is unavailable");
+                let cause: &(dyn std::error::Error + 'static) = &error;
+                tracing::warn!(error = cause, "the database is unavailable");
                 Self::unavailable("The database cannot be reached.")
             }
             Failure::Storage(ref error) => match refused_by(error) {
@@ -153,7 +158,6 @@ fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
         "zones_system_zone_protected" => Refusal::SystemZoneProtected,
         "applications_name_live" => Refusal::ApplicationAlreadyExists,
         "resources_identifier_live" => Refusal::ResourceAlreadyExists,
-        "resources_provider" => Refusal::ProviderNotFound,
         "providers_identifier_live" => Refusal::ProviderAlreadyExists,
         "policies_name_live" => Refusal::PolicyAlreadyExists,
         "policy_sets_name_live" => Refusal::PolicySetAlreadyExists,
@@ -163,7 +167,7 @@ fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
         "zone" => Refusal::ZoneNotFound,
         "application" => Refusal::ApplicationNotFound,
         "resource" => Refusal::ResourceNotFound,
-        "provider" => Refusal::ProviderNotFound,
+        "provider" | "resources_provider" => Refusal::ProviderNotFound,
         "policy" => Refusal::PolicyNotFound,
         "policy set" => Refusal::PolicySetNotFound,
         _ => return None,
@@ -182,6 +186,13 @@ fn missing(error: &caracal_storage::Error) -> Option<&str> {
 
 /// A mistake in a policy's source, with its place there.
 pub(crate) fn rego_issue(issue: &caracal_policy::Issue) -> Issue {
-    let place = Place { line: issue.line, column: issue.column };
-    Issue { path: vec!["content".into()], message: issue.message.clone(), place: Some(place) }
+    let place = Place {
+        line: issue.line,
+        column: issue.column,
+    };
+    Issue {
+        path: vec!["content".into()],
+        message: issue.message.clone(),
+        place: Some(place),
+    }
 }

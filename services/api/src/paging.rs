@@ -45,7 +45,11 @@ pub(crate) struct Paged<R> {
 impl List {
     /// A configuration list of a zone.
     pub(crate) const fn of(name: &'static str, zone: ZoneId) -> Self {
-        Self { name, zone: Some(zone), default: 200 }
+        Self {
+            name,
+            zone: Some(zone),
+            default: 200,
+        }
     }
 
     /// The page that the parameters ask for, with one row more than will be shown.
@@ -54,8 +58,13 @@ impl List {
         if !(1..=MOST).contains(&limit) {
             return Err(ApiError::invalid_query("limit must be from 1 to 1000"));
         }
-        let after = cursor.map(|text| self.read(text).ok_or(Refusal::InvalidCursor)).transpose()?;
-        Ok(Page { limit: limit + 1, after })
+        let after = cursor
+            .map(|text| self.read(text).ok_or(Refusal::InvalidCursor))
+            .transpose()?;
+        Ok(Page {
+            limit: limit + 1,
+            after,
+        })
     }
 
     /// The same from plain parameters.
@@ -64,7 +73,12 @@ impl List {
     }
 
     /// Cuts the extra row off, and tells where to go on if there was one.
-    pub(crate) fn cut<R>(self, mut rows: Vec<R>, page: &Page, key: impl Fn(&R) -> (Timestamp, Uuid)) -> Paged<R> {
+    pub(crate) fn cut<R>(
+        self,
+        mut rows: Vec<R>,
+        page: &Page,
+        key: impl Fn(&R) -> (Timestamp, Uuid),
+    ) -> Paged<R> {
         let shown = usize::try_from(page.limit - 1).unwrap_or(usize::MAX);
         let more = rows.len() > shown;
         rows.truncate(shown);
@@ -86,7 +100,10 @@ impl List {
         if version != "1" || name != self.name || zone != mine || next().is_some() {
             return None;
         }
-        Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.parse().ok()?))
+        Some((
+            DateTime::from_timestamp_micros(micros.parse().ok()?)?,
+            id.parse().ok()?,
+        ))
     }
 }
 
@@ -124,19 +141,33 @@ mod tests {
 
     #[test]
     fn a_cursor_is_good_for_its_own_list_only() {
-        let key = (DateTime::from_timestamp_micros(1_790_000_000_123_456).expect("a time"), Uuid::from_u128(7));
+        let key = (
+            DateTime::from_timestamp_micros(1_790_000_000_123_456).expect("a time"),
+            Uuid::from_u128(7),
+        );
         let cursor = list("resources", 1).write(key);
         assert_eq!(list("resources", 1).read(&cursor), Some(key));
         assert_eq!(list("resources", 2).read(&cursor), None);
         assert_eq!(list("providers", 1).read(&cursor), None);
-        for bad in ["", "!", "AAAA", &cursor[..cursor.len() - 2], &format!("{cursor}AA")] {
+        for bad in [
+            "",
+            "!",
+            "AAAA",
+            &cursor[..cursor.len() - 2],
+            &format!("{cursor}AA"),
+        ] {
             assert_eq!(list("resources", 1).read(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn one_row_more_tells_of_a_next_page() {
-        let key = |n: &u128| (DateTime::from_timestamp_micros(0).expect("a time"), Uuid::from_u128(*n));
+        let key = |n: &u128| {
+            (
+                DateTime::from_timestamp_micros(0).expect("a time"),
+                Uuid::from_u128(*n),
+            )
+        };
         let page = list("x", 1).page(Some(2), None).expect("a page");
         assert!(list("x", 1).cut(vec![1, 2], &page, key).next.is_none());
         let paged = list("x", 1).cut(vec![1, 2, 3], &page, key);

@@ -163,7 +163,9 @@ pub(crate) async fn list(
     let list = List::of("policies", request.zone.id);
     let page = list.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = policies::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let rows = policies::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| json!(PolicyView::from(&row))))
 }
@@ -173,7 +175,12 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicyBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let written = to_completion(async move { api.create_policy(&by, &zone, body.into()).await }).await?;
     let (policy, version) = &written.value;
     let mut view = PolicyView::from(policy);
@@ -183,13 +190,19 @@ pub(crate) async fn create(
 }
 
 /// `GET …/policies/{id}`: with every version and its source.
-pub(crate) async fn item(api: Data<Api>, request: InZone<Read, PathId<PolicyId>>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<PolicyId>>,
+) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let (policy, versions) = api.policy(request.zone.id, id).await?;
     let mut view = PolicyView::from(&policy);
     let with_source = versions.iter().map(|row| {
         let content = Some(row.content.as_str());
-        PolicyVersionView { content, ..PolicyVersionView::from(row) }
+        PolicyVersionView {
+            content,
+            ..PolicyVersionView::from(row)
+        }
     });
     view.versions = Some(with_source.collect());
     Ok(reply::item(&view, policy.version))
@@ -200,10 +213,19 @@ pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, JsonBody<NewPolicyVersionBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), JsonBody(body)),
+        ..
+    } = request;
     let written = to_completion(async move { api.add_policy_version(&by, zone.id, id, body).await }).await?;
     let view = PolicyVersionView::from(&written.value);
-    Ok(reply::created(&view, i64::from(written.value.version), written.epoch))
+    Ok(reply::created(
+        &view,
+        i64::from(written.value.version),
+        written.epoch,
+    ))
 }
 
 /// `DELETE …/policies/{id}`: archives; what is active stays active, and cannot be activated again.
@@ -211,7 +233,12 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match),
+        ..
+    } = request;
     let epoch = to_completion(async move { api.archive_policy(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

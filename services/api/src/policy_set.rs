@@ -129,8 +129,12 @@ pub(crate) async fn list(
     let list = List::of("policy-sets", request.zone.id);
     let page = list.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = policy_sets::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
-    let activation = policy_sets::activation(&mut conn, request.zone.id).await.map_err(Failure::from)?;
+    let rows = policy_sets::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
+    let activation = policy_sets::activation(&mut conn, request.zone.id)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| json!(PolicySetView::of(&row, activation.as_ref()))))
 }
@@ -140,9 +144,18 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicySetBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let written = to_completion(async move { api.create_policy_set(&by, &zone, body).await }).await?;
-    Ok(reply::created(&PolicySetView::of(&written.value, None), written.value.version, written.epoch))
+    Ok(reply::created(
+        &PolicySetView::of(&written.value, None),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `GET …/policy-sets/{id}`: with every version.
@@ -162,8 +175,14 @@ pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<NewPolicySetVersionBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
-    let version = to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), JsonBody(body)),
+        ..
+    } = request;
+    let version =
+        to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
     Ok(HttpResponse::Created().json(PolicySetVersionView::from(&version)))
 }
 
@@ -174,9 +193,14 @@ pub(crate) async fn version(
 ) -> Result<HttpResponse, ApiError> {
     let (PathId(set), PathId(id)) = request.rest;
     let (row, lines) = api.policy_set_version(request.zone.id, set, id).await?;
-    let entry = |line: &ManifestLine| ManifestEntryBody { policy_version_id: line.policy_version_id };
+    let entry = |line: &ManifestLine| ManifestEntryBody {
+        policy_version_id: line.policy_version_id,
+    };
     let manifest = Some(lines.iter().map(entry).collect());
-    Ok(HttpResponse::Ok().json(PolicySetVersionView { manifest, ..PolicySetVersionView::from(&row) }))
+    Ok(HttpResponse::Ok().json(PolicySetVersionView {
+        manifest,
+        ..PolicySetVersionView::from(&row)
+    }))
 }
 
 /// `POST …/policy-sets/{id}/activate`: swaps the zone's manifest; compiles nothing.
@@ -184,7 +208,12 @@ pub(crate) async fn activate(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<ActivateBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), JsonBody(body)), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), JsonBody(body)),
+        ..
+    } = request;
     let done = to_completion(async move { api.activate(&by, zone.id, id, body).await }).await?;
     Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(json!({
         "activated": true,
@@ -209,7 +238,13 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
-    let epoch = to_completion(async move { api.archive_policy_set(&by, zone.id, id, &if_match).await }).await?;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match),
+        ..
+    } = request;
+    let epoch =
+        to_completion(async move { api.archive_policy_set(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

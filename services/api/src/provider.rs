@@ -94,7 +94,9 @@ pub(crate) async fn list(
     let list = List::of("providers", request.zone.id);
     let page = list.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = providers::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let rows = providers::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| json!(ProviderView::from(&row))))
 }
@@ -104,9 +106,18 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewProviderBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let written = to_completion(async move { api.create_provider(&by, &zone, body).await }).await?;
-    Ok(reply::created(&ProviderView::from(&written.value), written.value.version, written.epoch))
+    Ok(reply::created(
+        &ProviderView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `GET …/providers/{id}`.
@@ -116,7 +127,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = providers::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = providers::find(&mut conn, request.zone.id, id)
+        .await
+        .map_err(Failure::from)?;
     let row = row.ok_or(Refusal::ProviderNotFound)?;
     Ok(reply::item(&ProviderView::from(&row), row.version))
 }
@@ -126,9 +139,19 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch, JsonBody<ProviderPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
-    let written = to_completion(async move { api.change_provider(&by, &zone, id, &if_match, patch).await }).await?;
-    Ok(reply::changed(&ProviderView::from(&written.value), written.value.version, written.epoch))
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match, JsonBody(patch)),
+        ..
+    } = request;
+    let written =
+        to_completion(async move { api.change_provider(&by, &zone, id, &if_match, patch).await }).await?;
+    Ok(reply::changed(
+        &ProviderView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `DELETE …/providers/{id}`: archives; resources that use it are refused until they have another.
@@ -136,7 +159,12 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match),
+        ..
+    } = request;
     let epoch = to_completion(async move { api.archive_provider(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

@@ -18,17 +18,25 @@ pub(crate) fn item<V: Serialize>(view: &V, version: i64) -> HttpResponse {
 
 /// `201` with a new object.
 pub(crate) fn created<V: Serialize>(view: &V, version: i64, epoch: Epoch) -> HttpResponse {
-    HttpResponse::Created().insert_header(etag(version)).insert_header(zone_epoch(epoch)).json(view)
+    HttpResponse::Created()
+        .insert_header(etag(version))
+        .insert_header(zone_epoch(epoch))
+        .json(view)
 }
 
 /// `200` with a changed object.
 pub(crate) fn changed<V: Serialize>(view: &V, version: i64, epoch: Epoch) -> HttpResponse {
-    HttpResponse::Ok().insert_header(etag(version)).insert_header(zone_epoch(epoch)).json(view)
+    HttpResponse::Ok()
+        .insert_header(etag(version))
+        .insert_header(zone_epoch(epoch))
+        .json(view)
 }
 
 /// `204` for an archived object.
 pub(crate) fn gone(epoch: Epoch) -> HttpResponse {
-    HttpResponse::NoContent().insert_header(zone_epoch(epoch)).finish()
+    HttpResponse::NoContent()
+        .insert_header(zone_epoch(epoch))
+        .finish()
 }
 
 /// Another status, with the epoch.
@@ -51,7 +59,11 @@ impl IfMatch {
     pub(crate) fn check(&self, version: i64) -> Result<(), Failure> {
         let Some(tags) = &self.0 else { return Ok(()) };
         let wanted = format!("\"{version}\"");
-        if tags.iter().any(|tag| tag == "*" || *tag == wanted) { Ok(()) } else { Err(Refusal::VersionConflict.into()) }
+        if tags.iter().any(|tag| tag == "*" || *tag == wanted) {
+            Ok(())
+        } else {
+            Err(Refusal::VersionConflict.into())
+        }
     }
 }
 
@@ -62,8 +74,15 @@ impl FromRequest for IfMatch {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let tags = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let all: Vec<String> = request.headers().get_all(IF_MATCH).map(tags).collect();
-        let split = |value: &String| value.split(',').map(|tag| tag.trim().to_owned()).collect::<Vec<_>>();
-        ready(Ok(Self((!all.is_empty()).then(|| all.iter().flat_map(split).collect()))))
+        let split = |value: &String| {
+            value
+                .split(',')
+                .map(|tag| tag.trim().to_owned())
+                .collect::<Vec<_>>()
+        };
+        ready(Ok(Self(
+            (!all.is_empty()).then(|| all.iter().flat_map(split).collect()),
+        )))
     }
 }
 

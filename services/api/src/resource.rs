@@ -81,6 +81,7 @@ pub(crate) struct NewResourceBody {
 /// The body of `PATCH …/resources/{id}`.
 #[derive(Debug, Default, PartialEq, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) struct ResourcePatch {
     #[serde(deserialize_with = "given")]
     identifier: Option<ResourceIdentifier>,
@@ -113,7 +114,9 @@ pub(crate) async fn list(
     let list = List::of("resources", request.zone.id);
     let page = list.plain(&query)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = resources::list(&mut conn, request.zone.id, &page).await.map_err(Failure::from)?;
+    let rows = resources::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| json!(ResourceView::from(&row))))
 }
@@ -123,9 +126,18 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewResourceBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: JsonBody(body), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
     let written = to_completion(async move { api.create_resource(&by, &zone, body).await }).await?;
-    Ok(reply::created(&ResourceView::from(&written.value), written.value.version, written.epoch))
+    Ok(reply::created(
+        &ResourceView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `GET …/resources/{id}`.
@@ -135,7 +147,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = resources::find(&mut conn, request.zone.id, id).await.map_err(Failure::from)?;
+    let row = resources::find(&mut conn, request.zone.id, id)
+        .await
+        .map_err(Failure::from)?;
     let row = row.ok_or(Refusal::ResourceNotFound)?;
     Ok(reply::item(&ResourceView::from(&row), row.version))
 }
@@ -145,9 +159,19 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch, JsonBody<ResourcePatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match, JsonBody(patch)), .. } = request;
-    let written = to_completion(async move { api.change_resource(&by, &zone, id, &if_match, patch).await }).await?;
-    Ok(reply::changed(&ResourceView::from(&written.value), written.value.version, written.epoch))
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match, JsonBody(patch)),
+        ..
+    } = request;
+    let written =
+        to_completion(async move { api.change_resource(&by, &zone, id, &if_match, patch).await }).await?;
+    Ok(reply::changed(
+        &ResourceView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `DELETE …/resources/{id}`: archives.
@@ -155,7 +179,12 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (PathId(id), if_match), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), if_match),
+        ..
+    } = request;
     let epoch = to_completion(async move { api.archive_resource(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

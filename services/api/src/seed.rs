@@ -42,11 +42,16 @@ pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: 
             match api.seed(&admin_token).await {
                 Ok(()) => ready.seed.store(true, Ordering::Relaxed),
                 Err(failure) => {
-                    tracing::warn!(error = &failure as &dyn std::error::Error, "the seed is not planted yet");
+                    let cause: &(dyn std::error::Error + 'static) = &failure;
+                    tracing::warn!(error = cause, "the seed is not planted yet");
                 }
             }
         }
-        let pause = if ready.seed.load(Ordering::Relaxed) { LOOK_EVERY } else { LOOK_EVERY / 10 };
+        let pause = if ready.seed.load(Ordering::Relaxed) {
+            LOOK_EVERY
+        } else {
+            LOOK_EVERY / 10
+        };
         tokio::time::sleep(pause).await;
     }
 }

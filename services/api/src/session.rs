@@ -69,13 +69,25 @@ pub(crate) async fn list(
     request: InZone<Read, QueryParams<SessionQuery>>,
 ) -> Result<HttpResponse, ApiError> {
     let QueryParams(query) = request.rest;
-    let list = List { name: "sessions", zone: Some(request.zone.id), default: 100 };
+    let list = List {
+        name: "sessions",
+        zone: Some(request.zone.id),
+        default: 100,
+    };
     let page = list.page(query.limit, query.cursor.as_deref())?;
     let unknown = || ApiError::invalid_query("status is active, revoked or expired");
-    let status = query.status.map(|text| SessionStatus::parse(&text).ok_or_else(unknown)).transpose()?;
-    let filter = SessionFilter { status, subject_id: query.subject_id };
+    let status = query
+        .status
+        .map(|text| SessionStatus::parse(&text).ok_or_else(unknown))
+        .transpose()?;
+    let filter = SessionFilter {
+        status,
+        subject_id: query.subject_id,
+    };
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = sessions::list(&mut conn, request.zone.id, &filter, &page).await.map_err(Failure::from)?;
+    let rows = sessions::list(&mut conn, request.zone.id, &filter, &page)
+        .await
+        .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();
     Ok(paged.object(|row| SessionView::of(&row, now)))
@@ -86,7 +98,12 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, PathId<SessionId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: PathId(id), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: PathId(id),
+        ..
+    } = request;
     let now = api.clock.now();
     let written = to_completion(async move { api.revoke_session(&by, zone.id, id).await }).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(json!(SessionView::of(&written.value, now))))

@@ -54,12 +54,20 @@ impl Slug {
         }
         slug.truncate(MAX_SLUG_BYTES - 8);
         let slug = slug.trim_end_matches('-');
-        Self(if slug.is_empty() { "zone".to_owned() } else { slug.to_owned() })
+        Self(if slug.is_empty() {
+            "zone".to_owned()
+        } else {
+            slug.to_owned()
+        })
     }
 
     /// The same slug, `-2`, `-3` and so on.
     pub(crate) fn numbered(&self, number: u32) -> Self {
-        if number < 2 { self.clone() } else { Self(format!("{}-{number}", self.0)) }
+        if number < 2 {
+            self.clone()
+        } else {
+            Self(format!("{}-{number}", self.0))
+        }
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -98,11 +106,14 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 }
 
 /// For fields of a PATCH that cannot be removed: present means a value, and `null` is a mistake.
-pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// For fields of a PATCH that can be removed: `null` removes.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) fn given_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -130,7 +141,13 @@ mod tests {
             assert_eq!(derived.as_str(), slug);
             assert!(Slug::try_from(derived.numbered(12).into_string()).is_ok());
         }
-        assert!(Slug::derive(&name(&"x".repeat(200))).numbered(9999).as_str().len() <= MAX_SLUG_BYTES);
+        assert!(
+            Slug::derive(&name(&"x".repeat(200)))
+                .numbered(9999)
+                .as_str()
+                .len()
+                <= MAX_SLUG_BYTES
+        );
     }
 
     #[test]

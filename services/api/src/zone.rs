@@ -21,7 +21,11 @@ use validator::Validate;
 
 pub(crate) use manage::{NewZoneSpec, SlugWish};
 
-const LIST: List = List { name: "zones", zone: None, default: 200 };
+const LIST: List = List {
+    name: "zones",
+    zone: None,
+    default: 200,
+};
 
 /// A zone as shown.
 #[derive(Debug, Serialize)]
@@ -122,7 +126,11 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let (by, spec) = (request.by, NewZoneSpec::from(request.rest.into_inner()));
     let written = to_completion(async move { api.create_zone(&by, spec).await }).await?;
-    Ok(reply::created(&ZoneView::from(&written.value), written.value.version, written.epoch))
+    Ok(reply::created(
+        &ZoneView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `GET /v1/zones/{id}`.
@@ -135,17 +143,29 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (IfMatch, JsonBody<ZonePatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest: (if_match, JsonBody(patch)), .. } = request;
+    let InZone {
+        by,
+        zone,
+        rest: (if_match, JsonBody(patch)),
+        ..
+    } = request;
     let governs = patch.is_system.is_some() || patch.mint_rate_per_minute.is_some();
     if governs && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
         return Err(Refusal::AdminTokenZoneMismatch.into());
     }
     let written = to_completion(async move { api.change_zone(&by, zone.id, &if_match, patch).await }).await?;
-    Ok(reply::changed(&ZoneView::from(&written.value), written.value.version, written.epoch))
+    Ok(reply::changed(
+        &ZoneView::from(&written.value),
+        written.value.version,
+        written.epoch,
+    ))
 }
 
 /// `DELETE /v1/zones/{id}`: archives; minting stops at once.
-pub(crate) async fn archive(api: Data<Api>, request: InZone<Govern, IfMatch>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn archive(
+    api: Data<Api>,
+    request: InZone<Govern, IfMatch>,
+) -> Result<HttpResponse, ApiError> {
     let InZone { by, zone, rest, .. } = request;
     let epoch = to_completion(async move { api.archive_zone(&by, zone.id, &rest).await }).await?;
     Ok(reply::gone(epoch))

@@ -84,3 +84,28 @@ async fn mandate_calls_stop_session_calls_go_on_and_nothing_is_lost() {
     );
     reconcile(&stack, &world, &calls).await;
 }
+
+#[tokio::test]
+async fn a_frozen_nats_costs_a_moment_and_not_the_call() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let agent = world
+        .through(stack.gateway(0), &session)
+        .with("X-Caracal-Scope", "orders:read");
+    assert_eq!(agent.get("/orders").await.status, 200);
+    stack.nats().freeze();
+    let mut slowest = Duration::ZERO;
+    for number in 0..20 {
+        let answer = agent.get("/orders").await;
+        assert_eq!(answer.status, 200, "call {number}: {}", answer.text);
+        slowest = slowest.max(answer.took);
+    }
+    stack.nats().thaw();
+    println!("with NATS frozen the slowest of twenty calls took {slowest:?}");
+    assert!(slowest < Duration::from_secs(3));
+    eventually("a spool that is drained", Duration::from_secs(30), || async {
+        (stack.database().count("SELECT count(*) FROM event_spool").await == 0).then_some(())
+    })
+    .await;
+}

@@ -34,16 +34,30 @@ impl Api {
     /// Checks that the fields fit the type, makes a secret when one is needed and none was given, and hashes it.
     pub(super) async fn credential(&self, offered: Offered) -> Result<Credential, Failure> {
         use CredentialType::{Password, PublicKey, Token, Url};
-        let Offered { credential_type, secret, jwks, jwks_uri } = offered;
+        let Offered {
+            credential_type,
+            secret,
+            jwks,
+            jwks_uri,
+        } = offered;
         let shared = matches!(credential_type, Token | Password);
         if secret.is_some() && !shared {
-            return Err(Failure::field("client_secret", "goes with credential_type token or password only"));
+            return Err(Failure::field(
+                "client_secret",
+                "goes with credential_type token or password only",
+            ));
         }
         if jwks.is_some() != (credential_type == PublicKey) {
-            return Err(Failure::field("jwks", "is required for credential_type public-key, and only there"));
+            return Err(Failure::field(
+                "jwks",
+                "is required for credential_type public-key, and only there",
+            ));
         }
         if jwks_uri.is_some() != (credential_type == Url) {
-            return Err(Failure::field("jwks_uri", "is required for credential_type url, and only there"));
+            return Err(Failure::field(
+                "jwks_uri",
+                "is required for credential_type url, and only there",
+            ));
         }
         if let Some(jwks) = &jwks {
             check_jwks(jwks)?;
@@ -59,7 +73,12 @@ impl Api {
                 (Some(hash), Some(made))
             }
         };
-        Ok(Credential { secret_hash, jwks, jwks_uri, shown })
+        Ok(Credential {
+            secret_hash,
+            jwks,
+            jwks_uri,
+            shown,
+        })
     }
 
     /// A secret of our making and its hash.
@@ -72,16 +91,26 @@ impl Api {
 /// A JWK Set (RFC 7517 §5) of public keys.
 fn check_jwks(jwks: &Value) -> Result<(), Failure> {
     let keys = jwks.get("keys").and_then(Value::as_array);
-    let keys = keys.ok_or_else(|| Failure::field("jwks", "must be a JWK Set: an object with an array `keys`"))?;
+    let keys =
+        keys.ok_or_else(|| Failure::field("jwks", "must be a JWK Set: an object with an array `keys`"))?;
     if !(1..=MOST_KEYS).contains(&keys.len()) {
         return Err(Failure::field("jwks.keys", "must hold 1 to 16 keys"));
     }
     for key in keys {
-        if !key.get("kty").is_some_and(|kty| kty == "EC" || kty == "RSA" || kty == "OKP") {
-            return Err(Failure::field("jwks.keys", "every key needs a kty of EC, RSA or OKP"));
+        if !key
+            .get("kty")
+            .is_some_and(|kty| kty == "EC" || kty == "RSA" || kty == "OKP")
+        {
+            return Err(Failure::field(
+                "jwks.keys",
+                "every key needs a kty of EC, RSA or OKP",
+            ));
         }
         if PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some()) {
-            return Err(Failure::field("jwks.keys", "a key has private parts; send public keys only"));
+            return Err(Failure::field(
+                "jwks.keys",
+                "a key has private parts; send public keys only",
+            ));
         }
     }
     Ok(())
@@ -114,7 +143,13 @@ mod tests {
         let mut private = public.clone();
         private["d"] = json!("secret");
         let symmetric = json!({"kty": "oct", "k": "secret"});
-        for bad in [json!({}), json!([]), json!({"keys": []}), json!({"keys": [1]}), json!({"keys": [private]})] {
+        for bad in [
+            json!({}),
+            json!([]),
+            json!({"keys": []}),
+            json!({"keys": [1]}),
+            json!({"keys": [private]}),
+        ] {
             assert!(check_jwks(&bad).is_err(), "{bad}");
         }
         assert!(check_jwks(&json!({"keys": [public, symmetric]})).is_err());
@@ -123,8 +158,18 @@ mod tests {
     #[test]
     fn redirect_uris_are_absolute_and_harmless() {
         let check = |uri: &str| check_redirect_uris(&[uri.to_owned()]).is_ok();
-        assert!(check("https://app.example/cb?x=1") && check("http://127.0.0.1/cb") && check("com.example.app:/cb"));
-        for bad in ["", "/cb", "https://a.example/#f", "javascript:alert(1)", "data:text/html,x"] {
+        assert!(
+            check("https://app.example/cb?x=1")
+                && check("http://127.0.0.1/cb")
+                && check("com.example.app:/cb")
+        );
+        for bad in [
+            "",
+            "/cb",
+            "https://a.example/#f",
+            "javascript:alert(1)",
+            "data:text/html,x",
+        ] {
             assert!(!check(bad), "{bad}");
         }
     }

@@ -43,8 +43,12 @@ impl Api {
         check_redirect_uris(&body.redirect_uris)?;
         let expires_at = self.expiry(zone, body.registration_method, body.expires_in)?;
         let credential_type = body.credential_type.unwrap_or(CredentialType::Public);
-        let offered =
-            Offered { credential_type, secret: body.client_secret, jwks: body.jwks, jwks_uri: body.jwks_uri };
+        let offered = Offered {
+            credential_type,
+            secret: body.client_secret,
+            jwks: body.jwks,
+            jwks_uri: body.jwks_uri,
+        };
         let credential = self.credential(offered).await?;
         let new = NewApplication {
             zone_id: zone.id,
@@ -67,7 +71,11 @@ impl Api {
         let row = applications::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "application.create", row.id).to(&ApplicationView::from(&row));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Registered { row, secret: credential.shown, epoch })
+        Ok(Registered {
+            row,
+            secret: credential.shown,
+            epoch,
+        })
     }
 
     /// When a self-registered application ends, if the zone takes one more of them now.
@@ -79,7 +87,10 @@ impl Api {
     ) -> Result<Option<Timestamp>, Failure> {
         if method == RegistrationMethod::Managed {
             return match expires_in {
-                Some(_) => Err(Failure::field("expires_in", "goes with registration_method dcr only")),
+                Some(_) => Err(Failure::field(
+                    "expires_in",
+                    "goes with registration_method dcr only",
+                )),
                 None => Ok(None),
             };
         }
@@ -112,7 +123,9 @@ impl Api {
         let credential = self.changed_credential(zone.id, id, &patch).await?;
         let mut changes = ApplicationChanges {
             name: patch.name.map(Name::into_string),
-            traits: patch.traits.map(|traits| traits.into_iter().map(Name::into_string).collect()),
+            traits: patch
+                .traits
+                .map(|traits| traits.into_iter().map(Name::into_string).collect()),
             consent: patch.consent.map(consent),
             redirect_uris: patch.redirect_uris,
             credential_type: patch.credential_type,
@@ -131,7 +144,8 @@ impl Api {
         {
             return Err(Refusal::NoFields.into());
         }
-        self.update_application(by, zone.id, id, Some(if_match), changes, secret).await
+        self.update_application(by, zone.id, id, Some(if_match), changes, secret)
+            .await
     }
 
     /// The new credential, when the patch asks for one.
@@ -149,7 +163,9 @@ impl Api {
             return Ok(None);
         }
         let mut conn = self.database.acquire().await?;
-        let before = applications::find(&mut conn, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        let before = applications::find(&mut conn, zone, id)
+            .await?
+            .ok_or(Refusal::ApplicationNotFound)?;
         drop(conn);
         let offered = Offered {
             credential_type: patch.credential_type.unwrap_or(before.credential_type),
@@ -168,14 +184,20 @@ impl Api {
         id: ApplicationId,
     ) -> Result<Registered, Failure> {
         let mut conn = self.database.acquire().await?;
-        let before = applications::find(&mut conn, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        let before = applications::find(&mut conn, zone, id)
+            .await?
+            .ok_or(Refusal::ApplicationNotFound)?;
         drop(conn);
         if before.secret_hash.is_none() {
             return Err(Refusal::ApplicationHasNoSecret.into());
         }
         let (hash, secret) = self.new_secret().await?;
-        let changes = ApplicationChanges { secret_hash: Some(Some(hash)), ..ApplicationChanges::default() };
-        self.update_application(by, zone, id, None, changes, Some(secret)).await
+        let changes = ApplicationChanges {
+            secret_hash: Some(Some(hash)),
+            ..ApplicationChanges::default()
+        };
+        self.update_application(by, zone, id, None, changes, Some(secret))
+            .await
     }
 
     async fn update_application(
@@ -187,14 +209,22 @@ impl Api {
         changes: ApplicationChanges,
         secret: Option<SecretString>,
     ) -> Result<Registered, Failure> {
-        let what = if if_match.is_some() { "application.update" } else { "application.rotate_secret" };
+        let what = if if_match.is_some() {
+            "application.update"
+        } else {
+            "application.rotate_secret"
+        };
         let mut tx = self.database.begin().await?;
-        let before = applications::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        let before = applications::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ApplicationNotFound)?;
         if let Some(if_match) = if_match {
             if_match.check(before.version)?;
         }
         let row = applications::update(&mut tx, zone, id, &changes).await?;
-        let deed = Deed::new(zone, what, id).from(&ApplicationView::from(&before)).to(&ApplicationView::from(&row));
+        let deed = Deed::new(zone, what, id)
+            .from(&ApplicationView::from(&before))
+            .to(&ApplicationView::from(&row));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered { row, secret, epoch })
     }
@@ -208,7 +238,9 @@ impl Api {
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
-        let before = applications::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ApplicationNotFound)?;
+        let before = applications::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ApplicationNotFound)?;
         if_match.check(before.version)?;
         self.end_application(&mut tx, by, &before).await?;
         let deed = Deed::new(zone, "application.archive", id).from(&ApplicationView::from(&before));
@@ -216,13 +248,21 @@ impl Api {
     }
 
     /// Archives every self-registered application of the zone and ends what they hold (seed `000`, `revoke_live`).
-    pub(crate) async fn end_registrations(&self, tx: &mut Conn, by: &By, zone: ZoneId) -> Result<(), Failure> {
+    pub(crate) async fn end_registrations(
+        &self,
+        tx: &mut Conn,
+        by: &By,
+        zone: ZoneId,
+    ) -> Result<(), Failure> {
         let mut page = Page::first(500);
         loop {
             let rows = applications::list(tx, zone, &page).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             page.after = Some((last.created_at, last.id.into()));
-            for row in rows.iter().filter(|row| row.registration_method == RegistrationMethod::Dcr) {
+            for row in rows
+                .iter()
+                .filter(|row| row.registration_method == RegistrationMethod::Dcr)
+            {
                 self.end_application(tx, by, row).await?;
                 let deed = Deed::new(zone, "application.archive", row.id).from(&ApplicationView::from(row));
                 self.record(tx, by, deed).await?;
@@ -242,11 +282,22 @@ impl Api {
             expires_at: self.clock.now() + LONGEST_TOKEN,
         };
         anchors::insert(tx, row.zone_id, &anchor).await?;
-        change.announce(tx, FeedBody::SessionsRevoked { anchors: vec![anchor] }).await?;
+        change
+            .announce(
+                tx,
+                FeedBody::SessionsRevoked {
+                    anchors: vec![anchor],
+                },
+            )
+            .await?;
         Ok(())
     }
 }
 
 fn consent(required: bool) -> String {
-    if required { "required".to_owned() } else { "implicit".to_owned() }
+    if required {
+        "required".to_owned()
+    } else {
+        "implicit".to_owned()
+    }
 }

@@ -57,7 +57,9 @@ impl Api {
 
     async fn found(&self, by: &By, force: bool) -> Result<Option<Planted>, Failure> {
         let mut conn = self.database.acquire().await?;
-        let Some(zone) = zones::find_by_slug(&mut conn, SLUG).await? else { return Ok(None) };
+        let Some(zone) = zones::find_by_slug(&mut conn, SLUG).await? else {
+            return Ok(None);
+        };
         if zone.org_id != ORGANISATION {
             return Err(Refusal::ZoneNotLocalBootstrap.into());
         }
@@ -65,10 +67,20 @@ impl Api {
         drop(conn);
         let application = rows.into_iter().find(|row| row.name == APPLICATION);
         let application = application.ok_or(Refusal::ZoneNotLocalBootstrap)?;
-        let (epoch, secret) =
-            if force { self.renew(by, &zone, &application).await? } else { (zone.epoch, None) };
+        let (epoch, secret) = if force {
+            self.renew(by, &zone, &application).await?
+        } else {
+            (zone.epoch, None)
+        };
         let rotated = secret.is_some();
-        Ok(Some(Planted { zone: zone.id, application: application.id, secret, new: false, rotated, epoch }))
+        Ok(Some(Planted {
+            zone: zone.id,
+            application: application.id,
+            secret,
+            new: false,
+            rotated,
+            epoch,
+        }))
     }
 
     /// A new secret for the application, and the zone's signing keys sealed anew.
@@ -80,7 +92,10 @@ impl Api {
     ) -> Result<(Epoch, Option<SecretString>), Failure> {
         let (hash, secret) = self.new_secret().await?;
         let mut tx = self.database.begin().await?;
-        let changes = ApplicationChanges { secret_hash: Some(Some(hash)), ..ApplicationChanges::default() };
+        let changes = ApplicationChanges {
+            secret_hash: Some(Some(hash)),
+            ..ApplicationChanges::default()
+        };
         applications::update(&mut tx, zone.id, application.id, &changes).await?;
         self.reseal_keys(&mut tx, zone.id).await?;
         let deed = Deed::new(zone.id, "local.rebootstrap", application.id);
@@ -125,10 +140,15 @@ impl Api {
         let set = self.insert_policy_set(&mut tx, by, zone, name, None).await?;
         let manifest = vec![version.id];
         let schema = SchemaVersion::default();
-        let set_version = self.insert_policy_set_version(&mut tx, by, zone, set.id, manifest, schema).await?;
+        let set_version = self
+            .insert_policy_set_version(&mut tx, by, zone, set.id, manifest, schema)
+            .await?;
         let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
-        self.record(&mut tx, by, Deed::new(zone, "local.bootstrap", zone).to(&made)).await?;
-        let active = self.activate_in(&mut tx, by, zone, set.id, set_version.id, None).await?;
+        self.record(&mut tx, by, Deed::new(zone, "local.bootstrap", zone).to(&made))
+            .await?;
+        let active = self
+            .activate_in(&mut tx, by, zone, set.id, set_version.id, None)
+            .await?;
         tx.commit().await?;
         Ok(Planted {
             zone,

@@ -29,7 +29,9 @@ impl From<NewPolicyBody> for NewPolicySpec {
             name: body.name.into_string(),
             content: body.content,
             description: body.description,
-            owner_type: body.owner_type.map_or_else(|| "customer".to_owned(), Name::into_string),
+            owner_type: body
+                .owner_type
+                .map_or_else(|| "customer".to_owned(), Name::into_string),
             schema_version: body.schema_version,
         }
     }
@@ -51,7 +53,10 @@ impl Api {
         view.version = Some(PolicyVersionView::from(&version));
         let deed = Deed::new(zone.id, "policy.create", policy.id).to(&view);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written { value: (policy, version), epoch })
+        Ok(Written {
+            value: (policy, version),
+            epoch,
+        })
     }
 
     /// The same within a transaction of the caller's, who has compiled the source.
@@ -72,7 +77,9 @@ impl Api {
             created_by: by.name(),
         };
         let policy = policies::insert(tx, &new).await?;
-        let version = self.insert_version(tx, by, &policy, spec.content, spec.schema_version, module).await?;
+        let version = self
+            .insert_version(tx, by, &policy, spec.content, spec.schema_version, module)
+            .await?;
         let policy = policies::get(tx, zone, policy.id).await?;
         Ok((policy, version))
     }
@@ -88,11 +95,19 @@ impl Api {
         self.policy_exists(zone, id).await?;
         let module = self.compiler.compile(&body.content).await?;
         let mut tx = self.database.begin().await?;
-        let policy = policies::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::PolicyNotFound)?;
-        let version = self.insert_version(&mut tx, by, &policy, body.content, body.schema_version, module).await?;
-        let deed = Deed::new(zone, "policy_version.create", version.id).to(&PolicyVersionView::from(&version));
+        let policy = policies::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::PolicyNotFound)?;
+        let version = self
+            .insert_version(&mut tx, by, &policy, body.content, body.schema_version, module)
+            .await?;
+        let deed =
+            Deed::new(zone, "policy_version.create", version.id).to(&PolicyVersionView::from(&version));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written { value: version, epoch })
+        Ok(Written {
+            value: version,
+            epoch,
+        })
     }
 
     async fn insert_version(
@@ -104,8 +119,18 @@ impl Api {
         schema_version: SchemaVersion,
         module: CompiledModule,
     ) -> Result<PolicyVersionRow, Failure> {
-        let CompiledModule { name, wasm, wasm_sha256, opa_version } = module;
-        let stored = modules::NewModule { name: name.clone(), wasm, wasm_sha256, opa_version };
+        let CompiledModule {
+            name,
+            wasm,
+            wasm_sha256,
+            opa_version,
+        } = module;
+        let stored = modules::NewModule {
+            name: name.clone(),
+            wasm,
+            wasm_sha256,
+            opa_version,
+        };
         modules::insert_if_absent(tx, &stored).await?;
         let new = NewPolicyVersion {
             zone_id: policy.zone_id,
@@ -129,7 +154,9 @@ impl Api {
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
-        let before = policies::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::PolicyNotFound)?;
+        let before = policies::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::PolicyNotFound)?;
         if_match.check(before.version)?;
         policies::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "policy.archive", id).from(&PolicyView::from(&before));
@@ -143,7 +170,9 @@ impl Api {
         id: PolicyId,
     ) -> Result<(PolicyRow, Vec<PolicyVersionRow>), Failure> {
         let mut conn = self.database.acquire().await?;
-        let policy = policies::find(&mut conn, zone, id).await?.ok_or(Refusal::PolicyNotFound)?;
+        let policy = policies::find(&mut conn, zone, id)
+            .await?
+            .ok_or(Refusal::PolicyNotFound)?;
         let versions = policies::versions(&mut conn, zone, id).await?;
         Ok((policy, versions))
     }
@@ -151,7 +180,9 @@ impl Api {
     /// Asked before the compiler is, so that a policy that is not there costs nothing.
     async fn policy_exists(&self, zone: ZoneId, id: PolicyId) -> Result<(), Failure> {
         let mut conn = self.database.acquire().await?;
-        policies::find(&mut conn, zone, id).await?.ok_or(Refusal::PolicyNotFound)?;
+        policies::find(&mut conn, zone, id)
+            .await?
+            .ok_or(Refusal::PolicyNotFound)?;
         Ok(())
     }
 }

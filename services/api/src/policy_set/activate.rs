@@ -48,7 +48,9 @@ impl Api {
         body: ActivateBody,
     ) -> Result<Activated, Failure> {
         let mut tx = self.database.begin().await?;
-        let done = self.activate_in(&mut tx, by, zone, set, body.version_id, body.shadow_version_id).await?;
+        let done = self
+            .activate_in(&mut tx, by, zone, set, body.version_id, body.shadow_version_id)
+            .await?;
         tx.commit().await?;
         Ok(done)
     }
@@ -64,23 +66,30 @@ impl Api {
         shadow_version_id: Option<PolicySetVersionId>,
     ) -> Result<Activated, Failure> {
         // The zone first: every activation in it touches the rows of two sets.
-        zones::find_for_update(tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-        policy_sets::find_for_update(tx, zone, set).await?.ok_or(Refusal::PolicySetNotFound)?;
+        zones::find_for_update(tx, zone)
+            .await?
+            .ok_or(Refusal::ZoneNotFound)?;
+        policy_sets::find_for_update(tx, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
         let version = policy_sets::find_version(tx, zone, version_id).await?;
         if version.is_none_or(|version| version.policy_set_id != set) {
             return Err(Refusal::VersionNotFound.into());
         }
         check_complete(tx, zone, version_id).await?;
         if let Some(shadow) = shadow_version_id {
-            policy_sets::find_version(tx, zone, shadow).await?.ok_or(Refusal::ShadowVersionNotFound)?;
+            policy_sets::find_version(tx, zone, shadow)
+                .await?
+                .ok_or(Refusal::ShadowVersionNotFound)?;
             check_complete(tx, zone, shadow).await?;
         }
         let before = policy_sets::activation(tx, zone).await?;
-        let active = |version: Option<PolicySetVersionId>, shadow: Option<PolicySetVersionId>| {
-            json!({"active_version_id": version, "shadow_version_id": shadow})
-        };
+        let active = |version: Option<PolicySetVersionId>, shadow: Option<PolicySetVersionId>| json!({"active_version_id": version, "shadow_version_id": shadow});
         let deed = Deed::new(zone, "policy_set.activate", set)
-            .from(&active(before.as_ref().map(|b| b.active_version_id), before.and_then(|b| b.shadow_version_id)))
+            .from(&active(
+                before.as_ref().map(|b| b.active_version_id),
+                before.and_then(|b| b.shadow_version_id),
+            ))
             .to(&active(Some(version_id), shadow_version_id));
         self.record(tx, by, deed).await?;
         let change = Change::draw(tx, &*self.clock, zone).await?;
@@ -96,8 +105,20 @@ impl Api {
             activated_by,
         };
         policy_sets::activate(tx, &row).await?;
-        change.announce(tx, FeedBody::PolicyActivated { policy_set_version_id: Some(version_id) }).await?;
-        Ok(Activated { version_id, shadow_version_id, outbox_id, epoch })
+        change
+            .announce(
+                tx,
+                FeedBody::PolicyActivated {
+                    policy_set_version_id: Some(version_id),
+                },
+            )
+            .await?;
+        Ok(Activated {
+            version_id,
+            shadow_version_id,
+            outbox_id,
+            epoch,
+        })
     }
 
     /// What each replica of the STS says of the zone's active version, if it is this set's.
@@ -107,11 +128,17 @@ impl Api {
         set: PolicySetId,
     ) -> Result<ActivationStatus, Failure> {
         let mut conn = self.database.acquire().await?;
-        policy_sets::find(&mut conn, zone, set).await?.ok_or(Refusal::PolicySetNotFound)?;
-        let active = policy_sets::activation(&mut conn, zone).await?.filter(|active| active.policy_set_id == set);
+        policy_sets::find(&mut conn, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
+        let active = policy_sets::activation(&mut conn, zone)
+            .await?
+            .filter(|active| active.policy_set_id == set);
         let loads = activation_loads::list(&mut conn, zone).await?;
         let of_active = |load: &&activation_loads::LoadRow| {
-            active.as_ref().is_some_and(|active| load.version_id == active.active_version_id && load.epoch >= active.epoch)
+            active.as_ref().is_some_and(|active| {
+                load.version_id == active.active_version_id && load.epoch >= active.epoch
+            })
         };
         let current: Vec<_> = loads.iter().filter(of_active).collect();
         let propagation_status = if current.iter().any(|load| load.detail.is_some()) {

@@ -28,7 +28,9 @@ impl Api {
     ) -> Result<Written<PolicySetRow>, Failure> {
         check_namespace(zone, &[body.name.as_str()])?;
         let mut tx = self.database.begin().await?;
-        let set = self.insert_policy_set(&mut tx, by, zone.id, body.name, body.description).await?;
+        let set = self
+            .insert_policy_set(&mut tx, by, zone.id, body.name, body.description)
+            .await?;
         let deed = Deed::new(zone.id, "policy_set.create", set.id).to(&PolicySetView::of(&set, None));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: set, epoch })
@@ -61,16 +63,28 @@ impl Api {
         set: PolicySetId,
         body: NewPolicySetVersionBody,
     ) -> Result<PolicySetVersionRow, Failure> {
-        let manifest: Vec<PolicyVersionId> = body.manifest.iter().map(|entry| entry.policy_version_id).collect();
+        let manifest: Vec<PolicyVersionId> = body
+            .manifest
+            .iter()
+            .map(|entry| entry.policy_version_id)
+            .collect();
         let mut seen = HashSet::new();
         if let Some(again) = manifest.iter().position(|id| !seen.insert(*id)) {
-            return Err(Failure::field(&format!("manifest.{again}"), "names a policy version for the second time"));
+            return Err(Failure::field(
+                &format!("manifest.{again}"),
+                "names a policy version for the second time",
+            ));
         }
         let mut tx = self.database.begin().await?;
-        policy_sets::find_for_update(&mut tx, zone, set).await?.ok_or(Refusal::PolicySetNotFound)?;
-        let version = self.insert_policy_set_version(&mut tx, by, zone, set, manifest, body.schema_version).await?;
+        policy_sets::find_for_update(&mut tx, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
+        let version = self
+            .insert_policy_set_version(&mut tx, by, zone, set, manifest, body.schema_version)
+            .await?;
         let deed = Deed::new(zone, "policy_set_version.create", version.id);
-        self.record(&mut tx, by, deed.to(&PolicySetVersionView::from(&version))).await?;
+        self.record(&mut tx, by, deed.to(&PolicySetVersionView::from(&version)))
+            .await?;
         tx.commit().await?;
         Ok(version)
     }
@@ -86,8 +100,10 @@ impl Api {
         schema_version: SchemaVersion,
     ) -> Result<PolicySetVersionRow, Failure> {
         let rows = policies::find_versions(tx, zone, &manifest).await?;
-        let by_id: HashMap<PolicyVersionId, &PolicyVersionRow> = rows.iter().map(|row| (row.id, row)).collect();
-        let lines: Option<Vec<&PolicyVersionRow>> = manifest.iter().map(|id| by_id.get(id).copied()).collect();
+        let by_id: HashMap<PolicyVersionId, &PolicyVersionRow> =
+            rows.iter().map(|row| (row.id, row)).collect();
+        let lines: Option<Vec<&PolicyVersionRow>> =
+            manifest.iter().map(|id| by_id.get(id).copied()).collect();
         let lines = lines.ok_or(Refusal::PolicyVersionNotFound)?;
         let new = NewPolicySetVersion {
             zone_id: zone,
@@ -111,7 +127,9 @@ impl Api {
         id: PolicySetId,
     ) -> Result<(PolicySetRow, Option<ActivationRow>, Vec<PolicySetVersionRow>), Failure> {
         let mut conn = self.database.acquire().await?;
-        let set = policy_sets::find(&mut conn, zone, id).await?.ok_or(Refusal::PolicySetNotFound)?;
+        let set = policy_sets::find(&mut conn, zone, id)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
         let activation = policy_sets::activation(&mut conn, zone).await?;
         let versions = policy_sets::versions(&mut conn, zone, id).await?;
         Ok((set, activation, versions))
@@ -125,9 +143,13 @@ impl Api {
         id: PolicySetVersionId,
     ) -> Result<(PolicySetVersionRow, Vec<ManifestLine>), Failure> {
         let mut conn = self.database.acquire().await?;
-        policy_sets::find(&mut conn, zone, set).await?.ok_or(Refusal::PolicySetNotFound)?;
+        policy_sets::find(&mut conn, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
         let version = policy_sets::find_version(&mut conn, zone, id).await?;
-        let version = version.filter(|v| v.policy_set_id == set).ok_or(Refusal::VersionNotFound)?;
+        let version = version
+            .filter(|v| v.policy_set_id == set)
+            .ok_or(Refusal::VersionNotFound)?;
         let lines = policy_sets::manifest(&mut conn, zone, id).await?;
         Ok((version, lines))
     }
@@ -142,14 +164,20 @@ impl Api {
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
         // The zone first, as activating does: both touch the rows of two sets.
-        zones::find_for_update(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-        let before = policy_sets::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::PolicySetNotFound)?;
+        zones::find_for_update(&mut tx, zone)
+            .await?
+            .ok_or(Refusal::ZoneNotFound)?;
+        let before = policy_sets::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
         if_match.check(before.version)?;
         let was_active = policy_sets::deactivate(&mut tx, zone, id).await?;
         policy_sets::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "policy_set.archive", id).from(&PolicySetView::of(&before, None));
         let body = if was_active {
-            FeedBody::PolicyActivated { policy_set_version_id: None }
+            FeedBody::PolicyActivated {
+                policy_set_version_id: None,
+            }
         } else {
             FeedBody::ZoneChanged
         };

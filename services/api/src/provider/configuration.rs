@@ -24,7 +24,12 @@ enum Shape {
 
 type Fields = &'static [(&'static str, Shape)];
 
-const AUTH_METHODS: Shape = Shape::OneOf(&["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]);
+const AUTH_METHODS: Shape = Shape::OneOf(&[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "none",
+]);
 
 const CLIENT: Fields = &[
     ("revocation_endpoint", Shape::Endpoint),
@@ -47,10 +52,20 @@ const CLIENT_CREDENTIALS: Fields = &[
     ("audience", Shape::Text),
     ("resource", Shape::Text),
 ];
-const OIDC: Fields = &[("issuer", Shape::Endpoint), ("authorization_params", Shape::TextMap)];
-const API_KEY: Fields =
-    &[("location", Shape::OneOf(&["header", "query"])), ("name", Shape::Text), ("scheme", Shape::Text)];
-const WORKLOAD: Fields = &[("audience", Shape::Text), ("subject", Shape::Text), ("ttl_seconds", Shape::Seconds)];
+const OIDC: Fields = &[
+    ("issuer", Shape::Endpoint),
+    ("authorization_params", Shape::TextMap),
+];
+const API_KEY: Fields = &[
+    ("location", Shape::OneOf(&["header", "query"])),
+    ("name", Shape::Text),
+    ("scheme", Shape::Text),
+];
+const WORKLOAD: Fields = &[
+    ("audience", Shape::Text),
+    ("subject", Shape::Text),
+    ("ttl_seconds", Shape::Seconds),
+];
 
 /// Takes a configuration apart by the rule of seed `004` and checks both halves against the provider's kind.
 pub(super) fn read(
@@ -61,13 +76,21 @@ pub(super) fn read(
 ) -> Result<Configuration, Failure> {
     let (mut shown, mut secrets) = (Map::new(), Map::new());
     for (key, value) in config.into_iter().chain(secret_config) {
-        if is_secret(&key) { secrets.insert(key, value) } else { shown.insert(key, value) };
+        if is_secret(&key) {
+            secrets.insert(key, value)
+        } else {
+            shown.insert(key, value)
+        };
     }
     let (fields, secret_names) = permitted(kind, &shown);
     for (key, value) in &shown {
-        let shape = fields.iter().flat_map(|fields| fields.iter()).find(|(name, _)| name == key);
+        let shape = fields
+            .iter()
+            .flat_map(|fields| fields.iter())
+            .find(|(name, _)| name == key);
         let place = format!("config_json.{key}");
-        let (_, shape) = shape.ok_or_else(|| Failure::field(&place, "is not a field of this kind of provider"))?;
+        let (_, shape) =
+            shape.ok_or_else(|| Failure::field(&place, "is not a field of this kind of provider"))?;
         check(*shape, value, egress).map_err(|why| Failure::field(&place, why))?;
     }
     for (key, value) in &secrets {
@@ -76,7 +99,10 @@ pub(super) fn read(
             return Err(Failure::field(&place, "is not a secret of this kind of provider"));
         }
         if !value.is_null() && value.as_str().is_none_or(|text| !is_secret_text(text)) {
-            return Err(Failure::field(&place, "must be a text of 1 to 16384 characters, or null to remove it"));
+            return Err(Failure::field(
+                &place,
+                "must be a text of 1 to 16384 characters, or null to remove it",
+            ));
         }
     }
     check_header(&shown)?;
@@ -89,7 +115,9 @@ fn permitted(kind: ProviderKind, shown: &Map<String, Value>) -> (Vec<Fields>, &'
     match kind {
         ProviderKind::Oauth2 if authorizes => (vec![CLIENT, AUTHORIZATION_CODE], OF_CLIENT),
         ProviderKind::Oauth2AuthorizationCode => (vec![CLIENT, AUTHORIZATION_CODE], OF_CLIENT),
-        ProviderKind::Oauth2 | ProviderKind::Oauth2ClientCredentials => (vec![CLIENT, CLIENT_CREDENTIALS], OF_CLIENT),
+        ProviderKind::Oauth2 | ProviderKind::Oauth2ClientCredentials => {
+            (vec![CLIENT, CLIENT_CREDENTIALS], OF_CLIENT)
+        }
         ProviderKind::Oidc => (vec![CLIENT, OIDC], OF_CLIENT),
         ProviderKind::Apikey | ProviderKind::ApiKey => (vec![API_KEY], &["api_key"]),
         ProviderKind::BearerToken => (vec![], &["bearer_token"]),
@@ -99,7 +127,15 @@ fn permitted(kind: ProviderKind, shown: &Map<String, Value>) -> (Vec<Fields>, &'
 
 /// `/secret|password|token|api[_-]?key|private[_-]?key|credential|passphrase/i`, but never what only names or locates.
 pub(super) fn is_secret(key: &str) -> bool {
-    const WORDS: [&str; 7] = ["secret", "password", "token", "apikey", "privatekey", "credential", "passphrase"];
+    const WORDS: [&str; 7] = [
+        "secret",
+        "password",
+        "token",
+        "apikey",
+        "privatekey",
+        "credential",
+        "passphrase",
+    ];
     const ENDINGS: [&str; 6] = ["_url", "_endpoint", "_uri", "_header", "_scheme", "_name"];
     const NEVER: [&str; 2] = ["allowed_token_hosts", "token_params"];
     let key = key.to_ascii_lowercase();
@@ -114,16 +150,26 @@ fn is_secret_text(text: &str) -> bool {
 }
 
 fn check(shape: Shape, value: &Value, egress: &EgressPolicy) -> Result<(), String> {
-    let is_text = |value: &Value| value.as_str().is_some_and(|text| (1..=2048).contains(&text.len()));
+    let is_text = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|text| (1..=2048).contains(&text.len()))
+    };
     let fits = match shape {
         Shape::Endpoint => {
             let url = value.as_str().ok_or("must be a URL")?;
             return check_url(egress, url).map(drop).map_err(|why| why.to_string());
         }
         Shape::Text => is_text(value),
-        Shape::Texts => value.as_array().is_some_and(|items| items.len() <= 256 && items.iter().all(is_text)),
-        Shape::TextMap => value.as_object().is_some_and(|map| map.len() <= 64 && map.values().all(is_text)),
-        Shape::Seconds => value.as_u64().is_some_and(|seconds| (1..=86_400).contains(&seconds)),
+        Shape::Texts => value
+            .as_array()
+            .is_some_and(|items| items.len() <= 256 && items.iter().all(is_text)),
+        Shape::TextMap => value
+            .as_object()
+            .is_some_and(|map| map.len() <= 64 && map.values().all(is_text)),
+        Shape::Seconds => value
+            .as_u64()
+            .is_some_and(|seconds| (1..=86_400).contains(&seconds)),
         Shape::OneOf(names) => value.as_str().is_some_and(|text| names.contains(&text)),
     };
     if fits { Ok(()) } else { Err(expected(shape)) }
@@ -143,18 +189,34 @@ fn expected(shape: Shape) -> String {
 /// An API key travels under this name and after this scheme, so both must be fit for a header.
 fn check_header(shown: &Map<String, Value>) -> Result<(), Failure> {
     let text = |key: &str| shown.get(key).and_then(Value::as_str);
-    let token = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let token = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
     if text("name").is_some_and(|name| !token(name) || is_connection_header(name)) {
-        return Err(Failure::field("config_json.name", "must be a header or parameter name the key may have"));
+        return Err(Failure::field(
+            "config_json.name",
+            "must be a header or parameter name the key may have",
+        ));
     }
     if text("scheme").is_some_and(|scheme| !token(scheme)) {
-        return Err(Failure::field("config_json.scheme", "must be one word such as Bearer"));
+        return Err(Failure::field(
+            "config_json.scheme",
+            "must be one word such as Bearer",
+        ));
     }
     Ok(())
 }
 
 fn is_connection_header(name: &str) -> bool {
-    const TAKEN: [&str; 6] = ["host", "content-length", "connection", "transfer-encoding", "upgrade", "te"];
+    const TAKEN: [&str; 6] = [
+        "host",
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+    ];
     TAKEN.contains(&name.to_ascii_lowercase().as_str())
 }
 
@@ -170,10 +232,25 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_names() {
-        for secret in ["client_secret", "API-KEY", "apiKey", "private_key", "bearer_token", "db_password", "credential"] {
+        for secret in [
+            "client_secret",
+            "API-KEY",
+            "apiKey",
+            "private_key",
+            "bearer_token",
+            "db_password",
+            "credential",
+        ] {
             assert!(is_secret(secret), "{secret}");
         }
-        for shown in ["token_url", "token_endpoint", "api_key_header", "token_params", "allowed_token_hosts", "client_id"] {
+        for shown in [
+            "token_url",
+            "token_endpoint",
+            "api_key_header",
+            "token_params",
+            "allowed_token_hosts",
+            "client_id",
+        ] {
             assert!(!is_secret(shown), "{shown}");
         }
     }
@@ -202,7 +279,10 @@ mod tests {
             (Oauth2, json!({"token_url": "http://127.0.0.1/"}), json!({})),
             (Oauth2, json!({"authorization_params": {}}), json!({})),
         ] {
-            assert!(read_json(kind, &config, &secret).is_err(), "{kind:?} {config} {secret}");
+            assert!(
+                read_json(kind, &config, &secret).is_err(),
+                "{kind:?} {config} {secret}"
+            );
         }
         let seed = json!({"token_url": "https://github.com/login/oauth/access_token"});
         assert!(read_json(Oauth2, &seed, &json!({"client_secret": "x"})).is_ok());

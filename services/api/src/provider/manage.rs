@@ -37,7 +37,9 @@ impl Api {
             name: name.into_string(),
             identifier: body.identifier.into_string(),
             kind: body.kind,
-            owner_type: body.owner_type.map_or_else(|| "customer".to_owned(), Name::into_string),
+            owner_type: body
+                .owner_type
+                .map_or_else(|| "customer".to_owned(), Name::into_string),
             config_json: Value::Object(shown),
             secrets: seal(&dek, zone.id, id, merge(Map::new(), secrets))?,
         };
@@ -62,13 +64,19 @@ impl Api {
         let names = [&patch.identifier, &patch.name].map(|name| name.as_ref().map(Name::as_str));
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
         let mut tx = self.database.begin().await?;
-        let before = providers::find_for_update(&mut tx, zone.id, id).await?.ok_or(Refusal::ProviderNotFound)?;
+        let before = providers::find_for_update(&mut tx, zone.id, id)
+            .await?
+            .ok_or(Refusal::ProviderNotFound)?;
         if_match.check(before.version)?;
         let stored = || before.config_json.as_object().cloned().unwrap_or_default();
         let config = patch.config_json.unwrap_or_else(stored);
         let kind = patch.kind.unwrap_or(before.kind);
-        let Configuration { shown, secrets } =
-            configuration::read(kind, config, patch.secret_config.unwrap_or_default(), &self.egress)?;
+        let Configuration { shown, secrets } = configuration::read(
+            kind,
+            config,
+            patch.secret_config.unwrap_or_default(),
+            &self.egress,
+        )?;
         let dek = self.dek(&mut tx, zone.id).await?;
         let merged = merge(open(&dek, &before)?, secrets);
         // A kind that changes may leave secrets behind that it has no use for.
@@ -83,7 +91,9 @@ impl Api {
         };
         let row = providers::update(&mut tx, zone.id, id, &changes).await?;
         let deed = Deed::new(zone.id, "provider.update", id);
-        let deed = deed.from(&ProviderView::from(&before)).to(&ProviderView::from(&row));
+        let deed = deed
+            .from(&ProviderView::from(&before))
+            .to(&ProviderView::from(&row));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -97,7 +107,9 @@ impl Api {
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
-        let before = providers::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ProviderNotFound)?;
+        let before = providers::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ProviderNotFound)?;
         if_match.check(before.version)?;
         providers::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "provider.archive", id).from(&ProviderView::from(&before));
@@ -106,7 +118,9 @@ impl Api {
 
     /// The zone's data-encryption key.
     pub(crate) async fn dek(&self, conn: &mut Conn, zone: ZoneId) -> Result<Dek, Failure> {
-        let sealed = keys::dek(conn, zone).await?.ok_or(Failure::Fault("finding the zone's key"))?;
+        let sealed = keys::dek(conn, zone)
+            .await?
+            .ok_or(Failure::Fault("finding the zone's key"))?;
         Ok(self.kek.open_dek(zone, &sealed)?)
     }
 }
@@ -114,23 +128,37 @@ impl Api {
 /// The secrets with those of `new` put in place; `null` removes.
 fn merge(mut secrets: Map<String, Value>, new: Map<String, Value>) -> Map<String, Value> {
     for (key, value) in new {
-        if value.is_null() { secrets.remove(&key) } else { secrets.insert(key, value) };
+        if value.is_null() {
+            secrets.remove(&key)
+        } else {
+            secrets.insert(key, value)
+        };
     }
     secrets
 }
 
-fn seal(dek: &Dek, zone: ZoneId, id: ProviderId, secrets: Map<String, Value>) -> Result<ProviderSecrets, Failure> {
+fn seal(
+    dek: &Dek,
+    zone: ZoneId,
+    id: ProviderId,
+    secrets: Map<String, Value>,
+) -> Result<ProviderSecrets, Failure> {
     if secrets.is_empty() {
         return Ok(ProviderSecrets::default());
     }
     let keys = secrets.keys().cloned().collect();
     let text = Zeroizing::new(Value::Object(secrets).to_string());
     let sealed = dek.seal(zone, Purpose::ProviderSecret, id.into(), text.as_bytes())?;
-    Ok(ProviderSecrets { sealed: Some(sealed), keys })
+    Ok(ProviderSecrets {
+        sealed: Some(sealed),
+        keys,
+    })
 }
 
 fn open(dek: &Dek, row: &ProviderRow) -> Result<Map<String, Value>, Failure> {
-    let Some(sealed) = row.sealed_secrets() else { return Ok(Map::new()) };
+    let Some(sealed) = row.sealed_secrets() else {
+        return Ok(Map::new());
+    };
     let text = dek.open(row.zone_id, Purpose::ProviderSecret, row.id.into(), &sealed)?;
     serde_json::from_slice(&text).map_err(|_| Failure::Fault("reading a provider's secrets"))
 }

@@ -8,7 +8,7 @@ use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation, ProviderKind};
-use caracal_domain::{Epoch, FeedBody, Scope, ScopeSet};
+use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
@@ -40,7 +40,9 @@ impl Api {
         zone: &ZoneRow,
         body: NewResourceBody,
     ) -> Result<Written<ResourceRow>, Failure> {
-        let name = body.name.map_or_else(|| body.identifier.to_string(), Name::into_string);
+        let name = body
+            .name
+            .map_or_else(|| body.identifier.to_string(), Name::into_string);
         check_namespace(zone, &[body.identifier.as_str(), &name])?;
         check_scopes(&body.scopes)?;
         check_operations(&body.operations, &body.scopes)?;
@@ -78,18 +80,30 @@ impl Api {
         if patch == ResourcePatch::default() {
             return Err(Refusal::NoFields.into());
         }
-        let names = [patch.identifier.as_ref().map(|i| i.as_str()), patch.name.as_ref().map(Name::as_str)];
+        let names = [
+            patch.identifier.as_ref().map(ResourceIdentifier::as_str),
+            patch.name.as_ref().map(Name::as_str),
+        ];
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
         check_forward_headers(patch.forward_headers.as_deref().unwrap_or_default())?;
         let mut tx = self.database.begin().await?;
-        let before = resources::find_for_update(&mut tx, zone.id, id).await?.ok_or(Refusal::ResourceNotFound)?;
+        let before = resources::find_for_update(&mut tx, zone.id, id)
+            .await?
+            .ok_or(Refusal::ResourceNotFound)?;
         if_match.check(before.version)?;
         check_changed_scopes(&before, &patch)?;
-        let provider = patch.credential_provider_id.unwrap_or(before.credential_provider_id);
+        let provider = patch
+            .credential_provider_id
+            .unwrap_or(before.credential_provider_id);
         // A mode that was chosen stays as long as the provider does.
-        let wish = patch.auth_mode.or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
+        let wish = patch
+            .auth_mode
+            .or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
         let auth_mode = auth_mode(&mut tx, zone.id, provider, wish).await?;
-        let upstream_url = patch.upstream_url.map(|url| url.map(|url| self.upstream(&url)).transpose()).transpose()?;
+        let upstream_url = patch
+            .upstream_url
+            .map(|url| url.map(|url| self.upstream(&url)).transpose())
+            .transpose()?;
         let changes = ResourceChanges {
             name: patch.name.map(Name::into_string),
             identifier: patch.identifier.map(Into::into),
@@ -103,7 +117,9 @@ impl Api {
         };
         let row = resources::update(&mut tx, zone.id, id, &changes).await?;
         let deed = Deed::new(zone.id, "resource.update", id);
-        let deed = deed.from(&ResourceView::from(&before)).to(&ResourceView::from(&row));
+        let deed = deed
+            .from(&ResourceView::from(&before))
+            .to(&ResourceView::from(&row));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -117,7 +133,9 @@ impl Api {
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
-        let before = resources::find_for_update(&mut tx, zone, id).await?.ok_or(Refusal::ResourceNotFound)?;
+        let before = resources::find_for_update(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ResourceNotFound)?;
         if_match.check(before.version)?;
         resources::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "resource.archive", id).from(&ResourceView::from(&before));
@@ -125,9 +143,13 @@ impl Api {
     }
 
     fn upstream(&self, url: &str) -> Result<String, Failure> {
-        let url = check_url(&self.egress, url).map_err(|why| Failure::field("upstream_url", why.to_string()))?;
+        let url =
+            check_url(&self.egress, url).map_err(|why| Failure::field("upstream_url", why.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(Failure::field("upstream_url", "must have no query and no fragment"));
+            return Err(Failure::field(
+                "upstream_url",
+                "must have no query and no fragment",
+            ));
         }
         Ok(url.into())
     }
@@ -142,12 +164,20 @@ async fn auth_mode(
 ) -> Result<AuthMode, Failure> {
     let natural = match provider {
         None => AuthMode::CaracalJwt,
-        Some(id) => mode_of(providers::find(conn, zone, id).await?.ok_or(Refusal::ProviderNotFound)?.kind),
+        Some(id) => mode_of(
+            providers::find(conn, zone, id)
+                .await?
+                .ok_or(Refusal::ProviderNotFound)?
+                .kind,
+        ),
     };
     match wish {
         None => Ok(natural),
         Some(wish) if wish == natural || wish == AuthMode::None => Ok(wish),
-        Some(_) => Err(Failure::field("auth_mode", "follows the provider's kind; it may only be set to none")),
+        Some(_) => Err(Failure::field(
+            "auth_mode",
+            "follows the provider's kind; it may only be set to none",
+        )),
     }
 }
 
@@ -177,15 +207,19 @@ fn check_changed_scopes(before: &ResourceRow, patch: &ResourcePatch) -> Result<(
     if let Some(scopes) = &patch.scopes {
         check_scopes(scopes)?;
     }
-    let stored = || before.scopes.iter().filter_map(|scope| scope.parse::<Scope>().ok()).collect();
+    let stored = || {
+        before
+            .scopes
+            .iter()
+            .filter_map(|scope| scope.parse::<Scope>().ok())
+            .collect()
+    };
     let scopes = patch.scopes.clone().unwrap_or_else(stored);
-    match &patch.operations {
-        Some(operations) => check_operations(operations, &scopes),
-        None => {
-            let operations: Vec<Operation> = serde_json::from_value(before.operations.clone()).unwrap_or_default();
-            check_operations(&operations, &scopes)
-        }
+    if let Some(operations) = &patch.operations {
+        return check_operations(operations, &scopes);
     }
+    let operations: Vec<Operation> = serde_json::from_value(before.operations.clone()).unwrap_or_default();
+    check_operations(&operations, &scopes)
 }
 
 fn check_operations(operations: &[Operation], scopes: &ScopeSet) -> Result<(), Failure> {
@@ -195,7 +229,10 @@ fn check_operations(operations: &[Operation], scopes: &ScopeSet) -> Result<(), F
             return Err(refuse("method", "must be an HTTP method in capitals"));
         }
         if !is_path_pattern(&operation.path) {
-            return Err(refuse("path", "must be /segments, {name} segments and perhaps a trailing /**"));
+            return Err(refuse(
+                "path",
+                "must be /segments, {name} segments and perhaps a trailing /**",
+            ));
         }
         if !scopes.contains(&operation.scope) {
             return Err(refuse("scope", "must be one of the resource's scopes"));
@@ -206,19 +243,28 @@ fn check_operations(operations: &[Operation], scopes: &ScopeSet) -> Result<(), F
 
 /// `/a/{b}/**`: segments as they are after normalisation, `{name}` for any one, `**` only at the end.
 fn is_path_pattern(path: &str) -> bool {
-    let Some(below) = path.strip_prefix('/') else { return false };
+    let Some(below) = path.strip_prefix('/') else {
+        return false;
+    };
     let segments: Vec<&str> = below.split('/').collect();
     let last = segments.len() - 1;
-    segments.iter().enumerate().all(|(index, segment)| match *segment {
-        "**" => index == last,
-        "" => index == last,
-        "." | ".." => false,
-        name if name.starts_with('{') => {
-            let inner = name.strip_prefix('{').and_then(|n| n.strip_suffix('}')).unwrap_or_default();
-            !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        }
-        plain => plain.bytes().all(|b| b.is_ascii_graphic() && !b"{}*?#%\\".contains(&b)),
-    })
+    segments
+        .iter()
+        .enumerate()
+        .all(|(index, segment)| match *segment {
+            "**" | "" => index == last,
+            "." | ".." => false,
+            name if name.starts_with('{') => {
+                let inner = name
+                    .strip_prefix('{')
+                    .and_then(|n| n.strip_suffix('}'))
+                    .unwrap_or_default();
+                !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            }
+            plain => plain
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"{}*?#%\\".contains(&b)),
+        })
 }
 
 fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
@@ -230,7 +276,8 @@ fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
             || name.starts_with("x-forwarded-")
             || name.starts_with("x-caracal-");
         if !well_formed || taken {
-            let why = "must be a header name, and none that the gateway, the credential or the connection sets";
+            let why =
+                "must be a header name, and none that the gateway, the credential or the connection sets";
             return Err(Failure::field(&format!("forward_headers.{index}"), why));
         }
     }
@@ -247,10 +294,20 @@ mod tests {
 
     #[test]
     fn path_patterns() {
-        for good in ["/", "/orders", "/orders/", "/orders/{id}", "/orders/{id}/lines", "/files/**", "/**"] {
+        for good in [
+            "/",
+            "/orders",
+            "/orders/",
+            "/orders/{id}",
+            "/orders/{id}/lines",
+            "/files/**",
+            "/**",
+        ] {
             assert!(is_path_pattern(good), "{good}");
         }
-        for bad in ["", "orders", "/**/x", "/a//b", "/../x", "/a/./b", "/{", "/{}", "/{a-b}", "/a*", "/a?b", "/a%2f"] {
+        for bad in [
+            "", "orders", "/**/x", "/a//b", "/../x", "/a/./b", "/{", "/{}", "/{a-b}", "/a*", "/a?b", "/a%2f",
+        ] {
             assert!(!is_path_pattern(bad), "{bad}");
         }
     }
@@ -259,7 +316,15 @@ mod tests {
     fn some_headers_are_never_forwarded() {
         let check = |name: &str| check_forward_headers(&[name.to_owned()]).is_ok();
         assert!(check("X-Tenant") && check("Stripe-Version"));
-        for bad in ["", "Authorization", "cookie", "X-Forwarded-For", "X-Caracal-Resource", "Transfer-Encoding", "a b"] {
+        for bad in [
+            "",
+            "Authorization",
+            "cookie",
+            "X-Forwarded-For",
+            "X-Caracal-Resource",
+            "Transfer-Encoding",
+            "a b",
+        ] {
             assert!(!check(bad), "{bad}");
         }
     }

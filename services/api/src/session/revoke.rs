@@ -19,30 +19,49 @@ impl Api {
     ) -> Result<Written<SessionRow>, Failure> {
         let mut tx = self.database.begin().await?;
         let now = self.clock.now();
-        let before = sessions::find(&mut tx, zone, id).await?.ok_or(Refusal::SessionNotFound)?;
+        let before = sessions::find(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::SessionNotFound)?;
         if before.state(now) != SessionState::Active {
             let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
             tx.rollback().await?;
             return Ok(Written { value: before, epoch });
         }
-        let revoked = sessions::revoke(&mut tx, zone, id, &by.name()).await?.ok_or(Refusal::SessionNotFound)?;
+        let revoked = sessions::revoke(&mut tx, zone, id, &by.name())
+            .await?
+            .ok_or(Refusal::SessionNotFound)?;
         let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
-        self.record(&mut tx, by, Deed::new(zone, "session.revoke", id).from(&from).to(&to)).await?;
+        self.record(
+            &mut tx,
+            by,
+            Deed::new(zone, "session.revoke", id).from(&from).to(&to),
+        )
+        .await?;
         let change = Change::draw(&mut tx, &*self.clock, zone).await?;
         let anchors = anchors_of(&revoked, change.epoch);
         for anchor in &anchors {
             anchors::insert(&mut tx, zone, anchor).await?;
         }
-        let epoch = change.announce(&mut tx, FeedBody::SessionsRevoked { anchors }).await?;
+        let epoch = change
+            .announce(&mut tx, FeedBody::SessionsRevoked { anchors })
+            .await?;
         tx.commit().await?;
-        Ok(Written { value: revoked, epoch })
+        Ok(Written {
+            value: revoked,
+            epoch,
+        })
     }
 }
 
 /// No token of a session outlives it, nor does a session outlive the one it was made from, so its own end is when the
 /// last token that could name it has expired.
 fn anchors_of(session: &SessionRow, epoch: Epoch) -> Vec<Anchor> {
-    let anchor = |kind| Anchor { kind, value: session.id.to_string(), epoch, expires_at: session.expires_at };
+    let anchor = |kind| Anchor {
+        kind,
+        value: session.id.to_string(),
+        epoch,
+        expires_at: session.expires_at,
+    };
     if session.root_id == session.id {
         vec![anchor(AnchorKind::Sid), anchor(AnchorKind::RootSid)]
     } else {

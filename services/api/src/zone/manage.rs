@@ -42,7 +42,10 @@ impl NewZoneSpec {
     /// The zone that exists from first start.
     pub(crate) fn system() -> Self {
         let slug = SlugWish::Exactly(SYSTEM_SLUG.to_owned());
-        Self { is_system: true, ..Self::named("Caracal system".to_owned(), slug) }
+        Self {
+            is_system: true,
+            ..Self::named("Caracal system".to_owned(), slug)
+        }
     }
 
     /// A zone with the defaults of seed `004`.
@@ -127,7 +130,9 @@ impl Api {
             return Err(Refusal::NoFields.into());
         }
         let mut tx = self.database.begin().await?;
-        let before = zones::find_for_update(&mut tx, id).await?.ok_or(Refusal::ZoneNotFound)?;
+        let before = zones::find_for_update(&mut tx, id)
+            .await?
+            .ok_or(Refusal::ZoneNotFound)?;
         if_match.check(before.version)?;
         let is_system = changes.is_system.unwrap_or(before.is_system);
         if !is_system && is_reserved(changes.name.as_ref().unwrap_or(&before.name)) {
@@ -144,7 +149,9 @@ impl Api {
             }
         }
         let zone = zones::update(&mut tx, id, &changes).await?;
-        let deed = Deed::new(id, "zone.update", id).from(&ZoneView::from(&before)).to(&ZoneView::from(&zone));
+        let deed = Deed::new(id, "zone.update", id)
+            .from(&ZoneView::from(&before))
+            .to(&ZoneView::from(&zone));
         if closes && shutdown == Some(DcrShutdown::RevokeLive) {
             self.end_registrations(&mut tx, by, id).await?;
         }
@@ -153,9 +160,16 @@ impl Api {
     }
 
     /// Archives a zone: replicas that reload it find nothing, so nothing is minted or passed any more.
-    pub(crate) async fn archive_zone(&self, by: &By, id: ZoneId, if_match: &IfMatch) -> Result<Epoch, Failure> {
+    pub(crate) async fn archive_zone(
+        &self,
+        by: &By,
+        id: ZoneId,
+        if_match: &IfMatch,
+    ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin().await?;
-        let before = zones::find_for_update(&mut tx, id).await?.ok_or(Refusal::ZoneNotFound)?;
+        let before = zones::find_for_update(&mut tx, id)
+            .await?
+            .ok_or(Refusal::ZoneNotFound)?;
         if_match.check(before.version)?;
         if before.slug == SYSTEM_SLUG {
             return Err(Refusal::SystemZoneProtected.into());
@@ -189,10 +203,20 @@ async fn choose_slug(tx: &mut Conn, wish: SlugWish) -> Result<String, Failure> {
 }
 
 /// A key pair for the zone, its private half sealed for its own row.
-fn new_signing_key(clock: &dyn Clock, zone: ZoneId, dek: &Dek, status: KeyStatus) -> Result<SigningKey, Failure> {
+fn new_signing_key(
+    clock: &dyn Clock,
+    zone: ZoneId,
+    dek: &Dek,
+    status: KeyStatus,
+) -> Result<SigningKey, Failure> {
     let (id, pair) = (SigningKeyId::mint(clock), generate_key_pair()?);
     let sealed_private = dek.seal(zone, Purpose::SigningKey, id.into(), &pair.pkcs8)?;
-    Ok(SigningKey { id, status, public: pair.public, sealed_private })
+    Ok(SigningKey {
+        id,
+        status,
+        public: pair.public,
+        sealed_private,
+    })
 }
 
 fn changes(patch: ZonePatch) -> ZoneChanges {

@@ -8,26 +8,53 @@ fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) -> Vec
     let post = |path: String, body: Value| (Method::POST, path, body);
     vec![
         post("/v1/zones".into(), json!({"name": "z"})),
-        (Method::PATCH, format!("/v1/zones/{}", zone.id), json!({"name": "z"})),
+        (
+            Method::PATCH,
+            format!("/v1/zones/{}", zone.id),
+            json!({"name": "z"}),
+        ),
         post("/v1/admin-tokens".into(), json!({"scope": "global"})),
         post("/v1/policies/validate".into(), json!({"content": ALLOW})),
         post("/v1/local/bootstrap".into(), json!({"force": false})),
-        post(zone.at("applications"), json!({"name": "a", "registration_method": "managed"})),
+        post(
+            zone.at("applications"),
+            json!({"name": "a", "registration_method": "managed"}),
+        ),
         post(zone.at("applications/dcr"), json!({"name": "a"})),
-        post(zone.at("resources"), json!({"identifier": "resource://a", "scopes": ["read"]})),
+        post(
+            zone.at("resources"),
+            json!({"identifier": "resource://a", "scopes": ["read"]}),
+        ),
         post(zone.at("providers"), json!({"identifier": "p", "kind": "apikey"})),
         post(zone.at("policies"), json!({"name": "p", "content": ALLOW})),
-        post(zone.at(&format!("policies/{policy}/versions")), json!({"content": ALLOW})),
+        post(
+            zone.at(&format!("policies/{policy}/versions")),
+            json!({"content": ALLOW}),
+        ),
         post(zone.at("policy-sets"), json!({"name": "s"})),
-        post(zone.at(&format!("policy-sets/{set}/versions")), json!({"manifest": [{"policy_version_id": version}]})),
-        post(zone.at(&format!("policy-sets/{set}/activate")), json!({"version_id": set_version})),
+        post(
+            zone.at(&format!("policy-sets/{set}/versions")),
+            json!({"manifest": [{"policy_version_id": version}]}),
+        ),
+        post(
+            zone.at(&format!("policy-sets/{set}/activate")),
+            json!({"version_id": set_version}),
+        ),
     ]
 }
 
 /// The same body with one member of another type.
 fn distorted(body: &Value) -> Vec<Value> {
     let members = body.as_object().expect("an object");
-    let wrong = [json!(null), json!(7), json!({"a": [1]}), json!([[]]), json!("\u{0}"), json!(""), json!("x".repeat(5000))];
+    let wrong = [
+        json!(null),
+        json!(7),
+        json!({"a": [1]}),
+        json!([[]]),
+        json!("\u{0}"),
+        json!(""),
+        json!("x".repeat(5000)),
+    ];
     members
         .keys()
         .flat_map(|key| wrong.iter().map(move |value| (key, value)))
@@ -41,33 +68,79 @@ fn distorted(body: &Value) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_the_callers_and_told_in_the_envelope() {
-    let stack = alone().env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true").start().await;
+    let stack = alone()
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
     let zone = Zone::new(&stack, "Sweep").await;
     let drafted = zone.drafted().await;
     for (method, path, body) in bodies(&zone, &drafted) {
         let send = async |content_type: &str, bytes: Vec<u8>| {
-            let fill = |request: reqwest::RequestBuilder| request.header("content-type", content_type.to_owned()).body(bytes);
-            zone.admin.send(method.clone(), &path, fill).await.expect("an answer")
+            let fill = |request: reqwest::RequestBuilder| {
+                request
+                    .header("content-type", content_type.to_owned())
+                    .body(bytes)
+            };
+            zone.admin
+                .send(method.clone(), &path, fill)
+                .await
+                .expect("an answer")
         };
         let mut unknown = body.clone();
         unknown["surprise"] = json!(1);
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
-        for bad in ["", "{", "null", "[]", "7", "\"x\"", "{\"a\":1}{", &unknown.to_string(), &deep, "\u{feff}{}"] {
+        for bad in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "7",
+            "\"x\"",
+            "{\"a\":1}{",
+            &unknown.to_string(),
+            &deep,
+            "\u{feff}{}",
+        ] {
             let answer = send("application/json", bad.as_bytes().to_vec()).await;
-            assert_eq!((answer.status, answer.member("error")), (400, "invalid_body"), "{method} {path} {:.80}", bad);
-            assert!(answer.body["issues"][0]["message"].is_string(), "{method} {path} {}", answer.text);
+            assert_eq!(
+                (answer.status, answer.member("error")),
+                (400, "invalid_body"),
+                "{method} {path} {bad:.80}"
+            );
+            assert!(
+                answer.body["issues"][0]["message"].is_string(),
+                "{method} {path} {}",
+                answer.text
+            );
         }
         let answer = send("application/json", vec![0xff, 0xfe]).await;
         assert_eq!(answer.member("error"), "invalid_body", "{path}");
         let answer = send("text/plain", body.to_string().into_bytes()).await;
-        assert_eq!((answer.status, answer.member("error")), (415, "unsupported_media_type"), "{path}");
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (415, "unsupported_media_type"),
+            "{path}"
+        );
         let huge = json!({"name": "x".repeat(1_100_000)}).to_string().into_bytes();
         let answer = send("application/json", huge).await;
-        assert_eq!((answer.status, answer.member("error")), (413, "payload_too_large"), "{path}");
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (413, "payload_too_large"),
+            "{path}"
+        );
         for bad in distorted(&body) {
             let answer = send("application/json", bad.to_string().into_bytes()).await;
-            assert!(answer.status < 500, "{method} {path} {:.200} -> {}", bad.to_string(), answer.text);
-            assert!(answer.status < 300 || !answer.member("error").is_empty(), "{path} {}", answer.text);
+            assert!(
+                answer.status < 500,
+                "{method} {path} {:.200} -> {}",
+                bad.to_string(),
+                answer.text
+            );
+            assert!(
+                answer.status < 300 || !answer.member("error").is_empty(),
+                "{path} {}",
+                answer.text
+            );
         }
     }
 }
@@ -77,9 +150,21 @@ async fn ids_of_another_zone_and_ids_that_are_none_are_not_found() {
     let stack = alone().start().await;
     let (mine, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Other").await);
     let [policy, version, set, set_version] = mine.drafted().await;
-    let application = mine.post("applications", &json!({"name": "a", "registration_method": "managed"})).await;
-    let resource = mine.post("resources", &json!({"identifier": "resource://a", "scopes": ["read"]})).await;
-    let provider = mine.post("providers", &json!({"identifier": "p", "kind": "apikey"})).await;
+    let application = mine
+        .post(
+            "applications",
+            &json!({"name": "a", "registration_method": "managed"}),
+        )
+        .await;
+    let resource = mine
+        .post(
+            "resources",
+            &json!({"identifier": "resource://a", "scopes": ["read"]}),
+        )
+        .await;
+    let provider = mine
+        .post("providers", &json!({"identifier": "p", "kind": "apikey"}))
+        .await;
     for (noun, id, code) in [
         ("applications", application.member("id"), "application_not_found"),
         ("resources", resource.member("id"), "resource_not_found"),
@@ -88,23 +173,60 @@ async fn ids_of_another_zone_and_ids_that_are_none_are_not_found() {
         ("policy-sets", set.as_str(), "policy_set_not_found"),
     ] {
         assert_eq!(mine.get(&format!("{noun}/{id}")).await.status, 200, "{noun}");
-        for id in [id, "nonsense", "0198C0DE-0000-7000-8000-000000000000", "..%2f", "%00"] {
+        for id in [
+            id,
+            "nonsense",
+            "0198C0DE-0000-7000-8000-000000000000",
+            "..%2f",
+            "%00",
+        ] {
             let answer = other.get(&format!("{noun}/{id}")).await;
-            assert_eq!((answer.status, answer.member("error")), (404, code), "{noun}/{id}");
+            assert_eq!(
+                (answer.status, answer.member("error")),
+                (404, code),
+                "{noun}/{id}"
+            );
             let answer = other.admin.delete(&other.at(&format!("{noun}/{id}"))).await;
-            assert_eq!((answer.status, answer.member("error")), (404, code), "{noun}/{id}");
+            assert_eq!(
+                (answer.status, answer.member("error")),
+                (404, code),
+                "{noun}/{id}"
+            );
         }
     }
     let foreign = json!({"identifier": "resource://b", "scopes": ["read"], "credential_provider_id": provider.member("id")});
-    assert_eq!(other.post("resources", &foreign).await.member("error"), "provider_not_found");
-    let theirs = other.post("policy-sets", &json!({"name": "s"})).await.member("id").to_owned();
+    assert_eq!(
+        other.post("resources", &foreign).await.member("error"),
+        "provider_not_found"
+    );
+    let theirs = other
+        .post("policy-sets", &json!({"name": "s"}))
+        .await
+        .member("id")
+        .to_owned();
     let foreign = json!({"manifest": [{"policy_version_id": version}]});
-    let refused = other.post(&format!("policy-sets/{theirs}/versions"), &foreign).await;
-    assert_eq!((refused.status, refused.member("error")), (404, "policy_version_not_found"));
-    let refused = other.post(&format!("policy-sets/{theirs}/activate"), &json!({"version_id": set_version})).await;
-    assert_eq!((refused.status, refused.member("error")), (404, "version_not_found"));
+    let refused = other
+        .post(&format!("policy-sets/{theirs}/versions"), &foreign)
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "policy_version_not_found")
+    );
+    let refused = other
+        .post(
+            &format!("policy-sets/{theirs}/activate"),
+            &json!({"version_id": set_version}),
+        )
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "version_not_found")
+    );
     let refused = other.post(&format!("sessions/{policy}/revoke"), &json!({})).await;
-    assert_eq!((refused.status, refused.member("error")), (404, "session_not_found"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "session_not_found")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,10 +235,24 @@ async fn strangers_to_the_table_of_routes_get_the_envelope_too() {
     let admin = stack.admin();
     for path in ["/", "/v1", "/v1/nothing", "/v1/zones/x/y/z/w"] {
         let answer = admin.get(path).await;
-        assert_eq!((answer.status, answer.member("error")), (404, "not_found"), "{path}");
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (404, "not_found"),
+            "{path}"
+        );
     }
-    let answer = admin.send(Method::PUT, "/v1/zones", |request| request).await.expect("an answer");
-    assert_eq!((answer.status, answer.member("error")), (405, "method_not_allowed"));
+    let answer = admin
+        .send(Method::PUT, "/v1/zones", |request| request)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.status, answer.member("error")),
+        (405, "method_not_allowed")
+    );
     assert_eq!(answer.header("allow"), "GET, HEAD, POST");
-    assert_eq!(admin.post("/v1/local/bootstrap", &json!({})).await.status, 201, "the test stack allows it");
+    assert_eq!(
+        admin.post("/v1/local/bootstrap", &json!({})).await.status,
+        201,
+        "the test stack allows it"
+    );
 }

@@ -14,12 +14,15 @@ use caracal_testkit::{Answer, Client};
 use serde_json::{Value, json};
 
 /// A policy that allows everything.
-const ALLOW: &str = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"determining_policies\": [\"all\"]}\n";
+const ALLOW: &str =
+    "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"determining_policies\": [\"all\"]}\n";
 
 /// A stack of the API alone.
 fn alone() -> Builder {
     let others = [Service::Relay, Service::Audit, Service::Sts, Service::Gateway];
-    others.into_iter().fold(Stack::builder(), |builder, service| builder.replicas(service, 0))
+    others
+        .into_iter()
+        .fold(Stack::builder(), |builder, service| builder.replicas(service, 0))
 }
 
 /// A zone and a caller who writes into it.
@@ -31,7 +34,11 @@ struct Zone {
 impl Zone {
     async fn new(stack: &Stack, name: &str) -> Self {
         let admin = stack.admin();
-        let id = admin.post("/v1/zones", &json!({"name": name})).await.member("id").to_owned();
+        let id = admin
+            .post("/v1/zones", &json!({"name": name}))
+            .await
+            .member("id")
+            .to_owned();
         assert!(!id.is_empty());
         Self { admin, id }
     }
@@ -50,12 +57,23 @@ impl Zone {
 
     /// A policy that allows, in a set with one version; the ids of policy, policy version, set and set version.
     async fn drafted(&self) -> [String; 4] {
-        let policy = self.post("policies", &json!({"name": "all", "content": ALLOW})).await;
+        let policy = self
+            .post("policies", &json!({"name": "all", "content": ALLOW}))
+            .await;
         let version = policy.member("version_id").to_owned();
-        let set = self.post("policy-sets", &json!({"name": "main"})).await.member("id").to_owned();
+        let set = self
+            .post("policy-sets", &json!({"name": "main"}))
+            .await
+            .member("id")
+            .to_owned();
         let manifest = json!({"manifest": [{"policy_version_id": version}], "schema_version": "2026-03-16"});
         let made = self.post(&format!("policy-sets/{set}/versions"), &manifest).await;
         assert_eq!(made.status, 201, "{}", made.text);
-        [policy.member("id").to_owned(), version, set, made.member("id").to_owned()]
+        [
+            policy.member("id").to_owned(),
+            version,
+            set,
+            made.member("id").to_owned(),
+        ]
     }
 }

@@ -8,35 +8,87 @@ async fn broken_rego_is_told_where_it_is_broken() {
     let zone = Zone::new(&stack, "Rego").await;
     let send = "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if {\n\thttp.send({\"url\": \"http://x\"})\n}\n";
     for (content, line, says) in [
-        ("package caracal.authz\n\nresult := {\n", 3, ""),
+        ("package caracal.authz\n\nresult := {\n", 4, ""),
         ("package other\n\nresult := 1\n", 1, "caracal.authz"),
         ("package caracal.authz\n\nallow := true\n", 1, "result"),
         (send, 4, "http.send"),
         ("", 1, "bytes"),
     ] {
-        let refused = zone.post("policies", &json!({"name": "bad", "content": content})).await;
-        assert_eq!((refused.status, refused.member("error")), (422, "invalid_rego"), "{content}");
+        let refused = zone
+            .post("policies", &json!({"name": "bad", "content": content}))
+            .await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (422, "invalid_rego"),
+            "{content}"
+        );
         let issue = &refused.body["issues"][0];
-        assert_eq!((issue["line"].as_u64(), &issue["path"]), (Some(line), &json!(["content"])), "{issue}");
-        assert!(issue["column"].is_u64() && issue["message"].as_str().expect("a text").contains(says), "{issue}");
-        let checked = zone.admin.post("/v1/policies/validate", &json!({"content": content})).await.expect(200);
-        assert_eq!((&checked["valid"], &checked["issues"][0]["line"]), (&json!(false), &json!(line)));
+        assert_eq!(
+            (issue["line"].as_u64(), &issue["path"]),
+            (Some(line), &json!(["content"])),
+            "{issue}"
+        );
+        assert!(
+            issue["column"].is_u64() && issue["message"].as_str().expect("a text").contains(says),
+            "{issue}"
+        );
+        let checked = zone
+            .admin
+            .post("/v1/policies/validate", &json!({"content": content}))
+            .await
+            .expect(200);
+        assert_eq!(
+            (&checked["valid"], &checked["issues"][0]["line"]),
+            (&json!(false), &json!(line))
+        );
     }
-    let good = zone.admin.post("/v1/policies/validate", &json!({"content": ALLOW})).await.expect(200);
+    let good = zone
+        .admin
+        .post("/v1/policies/validate", &json!({"content": ALLOW}))
+        .await
+        .expect(200);
     assert_eq!((&good["valid"], &good["issues"]), (&json!(true), &json!([])));
     assert_eq!(zone.get("policies").await.expect(200), json!([]));
-    assert_eq!(stack.database().count("SELECT count(*) FROM policy_modules").await, 0);
+    assert_eq!(
+        stack
+            .database()
+            .count("SELECT count(*) FROM policy_modules")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_compiler_stops_new_policies_and_nothing_else() {
-    let stack = alone().env(Service::Api, "OPA_BIN", "/nonexistent/opa").start().await;
+    let stack = alone()
+        .env(Service::Api, "OPA_BIN", "/nonexistent/opa")
+        .start()
+        .await;
     let zone = Zone::new(&stack, "No compiler").await;
-    let refused = zone.post("policies", &json!({"name": "any", "content": ALLOW})).await;
-    assert_eq!((refused.status, refused.member("error")), (503, "policy_compiler_unavailable"));
-    let refused = zone.admin.post("/v1/policies/validate", &json!({"content": ALLOW})).await;
-    assert_eq!((refused.status, refused.member("error")), (503, "policy_compiler_unavailable"));
-    assert_eq!(zone.post("resources", &json!({"identifier": "resource://x", "scopes": ["read"]})).await.status, 201);
+    let refused = zone
+        .post("policies", &json!({"name": "any", "content": ALLOW}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (503, "policy_compiler_unavailable")
+    );
+    let refused = zone
+        .admin
+        .post("/v1/policies/validate", &json!({"content": ALLOW}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (503, "policy_compiler_unavailable")
+    );
+    assert_eq!(
+        zone.post(
+            "resources",
+            &json!({"identifier": "resource://x", "scopes": ["read"]})
+        )
+        .await
+        .status,
+        201
+    );
     assert_eq!(zone.admin.get("/ready").await.status, 200);
 }
 
@@ -47,10 +99,22 @@ async fn equal_sources_share_one_module() {
     let body = json!({"name": "all", "content": ALLOW});
     let first = one.post("policies", &body).await.expect(201);
     let second = two.post("policies", &body).await.expect(201);
-    assert_eq!(first["version"]["content_sha256"], second["version"]["content_sha256"]);
-    assert_eq!(stack.database().count("SELECT count(*) FROM policy_modules").await, 1);
+    assert_eq!(
+        first["version"]["content_sha256"],
+        second["version"]["content_sha256"]
+    );
+    assert_eq!(
+        stack
+            .database()
+            .count("SELECT count(*) FROM policy_modules")
+            .await,
+        1
+    );
     let again = one.post("policies", &body).await;
-    assert_eq!((again.status, again.member("error")), (409, "policy_already_exists"));
+    assert_eq!(
+        (again.status, again.member("error")),
+        (409, "policy_already_exists")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +123,12 @@ async fn versions_number_themselves_and_an_archived_policy_cannot_be_activated()
     let zone = Zone::new(&stack, "Versions").await;
     let [policy, _, set, set_version] = zone.drafted().await;
     let content = format!("{ALLOW}\n# second\n");
-    let second = zone.post(&format!("policies/{policy}/versions"), &json!({"content": content})).await;
+    let second = zone
+        .post(
+            &format!("policies/{policy}/versions"),
+            &json!({"content": content}),
+        )
+        .await;
     assert_eq!((second.status, &second.body["version"]), (201, &json!(2)));
     let manifest = json!({"manifest": [
         {"policy_version_id": second.member("id")}, {"policy_version_id": second.member("id")}
@@ -68,7 +137,10 @@ async fn versions_number_themselves_and_an_archived_policy_cannot_be_activated()
     assert_eq!(twice.member("error"), "invalid_body");
     for (manifest, code) in [
         (json!({"manifest": []}), "invalid_body"),
-        (json!({"manifest": [{"policy_version_id": policy}]}), "policy_version_not_found"),
+        (
+            json!({"manifest": [{"policy_version_id": policy}]}),
+            "policy_version_not_found",
+        ),
         (json!({"manifest": [{"policy_version_id": "x"}]}), "invalid_body"),
     ] {
         let refused = zone.post(&format!("policy-sets/{set}/versions"), &manifest).await;
@@ -76,12 +148,32 @@ async fn versions_number_themselves_and_an_archived_policy_cannot_be_activated()
     }
     let activate = format!("policy-sets/{set}/activate");
     let unknown = zone.post(&activate, &json!({"version_id": policy})).await;
-    assert_eq!((unknown.status, unknown.member("error")), (404, "version_not_found"));
-    let unknown = zone.post(&activate, &json!({"version_id": set_version, "shadow_version_id": policy})).await;
-    assert_eq!((unknown.status, unknown.member("error")), (404, "shadow_version_not_found"));
-    assert_eq!(zone.admin.delete(&zone.at(&format!("policies/{policy}"))).await.status, 204);
+    assert_eq!(
+        (unknown.status, unknown.member("error")),
+        (404, "version_not_found")
+    );
+    let unknown = zone
+        .post(
+            &activate,
+            &json!({"version_id": set_version, "shadow_version_id": policy}),
+        )
+        .await;
+    assert_eq!(
+        (unknown.status, unknown.member("error")),
+        (404, "shadow_version_not_found")
+    );
+    assert_eq!(
+        zone.admin
+            .delete(&zone.at(&format!("policies/{policy}")))
+            .await
+            .status,
+        204
+    );
     let stale = zone.post(&activate, &json!({"version_id": set_version})).await;
-    assert_eq!((stale.status, stale.member("error")), (409, "referenced_policy_version_missing"));
+    assert_eq!(
+        (stale.status, stale.member("error")),
+        (409, "referenced_policy_version_missing")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,30 +181,69 @@ async fn activating_one_set_makes_the_other_inactive() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Two sets").await;
     let [_, version, set, set_version] = zone.drafted().await;
-    let other = zone.post("policy-sets", &json!({"name": "other"})).await.member("id").to_owned();
+    let other = zone
+        .post("policy-sets", &json!({"name": "other"}))
+        .await
+        .member("id")
+        .to_owned();
     let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let other_version = zone.post(&format!("policy-sets/{other}/versions"), &manifest).await.member("id").to_owned();
-    assert_eq!(zone.post(&format!("policy-sets/{set}/activate"), &json!({"version_id": set_version})).await.status, 202);
-    let etag = zone.get(&format!("policy-sets/{set}")).await.header("etag").to_owned();
+    let other_version = zone
+        .post(&format!("policy-sets/{other}/versions"), &manifest)
+        .await
+        .member("id")
+        .to_owned();
+    assert_eq!(
+        zone.post(
+            &format!("policy-sets/{set}/activate"),
+            &json!({"version_id": set_version})
+        )
+        .await
+        .status,
+        202
+    );
+    let etag = zone
+        .get(&format!("policy-sets/{set}"))
+        .await
+        .header("etag")
+        .to_owned();
     let body = json!({"version_id": other_version, "shadow_version_id": set_version});
-    let switched = zone.post(&format!("policy-sets/{other}/activate"), &body).await.expect(202);
+    let switched = zone
+        .post(&format!("policy-sets/{other}/activate"), &body)
+        .await
+        .expect(202);
     assert_eq!(switched["shadow_version_id"], json!(set_version));
     let first = zone.get(&format!("policy-sets/{set}")).await;
-    assert_ne!(first.header("etag"), etag, "losing its activation is a visible change");
+    assert_ne!(
+        first.header("etag"),
+        etag,
+        "losing its activation is a visible change"
+    );
     assert_eq!(first.expect(200)["active_version_id"], Value::Null);
     let second = zone.get(&format!("policy-sets/{other}")).await.expect(200);
-    assert_eq!((&second["active_version_id"], &second["shadow_version_id"]), (&json!(other_version), &json!(set_version)));
+    assert_eq!(
+        (&second["active_version_id"], &second["shadow_version_id"]),
+        (&json!(other_version), &json!(set_version))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_templates_are_public_and_every_one_is_accepted() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Templates").await;
-    let templates = stack.anonymous(Service::Api, 0).get("/v1/policy-templates").await.expect(200);
+    let templates = stack
+        .anonymous(Service::Api, 0)
+        .get("/v1/policy-templates")
+        .await
+        .expect(200);
     let templates = templates.as_array().expect("a list");
     assert_eq!(templates.len(), 9);
     for template in templates {
-        let made = zone.post("policies", &json!({"name": template["id"], "content": template["content"]})).await;
+        let made = zone
+            .post(
+                "policies",
+                &json!({"name": template["id"], "content": template["content"]}),
+            )
+            .await;
         assert_eq!(made.status, 201, "{}: {}", template["id"], made.text);
     }
 }

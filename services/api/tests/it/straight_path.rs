@@ -7,17 +7,29 @@ async fn from_an_admin_token_to_an_active_policy_set() {
     let zone = Zone::new(&stack, "Pied Piper").await;
 
     let keys = zone.get("signing-keys").await.expect(200);
-    let statuses: Vec<&Value> = keys.as_array().expect("a list").iter().map(|key| &key["status"]).collect();
+    let statuses: Vec<&Value> = keys
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|key| &key["status"])
+        .collect();
     assert_eq!(statuses, ["active", "next"]);
 
     let body = json!({"name": "agent", "registration_method": "managed", "credential_type": "token", "traits": ["role:reader"]});
     let application = zone.post("applications", &body).await;
-    assert!(application.member("client_secret").starts_with("ccs_"), "{}", application.text);
+    assert!(
+        application.member("client_secret").starts_with("ccs_"),
+        "{}",
+        application.text
+    );
     let id = application.member("id").to_owned();
     let shown = zone.get(&format!("applications/{id}")).await;
     assert_eq!(shown.header("etag"), "\"1\"");
     let shown = shown.expect(200);
-    assert_eq!((shown["consent"].as_str(), shown.get("client_secret")), (Some("implicit"), None));
+    assert_eq!(
+        (shown["consent"].as_str(), shown.get("client_secret")),
+        (Some("implicit"), None)
+    );
     assert!(!shown.to_string().contains("argon2"));
 
     let body = json!({"identifier": "github", "kind": "apikey", "config_json": {"name": "X-Key", "api_key": "k3y-in-config"}});
@@ -33,7 +45,10 @@ async fn from_an_admin_token_to_an_active_policy_set() {
     });
     let resource = zone.post("resources", &body).await;
     assert_eq!(resource.status, 201, "{}", resource.text);
-    assert_eq!((resource.member("name"), resource.member("auth_mode")), ("resource://orders", "provider_apikey"));
+    assert_eq!(
+        (resource.member("name"), resource.member("auth_mode")),
+        ("resource://orders", "provider_apikey")
+    );
     assert!(resource.epoch().parse::<i64>().expect("an epoch") > 0);
 
     let [policy, version, set, set_version] = zone.drafted().await;
@@ -45,15 +60,26 @@ async fn from_an_admin_token_to_an_active_policy_set() {
 
     let before = zone.get(&format!("policy-sets/{set}")).await.expect(200);
     assert_eq!(before["active_version_id"], Value::Null);
-    let activated = zone.post(&format!("policy-sets/{set}/activate"), &json!({"version_id": set_version})).await;
+    let activated = zone
+        .post(
+            &format!("policy-sets/{set}/activate"),
+            &json!({"version_id": set_version}),
+        )
+        .await;
     let epoch = activated.epoch();
     let activated = activated.expect(202);
     assert_eq!(activated["activated"], json!(true));
-    assert_eq!((&activated["version_id"], &activated["shadow_version_id"]), (&json!(set_version), &Value::Null));
+    assert_eq!(
+        (&activated["version_id"], &activated["shadow_version_id"]),
+        (&json!(set_version), &Value::Null)
+    );
     let after = zone.get(&format!("policy-sets/{set}")).await.expect(200);
     assert_eq!(after["active_version_id"], json!(set_version));
 
-    let status = zone.get(&format!("policy-sets/{set}/activation-status")).await.expect(200);
+    let status = zone
+        .get(&format!("policy-sets/{set}/activation-status"))
+        .await
+        .expect(200);
     assert_eq!(status["epoch"].to_string(), epoch);
     assert_eq!(status["outbox_id"], activated["outbox_id"]);
     assert_eq!(status["propagation_status"], json!("pending"));
@@ -73,13 +99,26 @@ async fn lists_page_by_key_and_a_cursor_belongs_to_its_list() {
     while let Some(address) = next.take() {
         let page = zone.admin.get(&address).await;
         let link = page.header("link").to_owned();
-        seen.extend(page.expect(200).as_array().expect("a list").iter().map(|r| r["identifier"].to_string()));
-        if let Some(target) = link.strip_prefix('<').and_then(|l| l.split_once('>')).map(|(target, _)| target) {
+        seen.extend(
+            page.expect(200)
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|r| r["identifier"].to_string()),
+        );
+        if let Some(target) = link
+            .strip_prefix('<')
+            .and_then(|l| l.split_once('>'))
+            .map(|(target, _)| target)
+        {
             cursor = target.split_once("cursor=").expect("a cursor").1.to_owned();
             next = Some(target.to_owned());
         }
     }
-    assert_eq!(seen, ["r0", "r1", "r2", "r3", "r4"].map(|r| format!("\"resource://{r}\"")));
+    assert_eq!(
+        seen,
+        ["r0", "r1", "r2", "r3", "r4"].map(|r| format!("\"resource://{r}\""))
+    );
     for (path, code) in [
         (format!("providers?cursor={cursor}"), "invalid_cursor"),
         ("resources?cursor=nonsense".to_owned(), "invalid_cursor"),
@@ -92,7 +131,16 @@ async fn lists_page_by_key_and_a_cursor_belongs_to_its_list() {
         let answer = zone.get(&path).await;
         assert_eq!((answer.status, answer.member("error")), (400, code), "{path}");
     }
-    assert_eq!(zone.get("sessions").await.expect(200), json!({"rows": [], "next_cursor": null}));
-    assert_eq!(zone.get("audit").await.expect(200), json!({"rows": [], "next_cursor": null}));
-    assert_eq!(zone.get("audit/by-request/none").await.member("error"), "request_not_found");
+    assert_eq!(
+        zone.get("sessions").await.expect(200),
+        json!({"rows": [], "next_cursor": null})
+    );
+    assert_eq!(
+        zone.get("audit").await.expect(200),
+        json!({"rows": [], "next_cursor": null})
+    );
+    assert_eq!(
+        zone.get("audit/by-request/none").await.member("error"),
+        "request_not_found"
+    );
 }

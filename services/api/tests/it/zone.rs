@@ -9,7 +9,10 @@ async fn of_fifty_at_once_one_gets_the_slug() {
     let body = json!({"name": "Contested", "slug": "contested"});
     let answers = join_all((0..50).map(|_| admin.post("/v1/zones", &body))).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
-    let refused = answers.iter().filter(|a| a.status == 400 && a.member("error") == "invalid_zone").count();
+    let refused = answers
+        .iter()
+        .filter(|a| a.status == 400 && a.member("error") == "invalid_zone")
+        .count();
     assert_eq!((made, refused), (1, 49));
 }
 
@@ -19,9 +22,15 @@ async fn derived_slugs_are_numbered() {
     let admin = stack.admin();
     let body = json!({"name": "Same Name"});
     let answers = join_all((0..12).map(|_| admin.post("/v1/zones", &body))).await;
-    let mut slugs: Vec<_> = answers.iter().map(|answer| answer.member("slug").to_owned()).collect();
+    let mut slugs: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.member("slug").to_owned())
+        .collect();
     slugs.sort_unstable();
-    let mut expected: Vec<_> = (2..=12).map(|n| format!("same-name-{n}")).chain(["same-name".to_owned()]).collect();
+    let mut expected: Vec<_> = (2..=12)
+        .map(|n| format!("same-name-{n}"))
+        .chain(["same-name".to_owned()])
+        .collect();
     expected.sort_unstable();
     assert_eq!(slugs, expected);
 }
@@ -39,17 +48,36 @@ async fn a_zone_has_the_defaults_of_the_seed_and_can_be_changed_and_archived() {
     for (field, value) in defaults.as_object().expect("an object") {
         assert_eq!(&shown[field], value, "{field}");
     }
-    assert_eq!(zone.admin.patch(&path, &json!({})).await.member("error"), "no_fields");
-    let stale = zone.admin.clone().with("If-Match", "\"7\"").patch(&path, &json!({"name": "x"})).await;
+    assert_eq!(
+        zone.admin.patch(&path, &json!({})).await.member("error"),
+        "no_fields"
+    );
+    let stale = zone
+        .admin
+        .clone()
+        .with("If-Match", "\"7\"")
+        .patch(&path, &json!({"name": "x"}))
+        .await;
     assert_eq!((stale.status, stale.member("error")), (412, "version_conflict"));
-    let changed = zone.admin.clone().with("If-Match", "\"1\"").patch(&path, &json!({"name": "New"})).await;
-    assert_eq!((changed.status, changed.header("etag"), changed.member("name")), (200, "\"2\"", "New"));
+    let changed = zone
+        .admin
+        .clone()
+        .with("If-Match", "\"1\"")
+        .patch(&path, &json!({"name": "New"}))
+        .await;
+    assert_eq!(
+        (changed.status, changed.header("etag"), changed.member("name")),
+        (200, "\"2\"", "New")
+    );
 
     let gone = zone.admin.delete(&path).await;
     assert_eq!(gone.status, 204);
     assert_eq!(zone.admin.get(&path).await.member("error"), "zone_not_found");
     assert_eq!(zone.get("resources").await.member("error"), "zone_not_found");
-    let again = zone.admin.post("/v1/zones", &json!({"name": "Defaults", "slug": "defaults"})).await;
+    let again = zone
+        .admin
+        .post("/v1/zones", &json!({"name": "Defaults", "slug": "defaults"}))
+        .await;
     assert_eq!(again.status, 201, "an archived zone does not keep its slug");
 }
 
@@ -58,16 +86,31 @@ async fn the_system_zone_is_there_and_stays() {
     let stack = alone().start().await;
     let admin = stack.admin();
     let zones = admin.get("/v1/zones").await.expect(200);
-    let system = zones.as_array().expect("a list").iter().find(|zone| zone["slug"] == "caracal-sys");
-    let system = system.expect("the system zone")["id"].as_str().expect("an id").to_owned();
+    let system = zones
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|zone| zone["slug"] == "caracal-sys");
+    let system = system.expect("the system zone")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let refused = admin.delete(&format!("/v1/zones/{system}")).await;
-    assert_eq!((refused.status, refused.member("error")), (409, "system_zone_protected"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (409, "system_zone_protected")
+    );
     let zone = Zone::new(&stack, "Tenant").await;
     let body = json!({"identifier": " Caracal.SYS/x".trim(), "scopes": ["read"]});
     let refused = zone.post("resources", &body).await;
-    assert_eq!((refused.status, refused.member("error")), (400, "reserved_namespace"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (400, "reserved_namespace")
+    );
     let body = json!({"name": "caracal.sys/gateway", "registration_method": "managed"});
-    let allowed = admin.post(&format!("/v1/zones/{system}/applications"), &body).await;
+    let allowed = admin
+        .post(&format!("/v1/zones/{system}/applications"), &body)
+        .await;
     assert_eq!(allowed.status, 201, "{}", allowed.text);
 }
 
@@ -77,17 +120,44 @@ async fn self_registration_needs_an_open_door_and_a_decision_to_close_it() {
     let zone = Zone::new(&stack, "Doors").await;
     let path = format!("/v1/zones/{}", zone.id);
     let body = json!({"name": "job", "credential_type": "token"});
-    assert_eq!(zone.post("applications/dcr", &body).await.member("error"), "dcr_disabled");
-    assert_eq!(zone.admin.patch(&path, &json!({"dcr_enabled": true})).await.status, 200);
+    assert_eq!(
+        zone.post("applications/dcr", &body).await.member("error"),
+        "dcr_disabled"
+    );
+    assert_eq!(
+        zone.admin
+            .patch(&path, &json!({"dcr_enabled": true}))
+            .await
+            .status,
+        200
+    );
     let made = zone.post("applications/dcr", &body).await;
-    assert!(made.status == 201 && !made.member("expires_at").is_empty(), "{}", made.text);
-    let long = zone.post("applications/dcr", &json!({"name": "long", "expires_in": 86_401})).await;
+    assert!(
+        made.status == 201 && !made.member("expires_at").is_empty(),
+        "{}",
+        made.text
+    );
+    let long = zone
+        .post("applications/dcr", &json!({"name": "long", "expires_in": 86_401}))
+        .await;
     assert_eq!(long.member("error"), "invalid_body");
-    assert_eq!(zone.get("dcr-status").await.expect(200), json!({"dcr_enabled": true, "live_applications": 1}));
+    assert_eq!(
+        zone.get("dcr-status").await.expect(200),
+        json!({"dcr_enabled": true, "live_applications": 1})
+    );
     let closing = zone.admin.patch(&path, &json!({"dcr_enabled": false})).await;
-    assert_eq!((closing.status, closing.member("error")), (409, "dcr_shutdown_required"));
+    assert_eq!(
+        (closing.status, closing.member("error")),
+        (409, "dcr_shutdown_required")
+    );
     assert_eq!(closing.body["detail"], json!({"live_applications": 1}));
-    let closed = zone.admin.patch(&path, &json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"})).await;
+    let closed = zone
+        .admin
+        .patch(
+            &path,
+            &json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"}),
+        )
+        .await;
     assert_eq!(closed.status, 200, "{}", closed.text);
     let gone = zone.get(&format!("applications/{}", made.member("id"))).await;
     assert_eq!(gone.member("error"), "application_not_found");

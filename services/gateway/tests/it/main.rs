@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod behind;
 mod bodies;
 mod forwarding;
 mod place;

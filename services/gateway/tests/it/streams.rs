@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const BOUND: Duration = Duration::from_secs(2);
+pub(crate) const BOUND: Duration = Duration::from_secs(2);
 
 /// Opens a connection to the gateway and writes the head of a call.
-async fn open(place: &Place, token: &str, resource: &Resource, id: &str, more: &str) -> TcpStream {
+pub(crate) async fn open(place: &Place, token: &str, resource: &Resource, id: &str, more: &str) -> TcpStream {
     let url = place.stack.url(Service::Gateway, 0);
     let mut connection = TcpStream::connect(url.trim_start_matches("http://"))
         .await
@@ -31,7 +31,7 @@ async fn open(place: &Place, token: &str, resource: &Resource, id: &str, more: &
 }
 
 /// Reads until the text has come.
-async fn read_until(connection: &mut TcpStream, text: &str) -> String {
+pub(crate) async fn read_until(connection: &mut TcpStream, text: &str) -> String {
     let mut seen = Vec::new();
     let reading = async {
         while !String::from_utf8_lossy(&seen).contains(text) {
@@ -48,7 +48,7 @@ async fn read_until(connection: &mut TcpStream, text: &str) -> String {
 }
 
 /// Everything until the connection ends, and how long that took.
-async fn rest(connection: &mut TcpStream, since: Instant) -> (Vec<u8>, Duration) {
+pub(crate) async fn rest(connection: &mut TcpStream, since: Instant) -> (Vec<u8>, Duration) {
     let mut rest = Vec::new();
     let reading = async {
         // A reset ends it as well as a close.
@@ -63,7 +63,7 @@ async fn rest(connection: &mut TcpStream, since: Instant) -> (Vec<u8>, Duration)
     (rest, since.elapsed())
 }
 
-async fn revoke(place: &Place) -> Instant {
+pub(crate) async fn revoke(place: &Place) -> Instant {
     let session = claims(&place.session)["sid"]
         .as_str()
         .expect("a session")
@@ -73,7 +73,7 @@ async fn revoke(place: &Place) -> Instant {
     Instant::now()
 }
 
-async fn ending(place: &Place, id: &str) -> Value {
+pub(crate) async fn ending(place: &Place, id: &str) -> Value {
     eventually(
         "the end of the call in the ledger",
         Duration::from_secs(10),
