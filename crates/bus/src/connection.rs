@@ -271,7 +271,9 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, Error> {
 /// async-nats reads a server's address from its URL but not the credentials in it. A user without a password is a token,
 /// as everywhere in NATS.
 fn authenticated(options: ConnectOptions, addresses: &[ServerAddr]) -> ConnectOptions {
-    let credentials = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
+    let credentials = addresses
+        .iter()
+        .find_map(|address| Some((address.username()?, address.password())));
     match credentials {
         Some((user, Some(password))) => options.user_and_password(user.to_owned(), password.to_owned()),
         Some((token, None)) => options.token(token.to_owned()),

@@ -102,7 +102,9 @@ impl AnchorSet {
     /// Adds an anchor. Of two with the same name the later epoch and the later expiry hold.
     pub fn insert(&mut self, anchor: Anchor) {
         let names = self.by_kind.entry(anchor.kind).or_default();
-        let entry = names.entry(anchor.value).or_insert((anchor.epoch, anchor.expires_at));
+        let entry = names
+            .entry(anchor.value)
+            .or_insert((anchor.epoch, anchor.expires_at));
         entry.0 = entry.0.max(anchor.epoch);
         entry.1 = entry.1.max(anchor.expires_at);
     }
@@ -133,7 +135,9 @@ impl AnchorSet {
         if self.by_kind.is_empty() {
             return None;
         }
-        AnchorKind::ALL.into_iter().find(|anchor| self.names(*anchor, claims, kid))
+        AnchorKind::ALL
+            .into_iter()
+            .find(|anchor| self.names(*anchor, claims, kid))
     }
 
     fn names(&self, kind: AnchorKind, claims: &Claims, kid: SigningKeyId) -> bool {
@@ -165,7 +169,9 @@ impl AnchorSet {
 
     fn has(&self, kind: AnchorKind, id: Uuid) -> bool {
         let names = self.by_kind.get(&kind);
-        names.is_some_and(|names| names.contains_key(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer())))
+        names.is_some_and(|names| {
+            names.contains_key(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+        })
     }
 
     fn cuts_off(&self, kind: AnchorKind, value: &str, decided_at: Epoch) -> bool {

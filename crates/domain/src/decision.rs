@@ -70,7 +70,9 @@ fn complete() -> String {
 
 impl PolicyAnswer {
     fn has_opinion(&self) -> bool {
-        self.decision == Decision::Allow || !self.determining_policies.is_empty() || !self.diagnostics.is_empty()
+        self.decision == Decision::Allow
+            || !self.determining_policies.is_empty()
+            || !self.diagnostics.is_empty()
     }
 
     fn step_up(&self) -> Option<ChallengeType> {
@@ -118,7 +120,11 @@ pub fn combine(verdicts: &[PolicyVerdict]) -> Result<Ruling, PolicyFault> {
         }
     }
     let liftable = !denies.is_empty() && denies.iter().all(|deny| deny.step_up().is_some());
-    let step_up = denies.iter().filter_map(|deny| deny.step_up()).max().filter(|_| liftable);
+    let step_up = denies
+        .iter()
+        .filter_map(|deny| deny.step_up())
+        .max()
+        .filter(|_| liftable);
     let (decision, deciding) = if denies.is_empty() && !allows.is_empty() {
         (Decision::Allow, allows)
     } else {
@@ -126,8 +132,14 @@ pub fn combine(verdicts: &[PolicyVerdict]) -> Result<Ruling, PolicyFault> {
     };
     Ok(Ruling {
         decision,
-        determining_policies: deciding.iter().flat_map(|a| a.determining_policies.iter().cloned()).collect(),
-        diagnostics: deciding.iter().flat_map(|a| a.diagnostics.iter().cloned()).collect(),
+        determining_policies: deciding
+            .iter()
+            .flat_map(|a| a.determining_policies.iter().cloned())
+            .collect(),
+        diagnostics: deciding
+            .iter()
+            .flat_map(|a| a.diagnostics.iter().cloned())
+            .collect(),
         step_up,
     })
 }
@@ -139,7 +151,10 @@ mod tests {
     use serde_json::json;
 
     fn verdict(answer: Result<Option<PolicyAnswer>, PolicyFault>) -> PolicyVerdict {
-        PolicyVerdict { policy_version_id: PolicyVersionId::from(uuid::Uuid::nil()), answer }
+        PolicyVerdict {
+            policy_version_id: PolicyVersionId::from(uuid::Uuid::nil()),
+            answer,
+        }
     }
 
     fn answer(decision: Decision, determining: &[&str], diagnostics: Vec<Value>) -> PolicyAnswer {
@@ -156,7 +171,11 @@ mod tests {
             Just(verdict(Ok(None))),
             Just(verdict(Ok(Some(answer(Decision::Deny, &[], vec![]))))),
             Just(verdict(Ok(Some(answer(Decision::Deny, &["guard"], vec![]))))),
-            Just(verdict(Ok(Some(answer(Decision::Deny, &[], vec![json!({"step_up_required": "mfa"})]))))),
+            Just(verdict(Ok(Some(answer(
+                Decision::Deny,
+                &[],
+                vec![json!({"step_up_required": "mfa"})]
+            ))))),
             Just(verdict(Ok(Some(answer(Decision::Allow, &["rbac"], vec![]))))),
             Just(verdict(Err(PolicyFault::Deadline))),
         ]
@@ -192,10 +211,21 @@ mod tests {
 
     #[test]
     fn a_plain_deny_beats_a_liftable_one_and_the_strongest_proof_is_asked_for() {
-        let mfa = verdict(Ok(Some(answer(Decision::Deny, &[], vec![json!({"step_up_required": "mfa"})]))));
-        let human = verdict(Ok(Some(answer(Decision::Deny, &[], vec![json!({"step_up_required": "human_approval"})]))));
+        let mfa = verdict(Ok(Some(answer(
+            Decision::Deny,
+            &[],
+            vec![json!({"step_up_required": "mfa"})],
+        ))));
+        let human = verdict(Ok(Some(answer(
+            Decision::Deny,
+            &[],
+            vec![json!({"step_up_required": "human_approval"})],
+        ))));
         let plain = verdict(Ok(Some(answer(Decision::Deny, &["guard"], vec![]))));
-        assert_eq!(combine(&[mfa.clone(), human.clone()]).map(|r| r.step_up), Ok(Some(ChallengeType::HumanApproval)));
+        assert_eq!(
+            combine(&[mfa.clone(), human.clone()]).map(|r| r.step_up),
+            Ok(Some(ChallengeType::HumanApproval))
+        );
         assert_eq!(combine(&[mfa, human, plain]).map(|r| r.step_up), Ok(None));
     }
 }

@@ -102,7 +102,9 @@ impl AuditDecision {
     /// The decision with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Allow, Self::Deny, Self::Partial].into_iter().find(|d| d.as_str() == name)
+        [Self::Allow, Self::Deny, Self::Partial]
+            .into_iter()
+            .find(|d| d.as_str() == name)
     }
 }
 
@@ -187,7 +189,11 @@ pub fn redact(value: Value) -> Value {
         Value::Object(map) => Value::Object(
             map.into_iter()
                 .map(|(key, inner)| {
-                    let inner = if is_secret_key(&key) { Value::String(REDACTED.into()) } else { redact(inner) };
+                    let inner = if is_secret_key(&key) {
+                        Value::String(REDACTED.into())
+                    } else {
+                        redact(inner)
+                    };
                     (key, inner)
                 })
                 .collect(),
@@ -198,12 +204,22 @@ pub fn redact(value: Value) -> Value {
 }
 
 fn is_secret_key(key: &str) -> bool {
-    const SECRET: [&str; 9] =
-        ["password", "passphrase", "secret", "token", "api_key", "private_key", "cookie", "authorization", "assertion"];
+    const SECRET: [&str; 9] = [
+        "password",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "private_key",
+        "cookie",
+        "authorization",
+        "assertion",
+    ];
     const SAFE_ENDINGS: [&str; 6] = ["_id", "_type", "_url", "_endpoint", "_name", "_keys"];
     let key = key.to_ascii_lowercase().replace('-', "_");
     let apikey = key.contains("apikey") || key.contains("credential_value") || key == "key";
-    (apikey || SECRET.iter().any(|word| key.contains(word))) && !SAFE_ENDINGS.iter().any(|end| key.ends_with(end))
+    (apikey || SECRET.iter().any(|word| key.contains(word)))
+        && !SAFE_ENDINGS.iter().any(|end| key.ends_with(end))
 }
 
 #[cfg(test)]
@@ -228,11 +244,24 @@ mod tests {
 
     #[test]
     fn event_types_survive_a_round_trip_and_strangers_are_refused() {
-        for name in ["token_exchange", "gateway_request", "session.revoked", "admin.zone.create", "step_up.satisfied"] {
-            assert_eq!(EventType::try_from(name.to_owned()).map(String::from), Ok(name.to_owned()));
+        for name in [
+            "token_exchange",
+            "gateway_request",
+            "session.revoked",
+            "admin.zone.create",
+            "step_up.satisfied",
+        ] {
+            assert_eq!(
+                EventType::try_from(name.to_owned()).map(String::from),
+                Ok(name.to_owned())
+            );
         }
         for name in ["", "session.", "session", "token_exchange.x", "other"] {
-            assert_eq!(EventType::try_from(name.to_owned()), Err(InvalidEventType), "{name}");
+            assert_eq!(
+                EventType::try_from(name.to_owned()),
+                Err(InvalidEventType),
+                "{name}"
+            );
         }
     }
 }

@@ -53,19 +53,39 @@ mod tests {
 
     #[test]
     fn fresh_up_to_the_bound_and_not_a_millisecond_longer() {
-        let position = FeedPosition { heartbeat: Some(at(10_000)), broken: false };
+        let position = FeedPosition {
+            heartbeat: Some(at(10_000)),
+            broken: false,
+        };
         let bound = Duration::from_secs(2);
         assert_eq!(position.staleness(Some(at(12_000)), bound), Staleness::Fresh);
         assert_eq!(position.staleness(Some(at(12_001)), bound), Staleness::Behind);
-        assert_eq!(position.staleness(Some(at(9_990)), bound), Staleness::Fresh, "a clock slightly behind");
+        assert_eq!(
+            position.staleness(Some(at(9_990)), bound),
+            Staleness::Fresh,
+            "a clock slightly behind"
+        );
     }
 
     #[test]
     fn what_is_unknown_is_behind() {
         let bound = Duration::from_secs(2);
-        let beaten = FeedPosition { heartbeat: Some(at(10_000)), broken: false };
+        let beaten = FeedPosition {
+            heartbeat: Some(at(10_000)),
+            broken: false,
+        };
         assert_eq!(beaten.staleness(None, bound), Staleness::Behind);
-        assert_eq!(FeedPosition::default().staleness(Some(at(10_000)), bound), Staleness::Behind);
-        assert_eq!(FeedPosition { broken: true, ..beaten }.staleness(Some(at(10_000)), bound), Staleness::Behind);
+        assert_eq!(
+            FeedPosition::default().staleness(Some(at(10_000)), bound),
+            Staleness::Behind
+        );
+        assert_eq!(
+            FeedPosition {
+                broken: true,
+                ..beaten
+            }
+            .staleness(Some(at(10_000)), bound),
+            Staleness::Behind
+        );
     }
 }

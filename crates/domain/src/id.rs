@@ -14,7 +14,11 @@ pub struct InvalidId;
 fn mint(clock: &dyn Clock) -> Uuid {
     let now = clock.now();
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+    Uuid::new_v7(uuid::Timestamp::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
 }
 
 macro_rules! ids {
@@ -124,7 +128,13 @@ mod tests {
 
     #[test]
     fn only_the_canonical_spelling_is_an_id() {
-        for text in ["", "x", "0198C0DE-0000-7000-8000-000000000000", "0198c0de00007000800000000000000a", "{0198c0de-0000-7000-8000-000000000000}"] {
+        for text in [
+            "",
+            "x",
+            "0198C0DE-0000-7000-8000-000000000000",
+            "0198c0de00007000800000000000000a",
+            "{0198c0de-0000-7000-8000-000000000000}",
+        ] {
             assert_eq!(text.parse::<ZoneId>(), Err(InvalidId), "{text:?}");
         }
     }

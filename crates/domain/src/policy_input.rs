@@ -157,6 +157,9 @@ pub struct TimeInput {
 
 impl From<Timestamp> for TimeInput {
     fn from(at: Timestamp) -> Self {
-        Self { rfc3339: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true), unix: at.timestamp() }
+        Self {
+            rfc3339: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            unix: at.timestamp(),
+        }
     }
 }

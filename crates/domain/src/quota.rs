@@ -20,7 +20,10 @@ pub struct Quota<K> {
 
 impl<K: Hash + Eq> Default for Quota<K> {
     fn default() -> Self {
-        Self { full_at: HashMap::new(), sweep_at: 1024 }
+        Self {
+            full_at: HashMap::new(),
+            sweep_at: 1024,
+        }
     }
 }
 
@@ -33,7 +36,9 @@ impl<K: Hash + Eq> Quota<K> {
         let now = now.timestamp_micros();
         let period = i64::from(period_seconds) * 1_000_000;
         let Some(each) = period.checked_div(i64::from(limit)) else {
-            return Err(Exceeded { retry_after_seconds: period_seconds.max(1) });
+            return Err(Exceeded {
+                retry_after_seconds: period_seconds.max(1),
+            });
         };
         self.forget_idle(now);
         let entry = self.full_at.entry(key).or_insert(now);
@@ -41,7 +46,9 @@ impl<K: Hash + Eq> Quota<K> {
         let wait = next - now - period;
         if wait > 0 {
             let seconds = u32::try_from(wait.div_euclid(1_000_000) + 1).unwrap_or(u32::MAX);
-            return Err(Exceeded { retry_after_seconds: seconds });
+            return Err(Exceeded {
+                retry_after_seconds: seconds,
+            });
         }
         *entry = next;
         Ok(())
@@ -69,7 +76,12 @@ mod tests {
         for _ in 0..60 {
             assert_eq!(quota.admit("a", 60, 60, at(0)), Ok(()));
         }
-        assert_eq!(quota.admit("a", 60, 60, at(0)), Err(Exceeded { retry_after_seconds: 2 }));
+        assert_eq!(
+            quota.admit("a", 60, 60, at(0)),
+            Err(Exceeded {
+                retry_after_seconds: 2
+            })
+        );
         assert_eq!(quota.admit("b", 60, 60, at(0)), Ok(()), "another key has its own");
         assert_eq!(quota.admit("a", 60, 60, at(1000)), Ok(()));
         assert!(quota.admit("a", 60, 60, at(1000)).is_err());

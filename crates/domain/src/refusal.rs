@@ -192,7 +192,13 @@ mod tests {
     fn every_reason_is_a_slug_and_unique_within_its_code() {
         let mut seen = HashSet::new();
         for refusal in Refusal::ALL {
-            assert!(refusal.reason().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{refusal}");
+            assert!(
+                refusal
+                    .reason()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{refusal}"
+            );
             assert!(seen.insert((refusal.code(), refusal.reason())), "{refusal}");
         }
     }

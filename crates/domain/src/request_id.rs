@@ -14,14 +14,18 @@ impl RequestId {
     /// The caller's value if it is well formed, else a fresh one.
     #[must_use]
     pub fn accept_or_mint(offered: Option<&str>, clock: &dyn Clock) -> Self {
-        offered.and_then(Self::accept).unwrap_or_else(|| Self(EventId::mint(clock).to_string()))
+        offered
+            .and_then(Self::accept)
+            .unwrap_or_else(|| Self(EventId::mint(clock).to_string()))
     }
 
     /// The value if it is well formed.
     #[must_use]
     pub fn accept(text: &str) -> Option<Self> {
         let well_formed = (1..=128).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'));
         well_formed.then(|| Self(text.to_owned()))
     }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 /// The text is not a resource identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a resource identifier is 1-2048 visible ASCII characters without quotes, angle brackets or backslash")]
+#[error(
+    "a resource identifier is 1-2048 visible ASCII characters without quotes, angle brackets or backslash"
+)]
 pub struct InvalidResourceIdentifier;
 
 /// A stable name such as `resource://orders`: visible ASCII, so that it survives headers, claims and URLs unchanged.
@@ -27,9 +29,15 @@ impl ResourceIdentifier {
     /// has no empty, `.` or `..` segment.
     #[must_use]
     pub fn covers(&self, asked: &Self) -> bool {
-        let Some(rest) = asked.0.strip_prefix(self.0.trim_end_matches('/')) else { return false };
-        let Some(below) = rest.strip_prefix('/') else { return false };
-        below.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+        let Some(rest) = asked.0.strip_prefix(self.0.trim_end_matches('/')) else {
+            return false;
+        };
+        let Some(below) = rest.strip_prefix('/') else {
+            return false;
+        };
+        below
+            .split('/')
+            .all(|segment| !matches!(segment, "" | "." | ".."))
     }
 }
 
@@ -97,7 +105,14 @@ mod tests {
         let base = id("https://api.example/v1");
         assert!(base.covers(&id("https://api.example/v1/orders")));
         assert!(id("https://api.example/v1/").covers(&id("https://api.example/v1/orders/7")));
-        for asked in ["https://api.example/v1", "https://api.example/v10/x", "https://api.example/v1/", "https://api.example/v1/../admin", "https://api.example/v1//x", "https://api.example/v1/."] {
+        for asked in [
+            "https://api.example/v1",
+            "https://api.example/v10/x",
+            "https://api.example/v1/",
+            "https://api.example/v1/../admin",
+            "https://api.example/v1//x",
+            "https://api.example/v1/.",
+        ] {
             assert!(!base.covers(&id(asked)), "{asked}");
         }
     }

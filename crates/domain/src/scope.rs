@@ -108,7 +108,11 @@ impl ScopeSet {
     /// The set without the platform's own scope, which no resource has.
     #[must_use]
     pub fn without_agent_lifecycle(&self) -> Self {
-        self.0.iter().filter(|s| !s.is_agent_lifecycle()).cloned().collect()
+        self.0
+            .iter()
+            .filter(|s| !s.is_agent_lifecycle())
+            .cloned()
+            .collect()
     }
 
     /// Narrows `ceiling` to what is asked for. All or nothing: the result is exactly `self`, never a trimmed or a

@@ -4,7 +4,8 @@ use crate::anchor::AnchorSet;
 use crate::clock::Timestamp;
 use crate::epoch::Epoch;
 use crate::id::{
-    ApplicationId, PolicySetId, PolicySetVersionId, PolicyVersionId, ProviderId, ResourceId, SigningKeyId, ZoneId,
+    ApplicationId, PolicySetId, PolicySetVersionId, PolicyVersionId, ProviderId, ResourceId, SigningKeyId,
+    ZoneId,
 };
 use crate::resource::{ResourceIdentifier, find_resource};
 use crate::scope::{Scope, ScopeSet};

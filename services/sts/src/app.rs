@@ -1,6 +1,7 @@
 //! The long-lived parts of the STS, and the only place where they are put together.
 
 use crate::config::Config;
+use crate::error::Failure;
 use crate::feed::{DatabaseSpool, ZonesSink, find_system_zone, measure_clock, poll_slowly};
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
@@ -8,9 +9,8 @@ use crate::routes::routes;
 use crate::zones::{Limits, Zones};
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
-use crate::error::Failure;
-use caracal_domain::{Clock, Refusal};
 use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::{Clock, Refusal};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{Engine, EngineConfig};
@@ -106,21 +106,36 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         Arc::clone(&engine),
         Arc::clone(&clock),
         host.tasks.clone(),
-        Limits { max_lag: config.max_lag, zones: config.zones_in_memory },
+        Limits {
+            max_lag: config.max_lag,
+            zones: config.zones_in_memory,
+        },
     ));
     let sink = Arc::new(ZonesSink(Arc::clone(&zones)));
-    let (feed, following) = Feed::follow(bus.clone(), sink, FeedConfig { max_lag: config.max_lag });
+    let (feed, following) = Feed::follow(
+        bus.clone(),
+        sink,
+        FeedConfig {
+            max_lag: config.max_lag,
+        },
+    );
     zones.follow(feed.clone());
     let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
     let system_zone = Arc::new(OnceLock::new());
 
     host.tasks.spawn("feed", following);
     let stopping = host.tasks.stopping();
-    let recording = recorder.clone().run_until(recording, async move { stopping.cancelled().await });
+    let recording = recorder
+        .clone()
+        .run_until(recording, async move { stopping.cancelled().await });
     host.tasks.spawn_to_end("recorder", recording);
-    host.tasks.spawn("database-clock", measure_clock(database.clone(), feed));
+    host.tasks
+        .spawn("database-clock", measure_clock(database.clone(), feed));
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
-    host.tasks.spawn("system-zone", find_system_zone(database.clone(), Arc::clone(&system_zone)));
+    host.tasks.spawn(
+        "system-zone",
+        find_system_zone(database.clone(), Arc::clone(&system_zone)),
+    );
     let connection = bus.clone();
     host.probes.add("nats", move || connection.is_connected());
     host.probes.export("caracal_bus", move || bus.stats().all());

@@ -62,13 +62,20 @@ impl Presented {
         if form.application_id.is_some_and(|named| named != application) {
             return Err(Refusal::InvalidClient);
         }
-        Ok(Self::Secret { application, secret: form_decoded(password).into() })
+        Ok(Self::Secret {
+            application,
+            secret: form_decoded(password).into(),
+        })
     }
 }
 
 fn form_decoded(text: &str) -> String {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&format!("v={text}")).unwrap_or_default();
-    pairs.into_iter().next().map(|(_, value)| value).unwrap_or_default()
+    pairs
+        .into_iter()
+        .next()
+        .map(|(_, value)| value)
+        .unwrap_or_default()
 }
 
 /// A caller who has proved who it is.
@@ -105,8 +112,15 @@ impl Sts {
         match presented {
             Presented::GatewayKey(key) => {
                 let zone = self.gateway(&key).and(zone.ok_or(Refusal::InvalidClient))?;
-                let view = self.zones.view(zone, at_least).await?.ok_or(Refusal::SubjectTokenInvalid)?;
-                Ok(Authenticated { caller: Caller::Gateway, view })
+                let view = self
+                    .zones
+                    .view(zone, at_least)
+                    .await?
+                    .ok_or(Refusal::SubjectTokenInvalid)?;
+                Ok(Authenticated {
+                    caller: Caller::Gateway,
+                    view,
+                })
             }
             Presented::Secret { application, secret } => {
                 let zone = match zone {
@@ -116,9 +130,16 @@ impl Sts {
                 // The caller proves itself on the view as it is; only then may it make us wait for a newer one.
                 let view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
                 self.prove(&view, application, secret, source).await?;
-                let view = self.zones.view(zone, at_least).await?.ok_or(Refusal::InvalidClient)?;
+                let view = self
+                    .zones
+                    .view(zone, at_least)
+                    .await?
+                    .ok_or(Refusal::InvalidClient)?;
                 let application = self.live(&view, application).ok_or(Refusal::InvalidClient)?;
-                Ok(Authenticated { caller: Caller::Application(application), view })
+                Ok(Authenticated {
+                    caller: Caller::Application(application),
+                    view,
+                })
             }
         }
     }
@@ -140,7 +161,10 @@ impl Sts {
     pub fn live(&self, view: &ZoneView, application: ApplicationId) -> Option<Arc<Application>> {
         let now = self.clock.now();
         let found = view.zone.config.applications.get(&application)?;
-        found.expires_at.is_none_or(|end| now < end).then(|| Arc::clone(found))
+        found
+            .expires_at
+            .is_none_or(|end| now < end)
+            .then(|| Arc::clone(found))
     }
 
     async fn zone_of(&self, application: ApplicationId) -> Result<Option<ZoneId>, Failure> {
@@ -186,10 +210,13 @@ impl Sts {
         if !self.secret_mint.is_plausible(secret.expose_secret()) {
             return Ok(false);
         }
-        let Ok(_turn) = self.derivations.acquire().await else { return Ok(false) };
+        let Ok(_turn) = self.derivations.acquire().await else {
+            return Ok(false);
+        };
         let (candidate, phc) = (secret.clone(), hash.clone());
         let verified =
-            tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc)).await;
+            tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc))
+                .await;
         let right = verified.unwrap_or(false);
         if right {
             self.secrets.remember(id, secret.expose_secret(), &hash);
@@ -227,15 +254,25 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(read(Some(&header), "client_secret=x").err(), Some(Refusal::TwoClientMethods));
+        assert_eq!(
+            read(Some(&header), "client_secret=x").err(),
+            Some(Refusal::TwoClientMethods)
+        );
     }
 
     #[test]
     fn what_is_not_a_credential_is_an_invalid_client() {
         for header in ["", "Basic", "Basic !!!", "Digest x", "Basic Og=="] {
-            assert_eq!(read(Some(header), "").err(), Some(Refusal::InvalidClient), "{header:?}");
+            assert_eq!(
+                read(Some(header), "").err(),
+                Some(Refusal::InvalidClient),
+                "{header:?}"
+            );
         }
         assert_eq!(read(None, "").err(), Some(Refusal::MissingClient));
-        assert_eq!(read(None, &format!("client_id={ID}")).err(), Some(Refusal::InvalidClient));
+        assert_eq!(
+            read(None, &format!("client_id={ID}")).err(),
+            Some(Refusal::InvalidClient)
+        );
     }
 }

@@ -51,7 +51,11 @@ impl Config {
         let stream_keys = parsed(env, "STREAMS_HMAC_KEY", stream_keys, StreamKeys::parse);
         let gateway_key = env.shared_secret("GATEWAY_STS_KEY");
         let trusted_proxies = env.list("TRUSTED_PROXIES");
-        let max_lag = env.millis("FEED_MAX_LAG_MS", Duration::from_secs(2), Duration::from_millis(500));
+        let max_lag = env.millis(
+            "FEED_MAX_LAG_MS",
+            Duration::from_secs(2),
+            Duration::from_millis(500),
+        );
         let policy_cache_dir = env.optional("POLICY_CACHE_DIR");
         let megabytes: usize = env.or("POLICY_MEMORY_MB", 512);
         let zones_in_memory = env.or("ZONES_IN_MEMORY", 20_000);

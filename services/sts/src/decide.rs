@@ -47,7 +47,10 @@ impl Decided {
     /// The identifiers that were allowed, in the order asked.
     #[must_use]
     pub fn identifiers(&self) -> Vec<ResourceIdentifier> {
-        self.granted.iter().map(|granted| granted.identifier.clone()).collect()
+        self.granted
+            .iter()
+            .map(|granted| granted.identifier.clone())
+            .collect()
     }
 }
 
@@ -83,14 +86,22 @@ impl Sts {
     /// # Errors
     /// When nothing is granted: the refusal that came furthest, after recording each. Our own faults.
     pub async fn decide(&self, asked: &Asked<'_>) -> Result<Decided, Failure> {
-        let mut decided = Decided { granted: Vec::new(), findings: Vec::new() };
+        let mut decided = Decided {
+            granted: Vec::new(),
+            findings: Vec::new(),
+        };
         let mut retry_after = None;
         for identifier in &asked.exchange.request.resources {
             let event_id = EventId::mint(&*self.clock);
             let (outcome, evaluated) = self.decide_one(asked, identifier).await;
             let refusal = match outcome {
                 Ok((resource, directive)) => {
-                    decided.granted.push(Granted { identifier: identifier.clone(), resource, event_id, directive });
+                    decided.granted.push(Granted {
+                        identifier: identifier.clone(),
+                        resource,
+                        event_id,
+                        directive,
+                    });
                     None
                 }
                 Err(Failure::Refused(refusal)) => Some(refusal),
@@ -100,7 +111,12 @@ impl Sts {
                 }
                 Err(fault) => return Err(fault),
             };
-            decided.findings.push(Finding { event_id, identifier: identifier.clone(), refusal, evaluated });
+            decided.findings.push(Finding {
+                event_id,
+                identifier: identifier.clone(),
+                refusal,
+                evaluated,
+            });
         }
         match furthest(&decided) {
             Some(refusal) if decided.granted.is_empty() => {
@@ -119,18 +135,28 @@ impl Sts {
         if let Some(resource) = config.resource(asked) {
             return Some(Arc::clone(resource));
         }
-        let alias = asked.as_str().strip_prefix(self.gateway_public_url.as_str())?.strip_prefix("/r/")?;
+        let alias = asked
+            .as_str()
+            .strip_prefix(self.gateway_public_url.as_str())?
+            .strip_prefix("/r/")?;
         let (zone, id) = alias.split_once('/')?;
         let id: ResourceId = id.trim_end_matches('/').parse().ok()?;
         let same_zone = zone.parse() == Ok(config.id);
-        config.resources.iter().find(|resource| same_zone && resource.id == id).map(Arc::clone)
+        config
+            .resources
+            .iter()
+            .find(|resource| same_zone && resource.id == id)
+            .map(Arc::clone)
     }
 
     async fn decide_one(
         &self,
         asked: &Asked<'_>,
         identifier: &ResourceIdentifier,
-    ) -> (Result<(Arc<Resource>, Option<Directive>), Failure>, Option<Evaluated>) {
+    ) -> (
+        Result<(Arc<Resource>, Option<Directive>), Failure>,
+        Option<Evaluated>,
+    ) {
         let (resource, directive) = match self.admit(asked, identifier) {
             Ok(admitted) => admitted,
             Err(failure) => return (Err(failure), None),
@@ -143,7 +169,9 @@ impl Sts {
             return (Err(failure), None);
         }
         let evaluated = self.evaluate(asked, identifier, &resource, manifest).await;
-        let outcome = ruled(&evaluated).map(|()| (resource, directive)).map_err(Failure::from);
+        let outcome = ruled(&evaluated)
+            .map(|()| (resource, directive))
+            .map_err(Failure::from);
         (outcome, Some(evaluated))
     }
 
@@ -154,7 +182,9 @@ impl Sts {
         identifier: &ResourceIdentifier,
     ) -> Result<(Arc<Resource>, Option<Directive>), Failure> {
         let config = &asked.view.zone.config;
-        let resource = self.resource(asked.view, identifier).ok_or(Refusal::UnknownResource)?;
+        let resource = self
+            .resource(asked.view, identifier)
+            .ok_or(Refusal::UnknownResource)?;
         within_bounds(&asked.scopes, identifier, &resource, &asked.ceiling)?;
         let key = (config.id, resource.id, asked.application.id);
         self.quotas
@@ -208,15 +238,28 @@ fn furthest(decided: &Decided) -> Option<Refusal> {
         OAuthCode::InteractionRequired,
     ];
     let stage = |refusal: &Refusal| ORDER.iter().position(|code| *code == refusal.code());
-    decided.findings.iter().filter_map(|finding| finding.refusal).max_by_key(stage)
+    decided
+        .findings
+        .iter()
+        .filter_map(|finding| finding.refusal)
+        .max_by_key(stage)
 }
 
-fn input<'a>(asked: &'a Asked<'_>, identifier: &'a ResourceIdentifier, resource: &'a Resource) -> PolicyInput<'a> {
+fn input<'a>(
+    asked: &'a Asked<'_>,
+    identifier: &'a ResourceIdentifier,
+    resource: &'a Resource,
+) -> PolicyInput<'a> {
     let exchange = asked.exchange;
     PolicyInput {
         schema_version: SCHEMA_VERSION,
         principal: PrincipalInput::of(asked.application, asked.view.zone.config.id),
-        resource: ResourceInput { resource_type: "resource", id: resource.id, identifier, scopes: &resource.scopes },
+        resource: ResourceInput {
+            resource_type: "resource",
+            id: resource.id,
+            identifier,
+            scopes: &resource.scopes,
+        },
         action: ActionInput {
             id: "TokenExchange",
             method: exchange.request.method.as_deref(),

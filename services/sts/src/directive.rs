@@ -116,7 +116,11 @@ fn credential(zone: &Zone, resource: &Resource) -> Result<Credential, Failure> {
         ProviderKind::BearerToken => {
             let token = Zeroizing::new(secrets.bearer_token.ok_or(Refusal::ProviderNotReady)?);
             let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
-            Ok(Credential { location: Location::Header, name: "Authorization".to_owned(), value })
+            Ok(Credential {
+                location: Location::Header,
+                name: "Authorization".to_owned(),
+                value,
+            })
         }
         ProviderKind::Oauth2
         | ProviderKind::Oidc
@@ -133,11 +137,23 @@ fn api_key(provider: &Provider, secrets: Secrets) -> Result<Credential, Failure>
         Some(scheme) => Zeroizing::new(format!("{scheme} {}", key.as_str())),
         None => key,
     };
-    Ok(Credential { location: config.location, name: config.name, value })
+    Ok(Credential {
+        location: config.location,
+        name: config.name,
+        value,
+    })
 }
 
 fn open(zone: &Zone, provider: &Provider) -> Result<Secrets, Failure> {
-    let sealed = provider.sealed_secrets.as_ref().ok_or(Refusal::ProviderNotReady)?;
-    let json = zone.dek.open(zone.config.id, Purpose::ProviderSecret, provider.id.into(), sealed)?;
+    let sealed = provider
+        .sealed_secrets
+        .as_ref()
+        .ok_or(Refusal::ProviderNotReady)?;
+    let json = zone.dek.open(
+        zone.config.id,
+        Purpose::ProviderSecret,
+        provider.id.into(),
+        sealed,
+    )?;
     Ok(serde_json::from_slice(&json).map_err(Fault::ProviderSecrets)?)
 }

@@ -52,17 +52,19 @@ fn keys(view: &ZoneView) -> HttpResponse {
 pub async fn metadata(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
     let view = find(&sts, &zone).await?;
     let issuer = sts.issuer(view.zone.config.id);
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate")).json(json!({
-        "issuer": issuer,
-        "token_endpoint": format!("{issuer}/oauth/2/token"),
-        "authorization_endpoint": format!("{issuer}/oauth/2/authorize"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "introspection_endpoint": sts.endpoint("/oauth/2/introspect"),
-        "grant_types_supported": [crate::form::TOKEN_EXCHANGE, "client_credentials"],
-        "response_types_supported": ["code"],
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-    })))
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate"))
+        .json(json!({
+            "issuer": issuer,
+            "token_endpoint": format!("{issuer}/oauth/2/token"),
+            "authorization_endpoint": format!("{issuer}/oauth/2/authorize"),
+            "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+            "introspection_endpoint": sts.endpoint("/oauth/2/introspect"),
+            "grant_types_supported": [crate::form::TOKEN_EXCHANGE, "client_credentials"],
+            "response_types_supported": ["code"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        })))
 }
 
 async fn find(sts: &Sts, zone: &str) -> Result<Arc<ZoneView>, ApiError> {
@@ -70,9 +72,10 @@ async fn find(sts: &Sts, zone: &str) -> Result<Arc<ZoneView>, ApiError> {
     let zone: ZoneId = zone.parse().map_err(|_| absent())?;
     match sts.zones.view(zone, None).await {
         Ok(found) => found.ok_or_else(absent),
-        Err(Failure::Refused(Refusal::StaleState | Refusal::StoreUnavailable)) => {
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"))
-        }
+        Err(Failure::Refused(Refusal::StaleState | Refusal::StoreUnavailable)) => Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+        )),
         Err(Failure::Fault(fault)) => Err(ApiError::fault(&fault)),
         Err(failure) => Err(ApiError::unavailable(failure.reason())),
     }

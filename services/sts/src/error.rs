@@ -86,7 +86,9 @@ impl Failure {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.reason(),
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
+                refusal.reason()
+            }
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
             Self::Fault(_) => "server_error",
@@ -111,12 +113,17 @@ impl Failure {
     /// As the answer to the request with this id.
     #[must_use]
     pub const fn answering(self, request_id: RequestId) -> OAuthError {
-        OAuthError { failure: self, request_id }
+        OAuthError {
+            failure: self,
+            request_id,
+        }
     }
 
     const fn code(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.code().as_str(),
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
+                refusal.code().as_str()
+            }
             Self::UnsupportedMediaType | Self::PayloadTooLarge => OAuthCode::InvalidRequest.as_str(),
             Self::Fault(_) => "server_error",
         }
@@ -124,7 +131,9 @@ impl Failure {
 
     const fn description(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => refusal.description(),
+            Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
+                refusal.description()
+            }
             Self::UnsupportedMediaType => "The body must be application/x-www-form-urlencoded.",
             Self::PayloadTooLarge => "The body is larger than 64 KiB.",
             Self::Fault(_) => "The request could not be served; quote the request id.",
@@ -178,7 +187,10 @@ impl ResponseError for OAuthError {
                 answer.insert_header((WWW_AUTHENTICATE, "Basic realm=\"caracal\", charset=\"UTF-8\""));
             }
             Some(OAuthCode::InteractionRequired) => {
-                answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"insufficient_user_authentication\""));
+                answer.insert_header((
+                    WWW_AUTHENTICATE,
+                    "Bearer error=\"insufficient_user_authentication\"",
+                ));
             }
             _ => {}
         }

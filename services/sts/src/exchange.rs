@@ -15,7 +15,9 @@ use crate::view::ZoneView;
 use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{EventId, SessionId, TokenId};
 use caracal_domain::zone::{Application, Resource};
-use caracal_domain::{Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse};
+use caracal_domain::{
+    Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
+};
 use caracal_jose::Verified;
 use caracal_storage::sessions::NewSession;
 use std::sync::Arc;
@@ -69,8 +71,12 @@ impl Sts {
         let subject = exchange.request.subject_token.as_ref();
         match self.provenance(&view, client.caller, subject)? {
             Provenance::Application(application) => self.open_session(&view, &application, exchange).await,
-            Provenance::Session(holder, session) => self.mint(&view, &holder, &session, exchange, false).await,
-            Provenance::GatewayCall(holder, session) => self.mint(&view, &holder, &session, exchange, true).await,
+            Provenance::Session(holder, session) => {
+                self.mint(&view, &holder, &session, exchange, false).await
+            }
+            Provenance::GatewayCall(holder, session) => {
+                self.mint(&view, &holder, &session, exchange, true).await
+            }
         }
     }
 
@@ -88,7 +94,11 @@ impl Sts {
         if request.resources.is_empty() && !scopes.is_empty() {
             return Err(Refusal::ScopeExceedsResource.into());
         }
-        let seconds = lifetime(request.ttl_seconds, SESSION_SECONDS, [remaining(application, exchange.now)])?;
+        let seconds = lifetime(
+            request.ttl_seconds,
+            SESSION_SECONDS,
+            [remaining(application, exchange.now)],
+        )?;
         let asked = Asked {
             view,
             application,
@@ -158,10 +168,21 @@ impl Sts {
         let limits = [left, remaining(application, exchange.now)];
         let seconds = lifetime(request.ttl_seconds, MANDATE_SECONDS, limits)?;
         let ceiling = Ceiling::of(subject);
-        let known: Vec<Arc<Resource>> =
-            request.resources.iter().filter_map(|asked| self.resource(view, asked)).collect();
+        let known: Vec<Arc<Resource>> = request
+            .resources
+            .iter()
+            .filter_map(|asked| self.resource(view, asked))
+            .collect();
         let scopes = mandate_scopes(request.scopes.as_ref(), &ceiling, &known)?;
-        let asked = Asked { view, application, session: Some(subject), ceiling, scopes, exchange, for_gateway };
+        let asked = Asked {
+            view,
+            application,
+            session: Some(subject),
+            ceiling,
+            scopes,
+            exchange,
+            for_gateway,
+        };
         let decided = self.decide(&asked).await?;
         let identifiers = decided.identifiers();
         let claims = Claims {
@@ -223,10 +244,16 @@ fn issue(view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Res
 
 /// A DCR application's tokens never outlive it.
 fn remaining(application: &Application, now: Timestamp) -> i64 {
-    application.expires_at.map_or(i64::MAX, |end| (end - now).num_seconds())
+    application
+        .expires_at
+        .map_or(i64::MAX, |end| (end - now).num_seconds())
 }
 
 /// The scopes decided, and the platform's own if it was asked for.
 fn granted_scopes(decided: &ScopeSet, wish: &ScopeSet) -> ScopeSet {
-    decided.iter().chain(wish.iter().filter(|scope| Scope::is_agent_lifecycle(scope))).cloned().collect()
+    decided
+        .iter()
+        .chain(wish.iter().filter(|scope| Scope::is_agent_lifecycle(scope)))
+        .cloned()
+        .collect()
 }

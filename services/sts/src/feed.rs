@@ -24,7 +24,10 @@ impl FeedSink for ZonesSink {
 
     fn rebuild(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
-            self.0.reconcile().await.map_err(|failure| format!("reconciling the zones: {}", failure.reason()).into())
+            self.0
+                .reconcile()
+                .await
+                .map_err(|failure| format!("reconciling the zones: {}", failure.reason()).into())
         })
     }
 }
@@ -80,7 +83,10 @@ pub async fn poll_slowly(zones: Arc<Zones>) {
     loop {
         tokio::time::sleep(POLL_EVERY).await;
         if let Err(failure) = zones.reconcile().await {
-            tracing::warn!(reason = failure.reason(), "the zones could not be compared with the database");
+            tracing::warn!(
+                reason = failure.reason(),
+                "the zones could not be compared with the database"
+            );
         }
     }
 }

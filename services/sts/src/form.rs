@@ -10,8 +10,10 @@ pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchang
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const MAX_RESOURCES: usize = 16;
 
-const SUBJECT_TOKEN_TYPES: [&str; 2] =
-    ["urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"];
+const SUBJECT_TOKEN_TYPES: [&str; 2] = [
+    "urn:ietf:params:oauth:token-type:access_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
 
 /// What was asked for, every part of the right type.
 #[derive(Debug, Default)]
@@ -91,10 +93,17 @@ struct Form {
 impl Form {
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::MalformedForm)?;
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(text).map_err(|_| Refusal::MalformedForm)?;
-        let mut form = Self { single: HashMap::new(), resources: Vec::new() };
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(text).map_err(|_| Refusal::MalformedForm)?;
+        let mut form = Self {
+            single: HashMap::new(),
+            resources: Vec::new(),
+        };
         for (name, value) in pairs {
-            if value.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+            if value
+                .chars()
+                .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
+            {
                 return Err(Refusal::MalformedForm);
             }
             if name == "resource" {
@@ -113,7 +122,10 @@ impl Form {
     }
 
     fn id<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, Refusal> {
-        self.take(name).map(|text| text.parse()).transpose().map_err(|_| Refusal::MalformedId)
+        self.take(name)
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| Refusal::MalformedId)
     }
 
     fn one_of(&mut self, name: &str, alias: &str) -> Result<Option<ApplicationId>, Refusal> {
@@ -127,21 +139,38 @@ impl Form {
         let subject = self.take("subject_token_type");
         let requested = self.take("requested_token_type");
         let known = |given: Option<String>| given.is_none_or(|t| SUBJECT_TOKEN_TYPES.contains(&t.as_str()));
-        if known(subject) && known(requested) { Ok(()) } else { Err(Refusal::UnsupportedTokenType) }
+        if known(subject) && known(requested) {
+            Ok(())
+        } else {
+            Err(Refusal::UnsupportedTokenType)
+        }
     }
 
     fn scopes(&mut self) -> Result<Option<ScopeSet>, Refusal> {
-        let scopes: Option<ScopeSet> =
-            self.take("scope").map(|text| text.parse()).transpose().map_err(|_| Refusal::MalformedScope)?;
+        let scopes: Option<ScopeSet> = self
+            .take("scope")
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| Refusal::MalformedScope)?;
         Ok(scopes)
     }
 
     fn ttl(&mut self) -> Result<Option<u32>, Refusal> {
-        let Some(text) = self.take("ttl_seconds") else { return Ok(None) };
+        let Some(text) = self.take("ttl_seconds") else {
+            return Ok(None);
+        };
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         // A number beyond u32 is a valid wish for "as long as possible".
-        let seconds = if digits { text.parse().unwrap_or(u32::MAX) } else { 0 };
-        if seconds == 0 { Err(Refusal::InvalidTtl) } else { Ok(Some(seconds)) }
+        let seconds = if digits {
+            text.parse().unwrap_or(u32::MAX)
+        } else {
+            0
+        };
+        if seconds == 0 {
+            Err(Refusal::InvalidTtl)
+        } else {
+            Ok(Some(seconds))
+        }
     }
 
     fn resources(self) -> Result<Vec<ResourceIdentifier>, Refusal> {
@@ -181,7 +210,10 @@ mod tests {
 
     #[test]
     fn bad_forms_are_refused_each_for_its_own_reason() {
-        let many = (0..17).map(|n| format!("resource=r%3A{n}")).collect::<Vec<_>>().join("&");
+        let many = (0..17)
+            .map(|n| format!("resource=r%3A{n}"))
+            .collect::<Vec<_>>()
+            .join("&");
         let cases = [
             ("grant_type=password", Refusal::UnsupportedGrant),
             ("scope=a&scope=a", Refusal::RepeatedParameter),
@@ -196,7 +228,10 @@ mod tests {
             ("resource=a%00b", Refusal::MalformedForm),
             ("resource=%E2%80%AEx", Refusal::MalformedForm),
             ("scope=%FF", Refusal::MalformedForm),
-            ("subject_token_type=urn:ietf:params:oauth:token-type:saml2", Refusal::UnsupportedTokenType),
+            (
+                "subject_token_type=urn:ietf:params:oauth:token-type:saml2",
+                Refusal::UnsupportedTokenType,
+            ),
             ("delegation_edge_id=x", Refusal::NotSupported),
             (many.as_str(), Refusal::TooManyResources),
         ];

@@ -31,7 +31,9 @@ pub async fn directive(
     epoch: MinEpoch,
     body: Bytes,
 ) -> Result<HttpResponse, OAuthError> {
-    let found = find(&sts, &request, epoch, &body).await.map_err(|failure| failure.answering(id.0))?;
+    let found = find(&sts, &request, epoch, &body)
+        .await
+        .map_err(|failure| failure.answering(id.0))?;
     let mut answer = HttpResponse::Ok();
     for header in NO_STORE {
         answer.insert_header(header);
@@ -44,8 +46,15 @@ async fn find(sts: &Sts, request: &HttpRequest, epoch: MinEpoch, body: &[u8]) ->
     sts.gateway(&key.to_owned().into())?;
     let asked: DirectiveRequest = serde_json::from_slice(body).map_err(|_| Refusal::MalformedForm)?;
     let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
-    let view = sts.zones.view(asked.zone_id, at_least).await?.ok_or(Refusal::ResourceUnknownHere)?;
-    sts.live(&view, asked.application_id).ok_or(Refusal::BearerRevoked)?;
-    let resource = sts.resource(&view, &asked.resource).ok_or(Refusal::ResourceUnknownHere)?;
+    let view = sts
+        .zones
+        .view(asked.zone_id, at_least)
+        .await?
+        .ok_or(Refusal::ResourceUnknownHere)?;
+    sts.live(&view, asked.application_id)
+        .ok_or(Refusal::BearerRevoked)?;
+    let resource = sts
+        .resource(&view, &asked.resource)
+        .ok_or(Refusal::ResourceUnknownHere)?;
     sts.directive(&view, &asked.resource, &resource)
 }

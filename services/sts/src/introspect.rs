@@ -57,7 +57,10 @@ async fn inspect(
         sts.known_caller(presented, form.zone_id, source).await?;
         return Ok((inactive(), None));
     };
-    let client = match sts.authenticate(presented, Some(unverified.zone_hint()), source, at_least).await {
+    let client = match sts
+        .authenticate(presented, Some(unverified.zone_hint()), source, at_least)
+        .await
+    {
         // A gateway may ask about a zone that is no more: nothing of it is good.
         Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => return Ok((inactive(), None)),
         other => other?,
@@ -103,7 +106,9 @@ impl Sts {
     ) -> Result<(), Failure> {
         match presented {
             Presented::GatewayKey(key) => Ok(self.gateway(&key)?),
-            secret @ Presented::Secret { .. } => self.authenticate(secret, zone, source, None).await.map(|_| ()),
+            secret @ Presented::Secret { .. } => {
+                self.authenticate(secret, zone, source, None).await.map(|_| ())
+            }
         }
     }
 }

@@ -4,6 +4,9 @@ use caracal_lifecycle::Service;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let service = Service { name: "caracal-sts", default_port: 8080 };
+    let service = Service {
+        name: "caracal-sts",
+        default_port: 8080,
+    };
     caracal_lifecycle::run(service, caracal_sts::Config::read, caracal_sts::serve)
 }

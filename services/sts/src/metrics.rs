@@ -32,7 +32,11 @@ impl Metrics {
             suppressed: Counter::default(),
         };
         probes.register(|registry| {
-            registry.register("caracal_sts_exchanges", "Token exchanges by outcome", metrics.outcomes.clone());
+            registry.register(
+                "caracal_sts_exchanges",
+                "Token exchanges by outcome",
+                metrics.outcomes.clone(),
+            );
             registry.register(
                 "caracal_sts_policy_evaluation_seconds",
                 "Time to evaluate all policies of one resource",

@@ -16,7 +16,10 @@ impl Ceiling {
     /// The ceiling a session token carries. The platform's own scope is no authority over a resource.
     #[must_use]
     pub fn of(session: &Claims) -> Self {
-        Self { scopes: session.scope.without_agent_lifecycle(), targets: session.target.clone() }
+        Self {
+            scopes: session.scope.without_agent_lifecycle(),
+            targets: session.target.clone(),
+        }
     }
 
     fn admits(&self, resource: &ResourceIdentifier, scopes: &ScopeSet) -> bool {
@@ -50,8 +53,15 @@ pub fn mandate_scopes(
 }
 
 fn common_scopes(known: &[Arc<Resource>]) -> ScopeSet {
-    let Some((first, rest)) = known.split_first() else { return ScopeSet::default() };
-    first.scopes.iter().filter(|scope| rest.iter().all(|r| r.scopes.contains(scope))).cloned().collect()
+    let Some((first, rest)) = known.split_first() else {
+        return ScopeSet::default();
+    };
+    first
+        .scopes
+        .iter()
+        .filter(|scope| rest.iter().all(|r| r.scopes.contains(scope)))
+        .cloned()
+        .collect()
 }
 
 /// Whether these scopes may be decided for this resource: all of them or none, never trimmed.
@@ -67,17 +77,29 @@ pub fn within_bounds(
     if scopes.narrow(&resource.scopes).is_err() {
         return Err(Refusal::ScopeExceedsResource);
     }
-    if ceiling.admits(asked, scopes) { Ok(()) } else { Err(Refusal::SessionCeiling) }
+    if ceiling.admits(asked, scopes) {
+        Ok(())
+    } else {
+        Err(Refusal::SessionCeiling)
+    }
 }
 
 /// Seconds a token may live: the wish, capped by its class and by everything it hangs on. Never more than any of them.
 ///
 /// # Errors
 /// [`Refusal::SubjectTokenExpired`] when nothing is left.
-pub fn lifetime(wish: Option<u32>, class_maximum: u32, remaining: impl IntoIterator<Item = i64>) -> Result<i64, Refusal> {
+pub fn lifetime(
+    wish: Option<u32>,
+    class_maximum: u32,
+    remaining: impl IntoIterator<Item = i64>,
+) -> Result<i64, Refusal> {
     let asked = i64::from(wish.unwrap_or(class_maximum).min(class_maximum));
     let seconds = remaining.into_iter().fold(asked, i64::min);
-    if seconds > 0 { Ok(seconds) } else { Err(Refusal::SubjectTokenExpired) }
+    if seconds > 0 {
+        Ok(seconds)
+    } else {
+        Err(Refusal::SubjectTokenExpired)
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +169,9 @@ mod tests {
     #[test]
     fn the_platform_scope_is_not_for_mandates() {
         let wish: ScopeSet = "agent:lifecycle".parse().expect("a scope");
-        assert_eq!(mandate_scopes(Some(&wish), &Ceiling::default(), &[]), Err(Refusal::PlatformScopeOnMandate));
+        assert_eq!(
+            mandate_scopes(Some(&wish), &Ceiling::default(), &[]),
+            Err(Refusal::PlatformScopeOnMandate)
+        );
     }
 }

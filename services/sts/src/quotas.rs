@@ -46,7 +46,11 @@ impl Quotas {
     /// One more failure of `application` from `source`.
     pub fn failed(&self, application: ApplicationId, source: IpAddr, clock: &dyn Clock) {
         let now = clock.now();
-        if let Err(exceeded) = self.failures.lock().admit((application, source), FAILURES_A_MINUTE, 60, now) {
+        if let Err(exceeded) = self
+            .failures
+            .lock()
+            .admit((application, source), FAILURES_A_MINUTE, 60, now)
+        {
             let until = now + chrono::Duration::seconds(i64::from(exceeded.retry_after_seconds));
             self.throttled.lock().insert((application, source), until);
         }
@@ -55,7 +59,14 @@ impl Quotas {
     /// Whether an event from before authentication may still be written, so that strangers cannot flood the ledger.
     #[must_use]
     pub fn stranger(&self, source: IpAddr, now: Timestamp) -> bool {
-        self.strangers.lock().admit(source, STRANGERS_A_SECOND_EACH, 1, now).is_ok()
-            && self.all_strangers.lock().admit((), STRANGERS_A_SECOND_IN_ALL, 1, now).is_ok()
+        self.strangers
+            .lock()
+            .admit(source, STRANGERS_A_SECOND_EACH, 1, now)
+            .is_ok()
+            && self
+                .all_strangers
+                .lock()
+                .admit((), STRANGERS_A_SECOND_IN_ALL, 1, now)
+                .is_ok()
     }
 }

@@ -4,12 +4,12 @@ use crate::app::Sts;
 use crate::decide::{Asked, Decided, Evaluated, Finding};
 use crate::error::Failure;
 use crate::exchange::Exchange;
+use crate::view::ZoneView;
 use caracal_domain::decision::PolicyVerdict;
 use caracal_domain::event::redact;
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::zone::Application;
 use caracal_domain::{AuditDecision, AuditEvent, Claims, EventType, Refusal, RequestId};
-use crate::view::ZoneView;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -66,20 +66,30 @@ impl Sts {
 
     /// Notes a refusal before any resource was decided, in the ledger of the zone whose client proved itself.
     pub fn note_refused(&self, zone: ZoneId, request_id: &RequestId, reason: &str, metadata: Value) {
-        self.recorder.note(self.refusal_event(zone, request_id, reason, metadata));
+        self.recorder
+            .note(self.refusal_event(zone, request_id, reason, metadata));
     }
 
     /// Notes a refusal before authentication: in the system zone's ledger, and only so many of them.
     pub fn note_stranger(&self, source: IpAddr, request_id: &RequestId, reason: &str, metadata: Value) {
-        let Some(system_zone) = self.system_zone.get() else { return };
+        let Some(system_zone) = self.system_zone.get() else {
+            return;
+        };
         if self.quotas.stranger(source, self.clock.now()) {
-            self.recorder.note(self.refusal_event(*system_zone, request_id, reason, metadata));
+            self.recorder
+                .note(self.refusal_event(*system_zone, request_id, reason, metadata));
         } else {
             self.metrics.stranger_suppressed();
         }
     }
 
-    fn refusal_event(&self, zone: ZoneId, request_id: &RequestId, reason: &str, metadata: Value) -> AuditEvent {
+    fn refusal_event(
+        &self,
+        zone: ZoneId,
+        request_id: &RequestId,
+        reason: &str,
+        metadata: Value,
+    ) -> AuditEvent {
         AuditEvent::new(
             EventId::mint(&*self.clock),
             zone,
@@ -94,7 +104,10 @@ impl Sts {
 
     async fn keep(&self, event: &AuditEvent) -> Result<(), Failure> {
         // On the heap: this future is large, and every caller would carry it.
-        Box::pin(self.recorder.record(event)).await.map(|_| ()).map_err(|_| Refusal::NoRecord.into())
+        Box::pin(self.recorder.record(event))
+            .await
+            .map(|_| ())
+            .map_err(|_| Refusal::NoRecord.into())
     }
 }
 
@@ -154,9 +167,15 @@ fn explain(event: &mut AuditEvent, evaluated: &Evaluated) {
         None => "error".clone_into(&mut event.evaluation_status),
     }
     if let Some(metadata) = event.metadata_json.as_object_mut() {
-        metadata.insert("policies".to_owned(), evaluated.verdicts.iter().map(verdict).collect());
+        metadata.insert(
+            "policies".to_owned(),
+            evaluated.verdicts.iter().map(verdict).collect(),
+        );
         metadata.insert("input".to_owned(), redact(evaluated.input.clone()));
-        metadata.insert("evaluation_us".to_owned(), json!(u64::try_from(evaluated.elapsed.as_micros()).unwrap_or(0)));
+        metadata.insert(
+            "evaluation_us".to_owned(),
+            json!(u64::try_from(evaluated.elapsed.as_micros()).unwrap_or(0)),
+        );
     }
 }
 

@@ -79,7 +79,10 @@ impl Sts {
             return Err(Refusal::SubjectTokenWrongZone);
         }
         let issuer = self.issuer(zone);
-        let expect = Expect { issuer: &issuer, now: self.clock.now().timestamp() };
+        let expect = Expect {
+            issuer: &issuer,
+            now: self.clock.now().timestamp(),
+        };
         view.zone.verifying.verify(unverified, &expect).map_err(refusal)
     }
 }

@@ -48,8 +48,9 @@ pub async fn exchange_in_zone(
     zone: Path<String>,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let zone: ZoneId =
-        zone.parse().map_err(|_| Failure::from(Refusal::MalformedId).answering(id.0.clone()))?;
+    let zone: ZoneId = zone
+        .parse()
+        .map_err(|_| Failure::from(Refusal::MalformedId).answering(id.0.clone()))?;
     answer(sts, request, id.0, epoch, body, Some(zone)).await
 }
 
@@ -65,7 +66,12 @@ async fn answer(
     let form = match read(&request, body, zone).await {
         Ok(form) => form,
         Err(failure) => {
-            sts.note_stranger(source, &request_id, failure.reason(), serde_json::json!({"source": source}));
+            sts.note_stranger(
+                source,
+                &request_id,
+                failure.reason(),
+                serde_json::json!({"source": source}),
+            );
             sts.metrics.exchanged(failure.reason());
             return Err(failure.answering(request_id));
         }
@@ -100,7 +106,10 @@ async fn read(request: &HttpRequest, body: Payload, zone: Option<ZoneId>) -> Res
 /// Whether the body says it is a form.
 #[must_use]
 pub fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
@@ -133,7 +142,11 @@ impl Sts {
         let named = serde_json::json!({
             "application_id": form.application_id, "zone_id": form.zone_id, "source": source,
         });
-        let mut exchange = Exchange { request: form, request_id, now: self.clock.now() };
+        let mut exchange = Exchange {
+            request: form,
+            request_id,
+            now: self.clock.now(),
+        };
         let client = match self.client(&mut exchange.request, headers, source, epoch).await {
             Ok(client) => client,
             Err(failure) => {
@@ -175,7 +188,9 @@ impl Sts {
         let zone = match (form.zone_id, &presented, &form.subject_token) {
             (None, Presented::GatewayKey(_), Some(token)) => {
                 // Only a hint of where to look the key up; the token is verified there.
-                Unverified::parse(token.expose_secret()).ok().map(|token| token.zone_hint())
+                Unverified::parse(token.expose_secret())
+                    .ok()
+                    .map(|token| token.zone_hint())
             }
             (named, ..) => named,
         };
@@ -200,7 +215,10 @@ struct TokenResponse {
 #[serde(untagged)]
 enum Upstream {
     Directive(Box<Directive>),
-    Named { url: Option<url::Url>, auth_mode: AuthMode },
+    Named {
+        url: Option<url::Url>,
+        auth_mode: AuthMode,
+    },
 }
 
 impl From<Granted> for (String, Upstream) {
@@ -217,18 +235,24 @@ impl From<Granted> for (String, Upstream) {
 }
 
 fn success(issued: Issued) -> HttpResponse {
-    let target_resources = issued.targets.iter().map(|granted| granted.identifier.clone()).collect();
+    let target_resources = issued
+        .targets
+        .iter()
+        .map(|granted| granted.identifier.clone())
+        .collect();
     let mut answer = HttpResponse::Ok();
     for header in NO_STORE {
         answer.insert_header(header);
     }
-    answer.insert_header(zone_epoch(issued.epoch)).json(TokenResponse {
-        access_token: issued.access_token,
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
-        scope: issued.scope.to_string(),
-        issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
-        target_resources,
-        upstreams: issued.targets.into_iter().map(Into::into).collect(),
-    })
+    answer
+        .insert_header(zone_epoch(issued.epoch))
+        .json(TokenResponse {
+            access_token: issued.access_token,
+            token_type: "Bearer",
+            expires_in: issued.expires_in,
+            scope: issued.scope.to_string(),
+            issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
+            target_resources,
+            upstreams: issued.targets.into_iter().map(Into::into).collect(),
+        })
 }

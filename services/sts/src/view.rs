@@ -42,10 +42,21 @@ impl ZoneView {
         let dek = kek.open_dek(config.id, &config.sealed_dek)?;
         let active = config.active_key().ok_or(Fault::NoSigningKey)?;
         let signer = open_signer(config.id, active, &dek)?;
-        let verifying = VerifyingKeys::from_points(config.keys.iter().map(|key| (key.id, key.public.clone())));
+        let verifying =
+            VerifyingKeys::from_points(config.keys.iter().map(|key| (key.id, key.public.clone())));
         let jwks = caracal_jose::jwks(&config.keys);
         let anchors = std::mem::take(&mut config.anchors);
-        Ok(Self { epoch: config.epoch, zone: Arc::new(Zone { config, signer, verifying, dek, jwks }), anchors })
+        Ok(Self {
+            epoch: config.epoch,
+            zone: Arc::new(Zone {
+                config,
+                signer,
+                verifying,
+                dek,
+                jwks,
+            }),
+            anchors,
+        })
     }
 
     /// The same zone with more anchors. `complete` says that nothing else happened up to the new epoch, so that the
@@ -57,7 +68,11 @@ impl ZoneView {
         for anchor in added {
             anchors.insert(anchor.clone());
         }
-        Self { epoch: complete.unwrap_or(self.epoch), zone: Arc::clone(&self.zone), anchors }
+        Self {
+            epoch: complete.unwrap_or(self.epoch),
+            zone: Arc::clone(&self.zone),
+            anchors,
+        }
     }
 }
 

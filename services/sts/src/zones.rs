@@ -63,7 +63,10 @@ struct Overdue {
 impl Slot {
     /// The view, unless a change it lacks is older than the bound.
     fn current(&self, bound: Duration) -> Option<Arc<ZoneView>> {
-        let late = self.overdue.lock().is_some_and(|overdue| overdue.since.elapsed() > bound);
+        let late = self
+            .overdue
+            .lock()
+            .is_some_and(|overdue| overdue.since.elapsed() > bound);
         if late { None } else { self.view.load_full() }
     }
 
@@ -93,7 +96,17 @@ impl Zones {
     ) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(limits.zones).build();
         let instance = InstanceId::mint(&*clock);
-        Self { database, kek, engine, clock, tasks, instance, bound: limits.max_lag, feed: OnceLock::new(), known }
+        Self {
+            database,
+            kek,
+            engine,
+            clock,
+            tasks,
+            instance,
+            bound: limits.max_lag,
+            feed: OnceLock::new(),
+            known,
+        }
     }
 
     /// Says where freshness is to be read; until then every decision reads through.
@@ -107,7 +120,11 @@ impl Zones {
     /// # Errors
     /// [`Refusal::StaleState`] when that cannot be confirmed, [`Refusal::EpochAhead`] when `at_least` does not exist
     /// yet, or the fault of reading it.
-    pub async fn view(&self, zone: ZoneId, at_least: Option<Epoch>) -> Result<Option<Arc<ZoneView>>, Failure> {
+    pub async fn view(
+        &self,
+        zone: ZoneId,
+        at_least: Option<Epoch>,
+    ) -> Result<Option<Arc<ZoneView>>, Failure> {
         let slot = self.slot(zone);
         if self.is_fresh()
             && let Some(view) = slot.current(self.bound)
@@ -125,7 +142,9 @@ impl Zones {
     /// Whether the feed is within the bound.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.feed.get().is_some_and(|feed| feed.staleness() == Staleness::Fresh)
+        self.feed
+            .get()
+            .is_some_and(|feed| feed.staleness() == Staleness::Fresh)
     }
 
     /// Compares every view with the database and reloads what differs: the slow poll, and the repair after a gap.
@@ -158,7 +177,9 @@ impl Zones {
             self.warm(modules.clone());
             return;
         }
-        let Some(slot) = self.known.get(&event.zone_id) else { return };
+        let Some(slot) = self.known.get(&event.zone_id) else {
+            return;
+        };
         let Some(view) = slot.view.load_full() else {
             // Its first load is under way and may have read the database before this change.
             self.announce(event.zone_id, &slot, event.epoch);
@@ -170,7 +191,11 @@ impl Zones {
         let follows = view.epoch == event.previous_epoch && !event.body.changes_configuration();
         if follows || !event.body.anchors().is_empty() {
             let complete = follows.then_some(event.epoch);
-            slot.install(Arc::new(view.with_anchors(event.body.anchors(), complete, &*self.clock)));
+            slot.install(Arc::new(view.with_anchors(
+                event.body.anchors(),
+                complete,
+                &*self.clock,
+            )));
         }
         if !follows {
             self.announce(event.zone_id, &slot, event.epoch);
@@ -218,7 +243,11 @@ impl Zones {
     /// Loads the zone unless the view already shows `epoch`. Single flight: whoever waits finds it done.
     async fn load(&self, zone: ZoneId, slot: &Slot, epoch: Epoch) -> Result<Option<Arc<ZoneView>>, Failure> {
         let _alone = slot.loading.lock().await;
-        if let Some(view) = slot.view.load_full().filter(|view| view.epoch >= epoch && epoch > Epoch::default()) {
+        if let Some(view) = slot
+            .view
+            .load_full()
+            .filter(|view| view.epoch >= epoch && epoch > Epoch::default())
+        {
             return Ok(Some(view));
         }
         let snapshot = in_time(async {
@@ -270,14 +299,20 @@ impl Zones {
 
     /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
     fn report(&self, view: &ZoneView) {
-        let Some(active) = view.zone.config.active.as_ref() else { return };
-        let missing = active.policies.iter().find(|entry| !self.engine.is_loaded(&entry.module));
+        let Some(active) = view.zone.config.active.as_ref() else {
+            return;
+        };
+        let missing = active
+            .policies
+            .iter()
+            .find(|entry| !self.engine.is_loaded(&entry.module));
         let load = Load {
             zone_id: view.zone.config.id,
             instance: self.instance.to_string(),
             version_id: active.version_id,
             epoch: view.epoch,
-            failure: missing.map(|entry| format!("the policy version {} cannot be loaded", entry.policy_version_id)),
+            failure: missing
+                .map(|entry| format!("the policy version {} cannot be loaded", entry.policy_version_id)),
         };
         let database = self.database.clone();
         self.tasks.spawn("activation-report", async move {
@@ -296,7 +331,11 @@ impl Zones {
         self.tasks.spawn("policy-warm", async move {
             for module in modules {
                 if let Err(failure) = zones.load_module(&module).await {
-                    tracing::warn!(module, reason = failure.reason(), "a policy module could not be warmed");
+                    tracing::warn!(
+                        module,
+                        reason = failure.reason(),
+                        "a policy module could not be warmed"
+                    );
                 }
             }
         });

@@ -38,7 +38,12 @@ fn claims() -> Claims {
 }
 
 fn anchor(kind: AnchorKind, value: &impl ToString, epoch: i64) -> Anchor {
-    Anchor { kind, value: value.to_string(), epoch: Epoch::from(epoch), expires_at: at(1_790_001_000) }
+    Anchor {
+        kind,
+        value: value.to_string(),
+        epoch: Epoch::from(epoch),
+        expires_at: at(1_790_001_000),
+    }
 }
 
 fn refused_by(anchor: Anchor, claims: &Claims, kid: SigningKeyId) -> Option<AnchorKind> {
@@ -55,15 +60,26 @@ fn every_exact_anchor_refuses_the_token_that_carries_it_and_no_other() {
     let cases = [
         anchor(AnchorKind::Sid, &token.sid, 11),
         anchor(AnchorKind::RootSid, &token.root_sid, 11),
-        anchor(AnchorKind::AgentSessionId, &token.agent_session_id.expect("set"), 11),
-        anchor(AnchorKind::DelegationEdgeId, &token.delegation_path.first().expect("set"), 11),
+        anchor(
+            AnchorKind::AgentSessionId,
+            &token.agent_session_id.expect("set"),
+            11,
+        ),
+        anchor(
+            AnchorKind::DelegationEdgeId,
+            &token.delegation_path.first().expect("set"),
+            11,
+        ),
         anchor(AnchorKind::Jti, &token.jti, 11),
     ];
     for case in cases {
         assert_eq!(refused_by(case.clone(), &token, kid), Some(case.kind));
         assert_eq!(refused_by(case, &other, kid), None);
     }
-    assert_eq!(refused_by(anchor(AnchorKind::Kid, &kid, 11), &token, kid), Some(AnchorKind::Kid));
+    assert_eq!(
+        refused_by(anchor(AnchorKind::Kid, &kid, 11), &token, kid),
+        Some(AnchorKind::Kid)
+    );
 }
 
 #[test]
@@ -72,7 +88,11 @@ fn a_cut_off_refuses_older_tokens_only() {
     let kid = SigningKeyId::mint(&FixedClock(at(1_790_000_000)));
     for kind in [AnchorKind::Subject, AnchorKind::Application] {
         assert_eq!(refused_by(anchor(kind, &token.sub, 11), &token, kid), Some(kind));
-        assert_eq!(refused_by(anchor(kind, &token.sub, 10), &token, kid), None, "decided at the cut-off itself");
+        assert_eq!(
+            refused_by(anchor(kind, &token.sub, 10), &token, kid),
+            None,
+            "decided at the cut-off itself"
+        );
     }
 }
 

@@ -56,7 +56,10 @@ impl Builder {
     /// Starts everything and waits for nothing. With `CARACAL_KEEP_LOGS` set, the logs stay in the temporary folder.
     pub async fn launch(self) -> Stack {
         let keep = std::env::var_os("CARACAL_KEEP_LOGS").is_some();
-        let logs = tempfile::Builder::new().prefix("caracal-").disable_cleanup(keep).tempdir();
+        let logs = tempfile::Builder::new()
+            .prefix("caracal-")
+            .disable_cleanup(keep)
+            .tempdir();
         let logs = logs.expect("a temporary directory");
         let (database, nats) = tokio::join!(Database::new(), Nats::start(logs.path()));
         let postgres = Proxy::to(address_of(&database).await).await;

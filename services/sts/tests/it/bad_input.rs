@@ -11,7 +11,13 @@ async fn the_form_must_be_a_form() {
     let form = "application/x-www-form-urlencoded";
     let huge = format!("scope={}", "a".repeat(70_000));
     let cases: [(&str, &str, &str, u16, &str); 7] = [
-        ("/oauth/2/token", "application/json", "{}", 415, "unsupported_media_type"),
+        (
+            "/oauth/2/token",
+            "application/json",
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
         ("/oauth/2/token", "", "a=b", 415, "unsupported_media_type"),
         ("/oauth/2/token", form, &huge, 413, "payload_too_large"),
         ("/oauth/2/token?zone_id=x", form, "a=b", 400, "query_not_allowed"),
@@ -22,11 +28,23 @@ async fn the_form_must_be_a_form() {
     for (path, media_type, body, status, reason) in cases {
         let fill = |request: reqwest::RequestBuilder| {
             let request = request.body(body.to_owned());
-            if media_type.is_empty() { request } else { request.header("Content-Type", media_type) }
+            if media_type.is_empty() {
+                request
+            } else {
+                request.header("Content-Type", media_type)
+            }
         };
         let answer = sts.send(Method::POST, path, fill).await.expect("an answer");
-        assert_eq!((answer.status, answer.member("reason")), (status, reason), "{path} {media_type}: {}", answer.text);
-        assert_eq!((answer.member("error"), answer.header("Cache-Control")), ("invalid_request", "no-store"));
+        assert_eq!(
+            (answer.status, answer.member("reason")),
+            (status, reason),
+            "{path} {media_type}: {}",
+            answer.text
+        );
+        assert_eq!(
+            (answer.member("error"), answer.header("Cache-Control")),
+            ("invalid_request", "no-store")
+        );
     }
     drop(world);
 }
@@ -39,18 +57,62 @@ async fn every_bad_field_has_its_own_reason() {
     let session = world.session(&sts).await;
     let resource = world.resource.as_str();
     let cases: [(&[(&str, &str)], u16, &str, &str); 12] = [
-        (&[("scope", "a"), ("scope", "b")], 400, "invalid_request", "repeated_parameter"),
+        (
+            &[("scope", "a"), ("scope", "b")],
+            400,
+            "invalid_request",
+            "repeated_parameter",
+        ),
         (&[("ttl_seconds", "0")], 400, "invalid_request", "invalid_ttl"),
         (&[("ttl_seconds", "-5")], 400, "invalid_request", "invalid_ttl"),
         (&[("ttl_seconds", "1e3")], 400, "invalid_request", "invalid_ttl"),
-        (&[("subject_token", &session)], 400, "invalid_request", "missing_resource"),
-        (&[("subject_token", &session), ("resource", resource), ("scope", "A B")], 400, "invalid_scope", "malformed_scope"),
-        (&[("subject_token", "x"), ("resource", resource)], 400, "invalid_grant", "subject_token_invalid"),
-        (&[("subject_token", "a.b.c"), ("resource", resource)], 400, "invalid_grant", "subject_token_invalid"),
-        (&[("requested_token_type", "urn:x")], 400, "invalid_request", "unsupported_token_type"),
-        (&[("delegation_edge_id", "x")], 400, "invalid_request", "not_supported"),
+        (
+            &[("subject_token", &session)],
+            400,
+            "invalid_request",
+            "missing_resource",
+        ),
+        (
+            &[
+                ("subject_token", &session),
+                ("resource", resource),
+                ("scope", "A B"),
+            ],
+            400,
+            "invalid_scope",
+            "malformed_scope",
+        ),
+        (
+            &[("subject_token", "x"), ("resource", resource)],
+            400,
+            "invalid_grant",
+            "subject_token_invalid",
+        ),
+        (
+            &[("subject_token", "a.b.c"), ("resource", resource)],
+            400,
+            "invalid_grant",
+            "subject_token_invalid",
+        ),
+        (
+            &[("requested_token_type", "urn:x")],
+            400,
+            "invalid_request",
+            "unsupported_token_type",
+        ),
+        (
+            &[("delegation_edge_id", "x")],
+            400,
+            "invalid_request",
+            "not_supported",
+        ),
         (&[("method", "GET")], 400, "invalid_request", "not_supported"),
-        (&[("resource", "caf\u{e9}")], 400, "invalid_request", "malformed_form"),
+        (
+            &[("resource", "caf\u{e9}")],
+            400,
+            "invalid_request",
+            "malformed_form",
+        ),
     ];
     for (fields, status, error, reason) in cases {
         let answer = world.token(&sts, fields).await;
@@ -58,7 +120,10 @@ async fn every_bad_field_has_its_own_reason() {
         assert_eq!(got, (status, error, reason), "{fields:?}: {}", answer.text);
     }
     let grant = [("grant_type", "password")];
-    assert_eq!(sts.form("/oauth/2/token", &grant).await.member("error"), "unsupported_grant_type");
+    assert_eq!(
+        sts.form("/oauth/2/token", &grant).await.member("error"),
+        "unsupported_grant_type"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +143,12 @@ async fn a_tampered_session_token_is_no_session() {
         format!(" {session}"),
     ] {
         let answer = world.mandate(&sts, &token, "orders:read").await;
-        assert_eq!((answer.status, answer.member("error")), (400, "invalid_grant"), "{}", answer.text);
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (400, "invalid_grant"),
+            "{}",
+            answer.text
+        );
     }
     assert_eq!(world.mandate(&sts, &session, "orders:read").await.status, 200);
 }

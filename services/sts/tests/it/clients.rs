@@ -10,12 +10,31 @@ async fn body_and_basic_are_the_same_client_and_never_both() {
     let world = World::new(&stack).await;
     let pair = STANDARD.encode(format!("{}:{}", world.application_id, world.client_secret));
     let basic = stack.sts(0).with("Authorization", &format!("Basic {pair}"));
-    let token = basic.form("/oauth/2/token", &[("grant_type", "client_credentials")]).await;
-    assert_eq!(token.status, 200, "without zone_id the application decides the zone: {}", token.text);
+    let token = basic
+        .form("/oauth/2/token", &[("grant_type", "client_credentials")])
+        .await;
+    assert_eq!(
+        token.status, 200,
+        "without zone_id the application decides the zone: {}",
+        token.text
+    );
     let in_zone = format!("/zones/{}/oauth/2/token", world.zone_id);
-    assert_eq!(basic.form(&in_zone, &[("grant_type", "client_credentials")]).await.status, 200);
-    let both = basic.form("/oauth/2/token", &[("client_secret", &world.client_secret)]).await;
-    assert_eq!((both.status, both.member("reason")), (400, "two_client_methods"), "{}", both.text);
+    assert_eq!(
+        basic
+            .form(&in_zone, &[("grant_type", "client_credentials")])
+            .await
+            .status,
+        200
+    );
+    let both = basic
+        .form("/oauth/2/token", &[("client_secret", &world.client_secret)])
+        .await;
+    assert_eq!(
+        (both.status, both.member("reason")),
+        (400, "two_client_methods"),
+        "{}",
+        both.text
+    );
 }
 
 #[tokio::test]
@@ -25,18 +44,40 @@ async fn whatever_is_wrong_with_a_client_the_answer_is_the_same() {
     let sts = stack.sts(0);
     let nobody = "0198c0de-0000-7000-8000-000000000000";
     let cases: [&[(&str, &str)]; 6] = [
-        &[("application_id", &world.application_id), ("client_secret", "wrong")],
-        &[("application_id", &world.application_id), ("client_secret", &other.client_secret)],
+        &[
+            ("application_id", &world.application_id),
+            ("client_secret", "wrong"),
+        ],
+        &[
+            ("application_id", &world.application_id),
+            ("client_secret", &other.client_secret),
+        ],
         &[("application_id", &world.application_id)],
         &[("application_id", nobody), ("client_secret", "x")],
-        &[("application_id", &world.application_id), ("client_secret", &world.client_secret), ("zone_id", &other.zone_id)],
-        &[("application_id", &world.application_id), ("client_secret", &world.client_secret), ("zone_id", nobody)],
+        &[
+            ("application_id", &world.application_id),
+            ("client_secret", &world.client_secret),
+            ("zone_id", &other.zone_id),
+        ],
+        &[
+            ("application_id", &world.application_id),
+            ("client_secret", &world.client_secret),
+            ("zone_id", nobody),
+        ],
     ];
     for form in cases {
         let answer = sts.form("/oauth/2/token", form).await;
-        assert_eq!((answer.status, answer.member("error")), (401, "invalid_client"), "{form:?}: {}", answer.text);
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (401, "invalid_client"),
+            "{form:?}: {}",
+            answer.text
+        );
         assert_eq!(answer.member("reason"), "invalid_client");
-        assert!(answer.header("WWW-Authenticate").starts_with("Basic"), "RFC 6749 §5.2");
+        assert!(
+            answer.header("WWW-Authenticate").starts_with("Basic"),
+            "RFC 6749 §5.2"
+        );
         assert_eq!(answer.member("request_id"), answer.header("X-Request-Id"));
         assert_eq!(answer.member("requestId"), answer.header("X-Request-Id"));
     }
@@ -48,22 +89,32 @@ async fn a_rotated_secret_and_an_archived_application_end_at_once() {
     let world = World::new(&stack).await;
     let application = world.path(&format!("applications/{}", world.application_id));
     assert_eq!(world.token(&stack.sts(0), &[]).await.status, 200);
-    let rotated = stack.admin().post(&format!("{application}/rotate-secret"), &serde_json::json!({})).await;
+    let rotated = stack
+        .admin()
+        .post(&format!("{application}/rotate-secret"), &serde_json::json!({}))
+        .await;
     let secret = rotated.member("client_secret").to_owned();
     assert!(rotated.status < 300 && !secret.is_empty(), "{}", rotated.text);
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &rotated.epoch());
     // The epoch is honoured after authentication, so the first try may still be answered from the older view.
-    caracal_testkit::eventually("the old secret is refused", std::time::Duration::from_secs(2), || async {
-        (world.token(&stack.sts(0), &[]).await.status == 401).then_some(())
-    })
+    caracal_testkit::eventually(
+        "the old secret is refused",
+        std::time::Duration::from_secs(2),
+        || async { (world.token(&stack.sts(0), &[]).await.status == 401).then_some(()) },
+    )
     .await;
-    let form = [("application_id", world.application_id.as_str()), ("client_secret", &secret)];
+    let form = [
+        ("application_id", world.application_id.as_str()),
+        ("client_secret", &secret),
+    ];
     assert_eq!(sts.form("/oauth/2/token", &form).await.status, 200);
     let archived = stack.admin().delete(&application).await;
     assert_eq!(archived.status, 204, "{}", archived.text);
-    caracal_testkit::eventually("the application is refused", std::time::Duration::from_secs(2), || async {
-        (stack.sts(0).form("/oauth/2/token", &form).await.status == 401).then_some(())
-    })
+    caracal_testkit::eventually(
+        "the application is refused",
+        std::time::Duration::from_secs(2),
+        || async { (stack.sts(0).form("/oauth/2/token", &form).await.status == 401).then_some(()) },
+    )
     .await;
 }
 
@@ -73,7 +124,10 @@ async fn failures_are_throttled_and_a_known_secret_never_is() {
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
     assert_eq!(world.token(&sts, &[]).await.status, 200);
-    let wrong = [("application_id", world.application_id.as_str()), ("client_secret", "guess")];
+    let wrong = [
+        ("application_id", world.application_id.as_str()),
+        ("client_secret", "guess"),
+    ];
     let mut last = 401;
     for _ in 0..70 {
         let answer = sts.form("/oauth/2/token", &wrong).await;

@@ -7,14 +7,24 @@ async fn the_next_key_is_published_before_it_signs_and_no_private_part_ever_is()
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
-    let by_path = sts.get(&format!("/zones/{}/.well-known/jwks.json", world.zone_id)).await;
-    let by_query = sts.get(&format!("/.well-known/jwks.json?zone_id={}", world.zone_id)).await;
+    let by_path = sts
+        .get(&format!("/zones/{}/.well-known/jwks.json", world.zone_id))
+        .await;
+    let by_query = sts
+        .get(&format!("/.well-known/jwks.json?zone_id={}", world.zone_id))
+        .await;
     assert_eq!((by_path.status, &by_path.body), (200, &by_query.body));
-    assert_eq!(by_path.header("Cache-Control"), "public, max-age=300, must-revalidate");
+    assert_eq!(
+        by_path.header("Cache-Control"),
+        "public, max-age=300, must-revalidate"
+    );
     let keys = by_path.body["keys"].as_array().expect("a key set");
     assert_eq!(keys.len(), 2, "active and next");
     for key in keys {
-        assert_eq!((&key["kty"], &key["crv"], &key["alg"], &key["use"]), (&"EC".into(), &"P-256".into(), &"ES256".into(), &"sig".into()));
+        assert_eq!(
+            (&key["kty"], &key["crv"], &key["alg"], &key["use"]),
+            (&"EC".into(), &"P-256".into(), &"ES256".into(), &"sig".into())
+        );
         assert!(key.get("d").is_none());
     }
 }
@@ -25,8 +35,14 @@ async fn metadata_names_the_zones_own_endpoints() {
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
     let zone = &world.zone_id;
-    let rfc8414 = sts.get(&format!("/.well-known/oauth-authorization-server/zones/{zone}")).await.expect(200);
-    let openid = sts.get(&format!("/zones/{zone}/.well-known/openid-configuration")).await.expect(200);
+    let rfc8414 = sts
+        .get(&format!("/.well-known/oauth-authorization-server/zones/{zone}"))
+        .await
+        .expect(200);
+    let openid = sts
+        .get(&format!("/zones/{zone}/.well-known/openid-configuration"))
+        .await
+        .expect(200);
     assert_eq!(rfc8414, openid);
     let issuer = rfc8414["issuer"].as_str().expect("an issuer");
     assert!(issuer.ends_with(&format!("/zones/{zone}")));
@@ -41,7 +57,11 @@ async fn a_zone_that_is_not_there_is_not_found() {
     let sts = stack.sts(0);
     for zone in ["x", "0198c0de-0000-7000-8000-000000000000"] {
         let answer = sts.get(&format!("/zones/{zone}/.well-known/jwks.json")).await;
-        assert_eq!((answer.status, answer.member("error")), (404, "zone_not_found"), "{zone}");
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (404, "zone_not_found"),
+            "{zone}"
+        );
     }
     assert_eq!(sts.get("/.well-known/jwks.json").await.status, 400);
 }

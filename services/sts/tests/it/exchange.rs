@@ -17,25 +17,47 @@ async fn a_session_carries_no_authority_and_a_mandate_only_what_was_decided() {
     let answer = issued.clone().expect(200);
     assert_eq!(answer["token_type"], "Bearer");
     assert_eq!(answer["expires_in"], 3600);
-    assert_eq!(answer["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
+    assert_eq!(
+        answer["issued_token_type"],
+        "urn:ietf:params:oauth:token-type:access_token"
+    );
     assert_eq!(answer["target_resources"], json!([]));
     let session = issued.member("access_token").to_owned();
     let said = claims(&session);
     let issuer = said["iss"].as_str().expect("an issuer").to_owned();
     assert!(issuer.ends_with(&format!("/zones/{}", world.zone_id)));
-    assert_eq!((&said["aud"], &said["use"]), (&json!([issuer]), &json!("session")));
-    assert_eq!((&said["sub"], &said["sub_type"]), (&json!(world.application_id), &json!("application")));
+    assert_eq!(
+        (&said["aud"], &said["use"]),
+        (&json!([issuer]), &json!("session"))
+    );
+    assert_eq!(
+        (&said["sub"], &said["sub_type"]),
+        (&json!(world.application_id), &json!("application"))
+    );
     assert_eq!((&said["scope"], &said["sid"]), (&json!(""), &said["root_sid"]));
 
     let minted = world.mandate(&sts, &session, "orders:read").await;
     let answer = minted.clone().expect(200);
-    assert_eq!((&answer["expires_in"], &answer["scope"]), (&json!(900), &json!("orders:read")));
+    assert_eq!(
+        (&answer["expires_in"], &answer["scope"]),
+        (&json!(900), &json!("orders:read"))
+    );
     let upstream = &answer["upstreams"][&world.resource];
     assert_eq!(upstream["auth_mode"], "provider_apikey");
-    assert!(!minted.text.contains("credential"), "a credential is never for an application: {}", minted.text);
+    assert!(
+        !minted.text.contains("credential"),
+        "a credential is never for an application: {}",
+        minted.text
+    );
     let mandate = claims(minted.member("access_token"));
-    assert_eq!((&mandate["use"], &mandate["aud"]), (&json!("resource"), &json!([world.resource])));
-    assert_eq!((&mandate["sid"], &mandate["client_id"]), (&said["sid"], &json!(world.application_id)));
+    assert_eq!(
+        (&mandate["use"], &mandate["aud"]),
+        (&json!("resource"), &json!([world.resource]))
+    );
+    assert_eq!(
+        (&mandate["sid"], &mandate["client_id"]),
+        (&said["sid"], &json!(world.application_id))
+    );
     assert_eq!(number(&mandate, "exp") - number(&mandate, "iat"), 900);
     assert!(mandate["event_id"].is_string() && mandate["epoch"].is_number());
 }
@@ -49,8 +71,15 @@ async fn lifetimes_are_shortened_and_never_outlive_the_session() {
     assert_eq!(long["expires_in"], 3600);
     let short = world.token(&sts, &[("ttl_seconds", "30")]).await;
     assert_eq!(short.body["expires_in"], 30);
-    let mandate = world.mandate(&sts, short.member("access_token"), "orders:read").await.expect(200);
-    assert!(mandate["expires_in"].as_i64().is_some_and(|seconds| seconds <= 30));
+    let mandate = world
+        .mandate(&sts, short.member("access_token"), "orders:read")
+        .await
+        .expect(200);
+    assert!(
+        mandate["expires_in"]
+            .as_i64()
+            .is_some_and(|seconds| seconds <= 30)
+    );
 }
 
 #[tokio::test]
@@ -59,12 +88,25 @@ async fn a_mandate_never_comes_back_in() {
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
-    let mandate = world.mandate(&sts, &session, "orders:read").await.member("access_token").to_owned();
+    let mandate = world
+        .mandate(&sts, &session, "orders:read")
+        .await
+        .member("access_token")
+        .to_owned();
     for spelling in ["access_token", "jwt"] {
         let kind = format!("urn:ietf:params:oauth:token-type:{spelling}");
-        let fields = [("subject_token", mandate.as_str()), ("subject_token_type", &kind), ("resource", &world.resource)];
+        let fields = [
+            ("subject_token", mandate.as_str()),
+            ("subject_token_type", &kind),
+            ("resource", &world.resource),
+        ];
         let answer = world.token(&sts, &fields).await;
-        assert_eq!((answer.status, answer.member("error")), (400, "invalid_grant"), "{}", answer.text);
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (400, "invalid_grant"),
+            "{}",
+            answer.text
+        );
         assert_eq!(answer.member("reason"), "subject_token_wrong_use");
     }
 }
@@ -76,11 +118,23 @@ async fn a_token_of_another_zone_or_application_is_refused() {
     let sts = stack.sts(0);
     let foreign = other.session(&sts).await;
     let answer = world.mandate(&sts, &foreign, "orders:read").await;
-    assert_eq!((answer.status, answer.member("reason")), (400, "subject_token_wrong_zone"), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.member("reason")),
+        (400, "subject_token_wrong_zone"),
+        "{}",
+        answer.text
+    );
 
     let body = json!({"name": "second", "registration_method": "managed", "credential_type": "token"});
-    let second = stack.admin().post(&world.path("applications"), &body).await.expect(201);
-    let (id, secret) = (second["id"].as_str().expect("an id"), second["client_secret"].as_str().expect("a secret"));
+    let second = stack
+        .admin()
+        .post(&world.path("applications"), &body)
+        .await
+        .expect(201);
+    let (id, secret) = (
+        second["id"].as_str().expect("an id"),
+        second["client_secret"].as_str().expect("a secret"),
+    );
     let stolen = world.session(&sts).await;
     let form = [
         ("application_id", id),
@@ -89,7 +143,12 @@ async fn a_token_of_another_zone_or_application_is_refused() {
         ("resource", &world.resource),
     ];
     let answer = sts.form("/oauth/2/token", &form).await;
-    assert_eq!((answer.status, answer.member("reason")), (400, "subject_token_wrong_client"), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.member("reason")),
+        (400, "subject_token_wrong_client"),
+        "{}",
+        answer.text
+    );
 }
 
 #[tokio::test]
@@ -97,18 +156,39 @@ async fn a_session_that_names_resources_is_decided_and_becomes_a_ceiling() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
-    let narrow = [("resource", world.resource.as_str()), ("scope", "orders:read agent:lifecycle")];
+    let narrow = [
+        ("resource", world.resource.as_str()),
+        ("scope", "orders:read agent:lifecycle"),
+    ];
     let session = world.token(&sts, &narrow).await;
     assert_eq!(session.status, 200, "{}", session.text);
     let said = claims(session.member("access_token"));
-    assert_eq!((&said["scope"], &said["target"]), (&json!("agent:lifecycle orders:read"), &json!([world.resource])));
+    assert_eq!(
+        (&said["scope"], &said["target"]),
+        (&json!("agent:lifecycle orders:read"), &json!([world.resource]))
+    );
     let session = session.member("access_token");
     let beyond = world.mandate(&sts, session, "orders:write").await;
-    assert_eq!((beyond.status, beyond.member("reason")), (403, "session_ceiling"), "{}", beyond.text);
+    assert_eq!(
+        (beyond.status, beyond.member("reason")),
+        (403, "session_ceiling"),
+        "{}",
+        beyond.text
+    );
     let unspoken = [("subject_token", session), ("resource", world.resource.as_str())];
-    assert_eq!(world.token(&sts, &unspoken).await.expect(200)["scope"], "orders:read");
-    let denied = world.token(&sts, &[("resource", &world.resource), ("scope", "orders:delete")]).await;
-    assert_eq!((denied.status, denied.member("reason")), (403, "policy_deny"), "{}", denied.text);
+    assert_eq!(
+        world.token(&sts, &unspoken).await.expect(200)["scope"],
+        "orders:read"
+    );
+    let denied = world
+        .token(&sts, &[("resource", &world.resource), ("scope", "orders:delete")])
+        .await;
+    assert_eq!(
+        (denied.status, denied.member("reason")),
+        (403, "policy_deny"),
+        "{}",
+        denied.text
+    );
 }
 
 #[tokio::test]
@@ -134,13 +214,24 @@ async fn several_resources_are_decided_one_by_one() {
     let both = world.token(&sts, &read).await.expect(200);
     assert_eq!(both["target_resources"], json!([book, "resource://stock"]));
     let one = world.token(&sts, &ask("orders:write")).await.expect(200);
-    assert_eq!(one["target_resources"], json!([book]), "what lacks a scope is not granted, nor is it trimmed");
+    assert_eq!(
+        one["target_resources"],
+        json!([book]),
+        "what lacks a scope is not granted, nor is it trimmed"
+    );
 
     let guard = r#"package caracal.authz
 result := {"decision": "deny", "evaluation_status": "complete", "determining_policies": ["closed"], "diagnostics": []}"#;
     let epoch = world.adopt(guard).await;
-    let answer = world.token(&stack.sts(0).with("Caracal-Min-Epoch", &epoch), &read).await;
-    assert_eq!((answer.status, answer.member("reason")), (403, "policy_deny"), "{}", answer.text);
+    let answer = world
+        .token(&stack.sts(0).with("Caracal-Min-Epoch", &epoch), &read)
+        .await;
+    assert_eq!(
+        (answer.status, answer.member("reason")),
+        (403, "policy_deny"),
+        "{}",
+        answer.text
+    );
 }
 
 #[tokio::test]
@@ -150,13 +241,41 @@ async fn scopes_and_targets_that_do_not_exist_are_told_apart() {
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
     let cases = [
-        ("resource://nowhere", "orders:read", 400, "invalid_target", "unknown_resource"),
-        ("resource://order-book", "orders:own", 400, "invalid_scope", "scope_exceeds_resource"),
-        ("resource://order-book", "agent:lifecycle", 400, "invalid_scope", "platform_scope_on_mandate"),
-        ("resource://order-book", "orders:delete", 403, "access_denied", "policy_deny"),
+        (
+            "resource://nowhere",
+            "orders:read",
+            400,
+            "invalid_target",
+            "unknown_resource",
+        ),
+        (
+            "resource://order-book",
+            "orders:own",
+            400,
+            "invalid_scope",
+            "scope_exceeds_resource",
+        ),
+        (
+            "resource://order-book",
+            "agent:lifecycle",
+            400,
+            "invalid_scope",
+            "platform_scope_on_mandate",
+        ),
+        (
+            "resource://order-book",
+            "orders:delete",
+            403,
+            "access_denied",
+            "policy_deny",
+        ),
     ];
     for (resource, scope, status, error, reason) in cases {
-        let fields = [("subject_token", session.as_str()), ("resource", resource), ("scope", scope)];
+        let fields = [
+            ("subject_token", session.as_str()),
+            ("resource", resource),
+            ("scope", scope),
+        ];
         let answer = world.token(&sts, &fields).await;
         let got = (answer.status, answer.member("error"), answer.member("reason"));
         assert_eq!(got, (status, error, reason), "{}", answer.text);
@@ -167,7 +286,10 @@ async fn scopes_and_targets_that_do_not_exist_are_told_apart() {
 async fn a_zone_without_an_active_set_denies() {
     let stack = Stack::start().await;
     let admin = stack.admin();
-    let zone = admin.post("/v1/zones", &json!({"name": "Empty"})).await.expect(201);
+    let zone = admin
+        .post("/v1/zones", &json!({"name": "Empty"}))
+        .await
+        .expect(201);
     let at = |below: &str| format!("/v1/zones/{}/{below}", zone["id"].as_str().expect("an id"));
     let body = json!({"name": "agent", "registration_method": "managed", "credential_type": "token"});
     let application = admin.post(&at("applications"), &body).await.expect(201);
@@ -175,12 +297,26 @@ async fn a_zone_without_an_active_set_denies() {
     admin.post(&at("resources"), &body).await.expect(201);
     let mut form = vec![
         ("application_id", application["id"].as_str().expect("an id")),
-        ("client_secret", application["client_secret"].as_str().expect("a secret")),
+        (
+            "client_secret",
+            application["client_secret"].as_str().expect("a secret"),
+        ),
     ];
     let session = stack.sts(0).form("/oauth/2/token", &form).await.expect(200);
-    form.extend([("subject_token", session["access_token"].as_str().expect("a token")), ("resource", "resource://a")]);
+    form.extend([
+        (
+            "subject_token",
+            session["access_token"].as_str().expect("a token"),
+        ),
+        ("resource", "resource://a"),
+    ]);
     let answer = stack.sts(0).form("/oauth/2/token", &form).await;
-    assert_eq!((answer.status, answer.member("reason")), (403, "no_active_policy_set"), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.member("reason")),
+        (403, "no_active_policy_set"),
+        "{}",
+        answer.text
+    );
 }
 
 #[tokio::test]
@@ -190,7 +326,11 @@ async fn an_answer_at_an_epoch_is_decided_at_it_or_later() {
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
     for round in 0..5 {
-        let (scopes, status): (&[&str], u16) = if round % 2 == 0 { (&[], 403) } else { (&["orders:read"], 200) };
+        let (scopes, status): (&[&str], u16) = if round % 2 == 0 {
+            (&[], 403)
+        } else {
+            (&["orders:read"], 200)
+        };
         let epoch = world.adopt(&allowing(scopes)).await;
         let at_epoch: Client = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
         let answer = world.mandate(&at_epoch, &session, "orders:read").await;
@@ -198,10 +338,26 @@ async fn an_answer_at_an_epoch_is_decided_at_it_or_later() {
     }
     let ahead = stack.sts(0).with("Caracal-Min-Epoch", "9223372036854775807");
     let answer = world.mandate(&ahead, &session, "orders:read").await;
-    assert_eq!((answer.status, answer.member("reason")), (400, "epoch_ahead"), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.member("reason")),
+        (400, "epoch_ahead"),
+        "{}",
+        answer.text
+    );
     for wrong in ["-1", "x", "", "9223372036854775808"] {
-        let answer = world.mandate(&stack.sts(0).with("Caracal-Min-Epoch", wrong), &session, "orders:read").await;
-        assert_eq!((answer.status, answer.member("reason")), (400, "malformed_epoch"), "{wrong:?}: {}", answer.text);
+        let answer = world
+            .mandate(
+                &stack.sts(0).with("Caracal-Min-Epoch", wrong),
+                &session,
+                "orders:read",
+            )
+            .await;
+        assert_eq!(
+            (answer.status, answer.member("reason")),
+            (400, "malformed_epoch"),
+            "{wrong:?}: {}",
+            answer.text
+        );
     }
 }
 
@@ -210,7 +366,10 @@ async fn the_rate_of_mandates_is_the_zones() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let zone = format!("/v1/zones/{}", world.zone_id);
-    let changed = stack.admin().patch(&zone, &json!({"mint_rate_per_minute": 3})).await;
+    let changed = stack
+        .admin()
+        .patch(&zone, &json!({"mint_rate_per_minute": 3}))
+        .await;
     assert_eq!(changed.status, 200, "{}", changed.text);
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &changed.epoch());
     let session = world.session(&sts).await;
@@ -218,8 +377,16 @@ async fn the_rate_of_mandates_is_the_zones() {
     for _ in 0..4 {
         let answer = world.mandate(&sts, &session, "orders:read").await;
         if answer.status == 429 {
-            assert_eq!((answer.member("error"), answer.member("reason")), ("slow_down", "rate_limited"));
-            assert!(answer.header("Retry-After").parse::<u32>().is_ok_and(|seconds| seconds >= 1));
+            assert_eq!(
+                (answer.member("error"), answer.member("reason")),
+                ("slow_down", "rate_limited")
+            );
+            assert!(
+                answer
+                    .header("Retry-After")
+                    .parse::<u32>()
+                    .is_ok_and(|seconds| seconds >= 1)
+            );
         }
         statuses.push(answer.status);
     }
