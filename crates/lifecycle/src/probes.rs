@@ -13,12 +13,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 type Check = Box<dyn Fn() -> bool + Send + Sync>;
 
+/// One thing a process needs.
+struct Need {
+    name: &'static str,
+    is_there: Check,
+    /// For what it can do without once it has had it: whether it has.
+    was_there: Option<AtomicBool>,
+}
+
+impl Need {
+    /// Whether the process may say that it is ready, as far as this is concerned.
+    fn is_met(&self) -> bool {
+        let there = (self.is_there)();
+        match &self.was_there {
+            None => there,
+            Some(was_there) => was_there.fetch_or(there, Ordering::Relaxed) || there,
+        }
+    }
+}
+
 /// What a process says about itself.
 #[derive(Clone)]
 pub struct ProbeSet(Arc<Inner>);
 
 struct Inner {
-    checks: RwLock<Vec<(&'static str, Check)>>,
+    needs: RwLock<Vec<Need>>,
     registry: RwLock<Registry>,
     http: HttpMetrics,
     draining: AtomicBool,
@@ -31,7 +50,7 @@ impl ProbeSet {
         let mut registry = Registry::default();
         let http = metrics::register(&mut registry);
         Self(Arc::new(Inner {
-            checks: RwLock::new(Vec::new()),
+            needs: RwLock::new(Vec::new()),
             registry: RwLock::new(registry),
             http,
             draining: AtomicBool::new(false),
@@ -40,7 +59,22 @@ impl ProbeSet {
 
     /// Adds a thing without which the process is not ready. `check` must be cheap: it reads a flag, it asks nobody.
     pub fn add(&self, name: &'static str, check: impl Fn() -> bool + Send + Sync + 'static) {
-        self.0.checks.write().push((name, Box::new(check)));
+        self.0.needs.write().push(Need {
+            name,
+            is_there: Box::new(check),
+            was_there: None,
+        });
+    }
+
+    /// Adds a thing that the process must have had once and can then do without: its loss is named, but the process
+    /// stays ready. Were it not, one stopped NATS would take every replica out of service that still serves.
+    pub fn add_to_start(&self, name: &'static str, check: impl Fn() -> bool + Send + Sync + 'static) {
+        let was_there = Some(AtomicBool::new(false));
+        self.0.needs.write().push(Need {
+            name,
+            is_there: Box::new(check),
+            was_there,
+        });
     }
 
     /// Registers metrics.
@@ -63,12 +97,18 @@ impl ProbeSet {
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         self.0
-            .checks
+            .needs
             .read()
             .iter()
-            .filter(|(_, check)| !check())
-            .map(|(name, _)| *name)
+            .filter(|need| !(need.is_there)())
+            .map(|need| need.name)
             .collect()
+    }
+
+    /// Whether everything that must be there is.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.needs.read().iter().all(Need::is_met)
     }
 
     /// The three routes.
@@ -124,10 +164,11 @@ async fn ready(probes: Data<ProbeSet>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(json!({"ok": false, "draining": true}));
     }
     let missing = probes.missing();
-    if missing.is_empty() {
-        HttpResponse::Ok().json(json!({"ok": true, "draining": false}))
-    } else {
-        HttpResponse::ServiceUnavailable().json(json!({"ok": false, "draining": false, "missing": missing}))
+    match (probes.is_ready(), missing.is_empty()) {
+        (true, true) => HttpResponse::Ok().json(json!({"ok": true, "draining": false})),
+        (true, false) => HttpResponse::Ok().json(json!({"ok": true, "draining": false, "missing": missing})),
+        (false, _) => HttpResponse::ServiceUnavailable()
+            .json(json!({"ok": false, "draining": false, "missing": missing})),
     }
 }
 
@@ -150,5 +191,29 @@ async fn scrape(probes: Data<ProbeSet>, request: HttpRequest) -> HttpResponse {
         HttpResponse::Ok()
             .content_type(plain)
             .body(metrics::as_prometheus_text(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_needed_to_start_is_named_when_it_goes_and_the_process_stays_ready() {
+        let (probes, there) = (ProbeSet::new(), Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&there);
+        probes.add_to_start("nats", move || flag.load(Ordering::Relaxed));
+        assert!(!probes.is_ready(), "never had it");
+        there.store(true, Ordering::Relaxed);
+        assert!(probes.is_ready() && probes.missing().is_empty());
+        there.store(false, Ordering::Relaxed);
+        assert_eq!((probes.is_ready(), probes.missing()), (true, vec!["nats"]));
+    }
+
+    #[test]
+    fn what_is_always_needed_makes_it_unready() {
+        let probes = ProbeSet::new();
+        probes.add("postgres", || false);
+        assert_eq!((probes.is_ready(), probes.missing()), (false, vec!["postgres"]));
     }
 }

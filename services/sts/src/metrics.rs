@@ -51,10 +51,10 @@ impl Metrics {
         metrics
     }
 
-    /// Says in `/ready` whether the feed is current.
+    /// Says in `/ready` whether the feed is current; behind it, the STS reads through and still serves.
     pub fn watch(probes: &ProbeSet, zones: &Arc<Zones>) {
         let zones = Arc::clone(zones);
-        probes.add("feed", move || zones.is_fresh());
+        probes.add_to_start("feed", move || zones.is_fresh());
     }
 
     /// One exchange ended, with the reason of its refusal or `issued`.

@@ -49,6 +49,9 @@ async fn the_form_must_be_a_form() {
     drop(world);
 }
 
+/// The fields, and the status, error and reason they get.
+type BadFields<'a> = (&'a [(&'a str, &'a str)], u16, &'static str, &'static str);
+
 #[tokio::test]
 async fn every_bad_field_has_its_own_reason() {
     let stack = Stack::start().await;
@@ -56,7 +59,7 @@ async fn every_bad_field_has_its_own_reason() {
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
     let resource = world.resource.as_str();
-    let cases: [(&[(&str, &str)], u16, &str, &str); 12] = [
+    let cases: [BadFields<'_>; 12] = [
         (
             &[("scope", "a"), ("scope", "b")],
             400,

@@ -294,7 +294,7 @@ async fn a_zone_without_an_active_set_denies() {
     let body = json!({"name": "agent", "registration_method": "managed", "credential_type": "token"});
     let application = admin.post(&at("applications"), &body).await.expect(201);
     let body = json!({"identifier": "resource://a", "scopes": ["read"]});
-    admin.post(&at("resources"), &body).await.expect(201);
+    assert_eq!(admin.post(&at("resources"), &body).await.status, 201);
     let mut form = vec![
         ("application_id", application["id"].as_str().expect("an id")),
         (
