@@ -220,7 +220,9 @@ impl Stores {
         traceparent: Option<&str>,
         attempts: usize,
     ) -> Result<Ack, NoRecord> {
-        if !breaker.admits(Instant::now()) {
+        // Without a connection a publish fails at once and costs nothing: nothing for the breaker to protect from, and
+        // nothing that should keep it open once the connection is back.
+        if !self.bus.is_connected() || !breaker.admits(Instant::now()) {
             return Err(NoRecord);
         }
         for _ in 0..attempts {

@@ -6,10 +6,12 @@ use crate::metrics::Metrics;
 use crate::sift::{Entry, sift};
 use caracal_bus::{Delivery, Puller};
 use caracal_domain::AuditEvent;
+use caracal_lifecycle::trace::continue_from;
 use caracal_storage::Error;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 /// How many messages one transaction takes at most.
 const BATCH: usize = 500;
@@ -56,6 +58,8 @@ impl Ingester {
 
     /// Writes a batch, however long it takes, and acknowledges it.
     pub async fn ingest(&self, batch: &[Delivery]) {
+        // Each message has a part in its sender's trace, as long as the batch that it is written with.
+        let _spans: Vec<Span> = batch.iter().map(|delivery| self.span_of(delivery)).collect();
         let mut events = Vec::new();
         for delivery in batch {
             match sift(delivery) {
@@ -71,6 +75,17 @@ impl Ingester {
             }
         }
         self.metrics.took_batch();
+    }
+
+    fn span_of(&self, delivery: &Delivery) -> Span {
+        let span = tracing::info_span!(
+            "ledger.write",
+            otel.kind = "consumer",
+            stream = self.stream,
+            message_id = delivery.id
+        );
+        continue_from(&span, delivery.traceparent.as_deref());
+        span
     }
 
     /// False when the ledger refuses the batch as a whole; then each event is tried by itself, so that one that cannot

@@ -4,12 +4,14 @@
 use crate::metrics::Metrics;
 use caracal_bus::{Bus, PublishError};
 use caracal_domain::id::InstanceId;
+use caracal_lifecycle::trace::{continue_from, traceparent_of};
 use caracal_storage::{Database, Error, outbox, spool};
 use futures::{Stream, StreamExt as _, pin_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 /// How many rows are claimed, and published, at once.
 const BATCH: i64 = 64;
@@ -208,10 +210,15 @@ impl Relay {
     }
 
     async fn publish<Id>(&self, row: &Row<Id>) -> Result<(), PublishError> {
-        let traceparent = row.traceparent.as_deref();
+        let (subject, id) = (row.subject.as_str(), row.message_id.as_str());
+        let span = tracing::info_span!("relay.publish", otel.kind = "producer", subject, message_id = id);
+        continue_from(&span, row.traceparent.as_deref());
+        // Where nothing is traced, what the row says goes on as it is.
+        let traceparent = traceparent_of(&span).or_else(|| row.traceparent.clone());
         let ack = self
             .bus
-            .publish(&row.subject, &row.message_id, row.payload.clone(), traceparent)
+            .publish(subject, id, row.payload.clone(), traceparent.as_deref())
+            .instrument(span)
             .await?;
         self.metrics.published(ack.duplicate);
         Ok(())

@@ -128,7 +128,10 @@ impl Sts {
                     None => self.zone_of(application).await?.ok_or(Refusal::InvalidClient)?,
                 };
                 // The caller proves itself on the view as it is; only then may it make us wait for a newer one.
-                let view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
+                let mut view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
+                if self.live(&view, application).is_none() {
+                    view = self.zones.confirmed(view).await;
+                }
                 self.prove(&view, application, secret, source).await?;
                 let view = self
                     .zones

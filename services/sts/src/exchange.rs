@@ -67,7 +67,7 @@ impl Sts {
     /// # Errors
     /// The refusal that is the answer, or our own fault.
     pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
-        let view = client.view;
+        let view = self.knowing(client.view, &exchange.request.resources).await;
         let subject = exchange.request.subject_token.as_ref();
         match self.provenance(&view, client.caller, subject)? {
             Provenance::Application(application) => self.open_session(&view, &application, exchange).await,
@@ -77,6 +77,19 @@ impl Sts {
             Provenance::GatewayCall(holder, session) => {
                 self.mint(&view, &holder, &session, exchange, true).await
             }
+        }
+    }
+
+    /// A view that knows every named resource and a policy to decide by, if the database does.
+    async fn knowing(&self, view: Arc<ZoneView>, resources: &[ResourceIdentifier]) -> Arc<ZoneView> {
+        let undecided = !resources.is_empty() && view.zone.config.active.is_none();
+        let unknown = resources
+            .iter()
+            .any(|asked| self.resource(&view, asked).is_none());
+        if undecided || unknown {
+            self.zones.confirmed(view).await
+        } else {
+            view
         }
     }
 

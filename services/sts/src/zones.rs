@@ -139,6 +139,16 @@ impl Zones {
         }
     }
 
+    /// The zone as the database has it now: what a "there is no such thing" is confirmed with, so that what was just
+    /// created can be used at once. Without a database the view within the bound must do.
+    pub async fn confirmed(&self, view: Arc<ZoneView>) -> Arc<ZoneView> {
+        let zone = view.zone.config.id;
+        match self.read_through(zone, &self.slot(zone)).await {
+            Ok(Some(current)) => current,
+            Ok(None) | Err(_) => view,
+        }
+    }
+
     /// Whether the feed is within the bound.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
