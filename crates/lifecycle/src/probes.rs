@@ -67,7 +67,7 @@ impl ProbeSet {
     }
 
     /// Adds a thing that the process must have had once and can then do without: its loss is named, but the process
-    /// stays ready. Were it not, one stopped NATS would take every replica out of service that still serves.
+    /// stays ready, such as an STS that is behind and reads through.
     pub fn add_to_start(&self, name: &'static str, check: impl Fn() -> bool + Send + Sync + 'static) {
         let was_there = Some(AtomicBool::new(false));
         self.0.needs.write().push(Need {
@@ -202,12 +202,12 @@ mod tests {
     fn what_was_needed_to_start_is_named_when_it_goes_and_the_process_stays_ready() {
         let (probes, there) = (ProbeSet::new(), Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&there);
-        probes.add_to_start("nats", move || flag.load(Ordering::Relaxed));
+        probes.add_to_start("feed", move || flag.load(Ordering::Relaxed));
         assert!(!probes.is_ready(), "never had it");
         there.store(true, Ordering::Relaxed);
         assert!(probes.is_ready() && probes.missing().is_empty());
         there.store(false, Ordering::Relaxed);
-        assert_eq!((probes.is_ready(), probes.missing()), (true, vec!["nats"]));
+        assert_eq!((probes.is_ready(), probes.missing()), (true, vec!["feed"]));
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         Arc::clone(&confirm).watch(Arc::clone(&running), Arc::clone(&clock)),
     );
     let (nats, built) = (bus.clone(), Arc::clone(&views));
-    host.probes.add_to_start("nats", move || nats.is_connected());
+    host.probes.add("nats", move || nats.is_connected());
     host.probes.add("anchors", move || built.is_built());
 
     let gateway = Data::new(Gateway {

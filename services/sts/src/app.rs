@@ -137,8 +137,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         find_system_zone(database.clone(), Arc::clone(&system_zone)),
     );
     let connection = bus.clone();
-    host.probes
-        .add_to_start("nats", move || connection.is_connected());
+    host.probes.add("nats", move || connection.is_connected());
     host.probes.export("caracal_bus", move || bus.stats().all());
     Metrics::watch(&host.probes, &zones);
 
