@@ -3,7 +3,7 @@
 //!
 //! This crate must never know a rule of the business: it turns wire into types, and refusals into answers.
 //!
-//! Start with [`app`] (what every service's `App` is made of), then [`error`] and [`body`].
+//! Start with [`app()`] (what every service's `App` is made of), then [`error`] and [`body`].
 
 pub mod app;
 pub mod body;

@@ -48,7 +48,7 @@ impl std::fmt::Display for NotWrapped {
 
 impl std::error::Error for NotWrapped {}
 
-/// The middleware, as [`crate::app`] wraps it.
+/// The middleware, as [`crate::app()`] wraps it.
 #[derive(Debug)]
 pub struct RequestIds;
 

@@ -3,7 +3,7 @@
 //!
 //! This service must never decide about authority at run time, never show a secret it did not just generate, and never
 //! change configuration without telling: every write draws its zone's epoch, leaves a message in the outbox and a
-//! record in the spool, all in the transaction that makes the change ([`change`]).
+//! record in the spool, all in the transaction that makes the change (`change.rs`).
 //!
 //! Start with [`routes`], then one noun: `resource.rs` is its HTTP, `resource/manage.rs` what is done.
 
