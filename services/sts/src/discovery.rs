@@ -1,7 +1,7 @@
 //! What verifiers and clients find out by themselves: keys (RFC 7517) and metadata (RFC 8414).
 
 use crate::app::Sts;
-use crate::error::Failure;
+use crate::error::{Failure, OAuthError};
 use crate::view::ZoneView;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -9,7 +9,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use caracal_domain::Refusal;
 use caracal_domain::id::ZoneId;
-use caracal_web::{ApiError, QueryParams, zone_epoch};
+use caracal_web::{ApiError, CurrentRequestId, QueryParams, zone_epoch};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -65,6 +65,15 @@ pub async fn metadata(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse
             "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
             "introspection_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
         })))
+}
+
+/// The authorization endpoint that stock MCP clients insist on finding in the metadata. Sign-in is built with the MCP
+/// work; until then the answer is a plain 400, never a redirect (contract §2).
+///
+/// # Errors
+/// Always [`Refusal::NotSupported`].
+pub async fn authorize(id: CurrentRequestId) -> Result<HttpResponse, OAuthError> {
+    Err(Failure::from(Refusal::NotSupported).answering(id.0))
 }
 
 async fn find(sts: &Sts, zone: &str) -> Result<Arc<ZoneView>, ApiError> {

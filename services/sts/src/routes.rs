@@ -14,5 +14,6 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(endpoint("/zones/{zone_id}/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/zones/{zone_id}/.well-known/jwks.json").get(discovery::jwks))
         .service(endpoint("/.well-known/jwks.json").get(discovery::jwks_by_query))
+        .service(endpoint("/zones/{zone_id}/oauth/2/authorize").get(discovery::authorize))
         .service(endpoint("/internal/directives").post(internal::directive));
 }

@@ -65,3 +65,18 @@ async fn a_zone_that_is_not_there_is_not_found() {
     }
     assert_eq!(sts.get("/.well-known/jwks.json").await.status, 400);
 }
+
+#[tokio::test]
+async fn the_authorization_endpoint_never_redirects() {
+    let stack = Stack::start().await;
+    let path =
+        "/zones/0198c0de-0000-7000-8000-000000000000/oauth/2/authorize?redirect_uri=https://evil.example";
+    let answer = stack.sts(0).get(path).await;
+    assert_eq!(
+        (answer.status, answer.member("error")),
+        (400, "invalid_request"),
+        "{}",
+        answer.text
+    );
+    assert!(answer.header("Location").is_empty());
+}
