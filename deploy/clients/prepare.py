@@ -1,0 +1,51 @@
+"""Makes what docs/clients.md assumes: a zone with an application, a resource in front of a real upstream, and an active
+policy. Prints the programs' environment as shell assignments.
+
+Arguments: the upstream's URL and the key it wants. The environment is the stack's dev.env.
+"""
+
+import json
+import os
+import shlex
+import sys
+import urllib.request
+
+API = os.environ["CARACAL_API_URL"]
+HEADERS = {"Authorization": f"Bearer {os.environ['CARACAL_ADMIN_TOKEN']}", "Content-Type": "application/json"}
+
+
+def ask(path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(API + path, data, HEADERS)) as answer:
+        return json.load(answer)
+
+
+def main():
+    upstream, key = sys.argv[1:]
+    zone = "/v1/zones/" + ask("/v1/zones", {"name": "Clients"})["id"]
+    agent = {"name": "order-agent", "registration_method": "managed", "credential_type": "token"}
+    agent = ask(f"{zone}/applications", agent | {"traits": ["role:reader"]})
+    provider = {"identifier": "orders-key", "kind": "apikey", "config_json": {"location": "header"}}
+    provider = ask(f"{zone}/providers", provider | {"secret_config": {"api_key": key}})
+    resource = {"identifier": "resource://orders", "scopes": ["read", "write"], "upstream_url": upstream}
+    ask(f"{zone}/resources", resource | {"credential_provider_id": provider["id"]})
+
+    roles = next(t for t in ask("/v1/policy-templates") if t["id"] == "role-based")
+    policy = ask(f"{zone}/policies", {"name": "roles", "content": roles["content"]})
+    policy_set = f"{zone}/policy-sets/" + ask(f"{zone}/policy-sets", {"name": "main"})["id"]
+    manifest = [{"policy_version_id": policy["version"]["id"]}]
+    version = ask(f"{policy_set}/versions", {"manifest": manifest})["id"]
+    ask(f"{policy_set}/activate", {"version_id": version})
+
+    environment = {
+        "ISSUER": os.environ["CARACAL_STS_URL"] + zone.removeprefix("/v1"),
+        "GATEWAY": os.environ["CARACAL_GATEWAY_URL"],
+        "CLIENT_ID": agent["id"],
+        "CLIENT_SECRET": agent["client_secret"],
+        "RESOURCE": resource["identifier"],
+    }
+    for name, value in environment.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+main()
