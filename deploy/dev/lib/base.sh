@@ -2,7 +2,7 @@
 # What every script here starts from: where things lie, and how to talk to the person at the keyboard.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
-TOOLS=$ROOT/.caracal # what install.sh fetches goes to $TOOLS/bin, shared by every stack of this checkout
+TOOLS=${CARACAL_TOOLS:-$ROOT/.caracal} # what install.sh fetches goes to $TOOLS/bin, shared by every stack of this checkout
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -68,7 +68,8 @@ make_folders() {
   umask 077
   give_up_links
   mkdir -p "$RUN" "$LOG" "$ENVS"
-  chmod 711 "$ROOT/.caracal" "$CARACAL_DIR"
+  chmod 711 "$CARACAL_DIR"
+  [[ $CARACAL_DIR != "$ROOT/.caracal/"* ]] || chmod 711 "$ROOT/.caracal"
   keep_ports
 }
 
