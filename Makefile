@@ -46,8 +46,7 @@ check: tools ## Formatting, lints, licences, documentation, shell scripts, conta
 	@deploy/dev/check.sh
 
 bench: build ## Measures policy evaluation, and a running stack end to end
-	@cargo bench --package caracal-policy --profile $(PROFILE) $(ARGS)
-	@deploy/dev/demo.sh bench
+	@deploy/dev/demo.sh bench $(ARGS)
 
 compose-env: ## Makes the secrets that docker-compose.yml asks for
 	@deploy/docker/make-env.sh

@@ -9,6 +9,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 source "$here/lib/base.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/tools.sh
 source "$here/lib/tools.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/pypi.sh
+source "$here/lib/pypi.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/lint.sh
 source "$here/lib/lint.sh"
 cd "$ROOT"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs one of caracal-demo's subcommands against the stack, and leaves the stack as it found it.
+# Runs one of caracal-demo's subcommands against the stack, leaves the stack as it found it, and closes with the figures
+# we watch.
 #
 #   demo.sh story | bench
 set -euo pipefail
@@ -8,16 +9,62 @@ here=$(cd "$(dirname "$0")" && pwd)
 source "$here/lib/base.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/stack.sh
 source "$here/lib/stack.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/figures.sh
+source "$here/lib/figures.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/pypi.sh
+source "$here/lib/pypi.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/mcp.sh
+source "$here/lib/mcp.sh"
 
-if ! "$here/stack.sh" status >/dev/null; then
-  trap '"$here/stack.sh" down' EXIT
-fi
-"$here/stack.sh" up
+# Starts the stack, or what is missing of it; $up says how long that took, if all of it was missing.
+start() {
+  local began state
+  began=$(now) up=
+  state=$("$here/stack.sh" status) || trap '"$here/stack.sh" down' EXIT
+  "$here/stack.sh" up
+  [[ $state == *running* ]] || up=$(seconds_since "$began")
+  locate_stack
+  set -a
+  # shellcheck source=/dev/null
+  source "$CARACAL_DIR/dev.env"
+  set +a
+  export CARACAL_DIR
+}
 
-locate_stack
-set -a
-# shellcheck source=/dev/null
-source "$CARACAL_DIR/dev.env"
-set +a
-export CARACAL_DIR
-"$BINARIES/caracal-demo" "$@"
+story() {
+  install_mcp || true
+  local began memory
+  began=$(now)
+  start
+  memory=$(resident_megabytes)
+  "$BINARIES/caracal-demo" story
+  figures "$memory"
+  figure "make demo, once everything is built" "$(seconds_since "$began")" 20 s
+}
+
+bench() {
+  local log memory policy
+  log=$(mktemp)
+  # The whole workspace's features, so that nothing is compiled anew.
+  cargo bench --workspace --bench evaluate --profile "$PROFILE" | tee "$log"
+  policy=$(sed -n 's/^policy evaluation.* mean \([0-9.]*\)µs.*/\1/p' "$log")
+  rm -f "$log"
+  start
+  sleep 2 # until starting is over
+  memory=$(resident_megabytes)
+  "$BINARIES/caracal-demo" bench "$@"
+  figures "$memory"
+  figure "warm policy evaluation, role-based, 1 KB, mean" "$policy" 60 µs
+}
+
+# figures MEMORY
+figures() {
+  echo
+  figure "make up, once everything is built" "$up" 5 s
+  figure "idle resident memory of our ${#SERVICES[@]} services" "$1" 200 MB
+}
+
+case ${1:-} in
+  story | bench) "$@" ;;
+  *) die "usage: $0 story | bench" ;;
+esac

@@ -141,6 +141,7 @@ stack_env() {
 	NATS_URL=$(nats_url)
 	CARACAL_DEMO_UPSTREAM_URL=$(url upstream)
 	CARACAL_DEMO_UPSTREAM_KEY=$DEMO_UPSTREAM_KEY
+	CARACAL_DEMO_MCP_URL=$(url mcp)
 	ENV
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test, against a PostgreSQL of its own (made for this run, with fsync off) and real NATS servers.
-# Arguments go to `cargo test`: test.sh -p caracal-sts revoked
+# Arguments go to `cargo test`: test.sh -p caracal-sts revoked. Without any, the tooling and the containers are tested too.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/base.sh
@@ -12,8 +12,12 @@ infrastructure() { CARACAL_DIR=$ROOT/.caracal/test PORT_BASE=auto CLEAN=1 "$here
 # One compilation for all: the tests start the very binaries that are built beside them.
 cargo build --workspace --bins --tests --profile "$PROFILE"
 
-# All of it: also what docker-compose.yml would start.
-(($#)) || "$ROOT/deploy/docker/native.sh"
+# All of it: also what docker-compose.yml would start, and these scripts themselves.
+failed=()
+if (($# == 0)); then
+  "$ROOT/deploy/docker/native.sh" || failed+=(docker-compose.yml)
+  "$here/tests/run.sh" || failed+=("the tooling")
+fi
 
 trap 'infrastructure down' EXIT
 infrastructure infra-up fast
@@ -24,4 +28,5 @@ CARACAL_BIN=$BINARIES
 set +a
 
 (($#)) || set -- --workspace
-cargo test --profile "$PROFILE" "$@"
+cargo test --profile "$PROFILE" "$@" || failed+=("cargo test")
+((${#failed[@]} == 0)) || die "failed: ${failed[*]}"

@@ -4,6 +4,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../dev/lib/base.sh
 source "$root/deploy/dev/lib/base.sh"
+# shellcheck source-path=SCRIPTDIR source=../dev/lib/pypi.sh
+source "$root/deploy/dev/lib/pypi.sh"
 # shellcheck source-path=SCRIPTDIR source=../dev/lib/lint.sh
 source "$root/deploy/dev/lib/lint.sh"
 

@@ -137,8 +137,7 @@ fn arrows_point_down_only() {
                 continue;
             };
             // A test may use testkit, and testkit's own tests may use the kits.
-            let fine = may_use.contains(to)
-                || dependency.for_tests && (to == "testkit" || from == "testkit");
+            let fine = may_use.contains(to) || dependency.for_tests && (to == "testkit" || from == "testkit");
             if !fine {
                 forbidden.push(format!("{from} -> {to}"));
             }

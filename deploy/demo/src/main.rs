@@ -8,6 +8,7 @@ mod bench;
 mod caracal;
 mod ledger;
 mod load;
+mod mcp;
 mod scene;
 mod settings;
 mod story;

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use std::time::SystemTime;
 
 /// The policy as it is at first: reading and placing orders is fine, deleting them is not.
-pub(crate) const OPEN: [&str; 2] = ["orders:read", "orders:write"];
+pub(crate) const OPEN: [&str; 3] = ["orders:read", "orders:write", "stock:read"];
 /// The policy tightened: reading only.
-pub(crate) const TIGHTENED: [&str; 1] = ["orders:read"];
+pub(crate) const TIGHTENED: [&str; 2] = ["orders:read", "stock:read"];
 /// What the order book is called in tokens and policies.
 pub(crate) const RESOURCE: &str = "resource://order-book";
 

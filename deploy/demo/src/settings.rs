@@ -19,6 +19,10 @@ pub(crate) struct Settings {
     pub(crate) upstream: String,
     /// The key it shall ask for.
     pub(crate) upstream_key: String,
+    /// Where the MCP server shall listen.
+    pub(crate) mcp: String,
+    /// A Python that has the MCP SDK.
+    pub(crate) mcp_python: Option<PathBuf>,
 }
 
 impl Settings {
@@ -46,6 +50,8 @@ impl Settings {
                 .unwrap_or_else(|_| "http://127.0.0.1:18080".to_owned()),
             upstream_key: setting("CARACAL_DEMO_UPSTREAM_KEY")
                 .unwrap_or_else(|_| "demo-upstream-key-0001".to_owned()),
+            mcp: setting("CARACAL_DEMO_MCP_URL").unwrap_or_else(|_| "http://127.0.0.1:18081".to_owned()),
+            mcp_python: variable("CARACAL_DEMO_MCP_PYTHON").map(PathBuf::from),
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::caracal::{self, Answer, send};
 use crate::ledger;
 use crate::load::{Flow, tally};
+use crate::mcp::Stock;
 use crate::scene::{OPEN, Scene, TIGHTENED};
 use crate::settings::Settings;
 use crate::tale::{Tale, exchange, say, start_of};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) async fn tell() -> Result<()> {
     let settings = Settings::read()?;
     let http = caracal::client()?;
+    let stock = Stock::start(&settings)?;
     let upstream = Running::start(&settings, &http).await?;
     let mut tale = Tale::begin(
         "Caracal: an AI agent gets authority that policy approved, uses it, loses it. Every answer below is real.",
@@ -23,7 +25,7 @@ pub(crate) async fn tell() -> Result<()> {
     tale.step("An administrator sets the scene: a zone, an agent's application, the order book behind its API key, a policy.");
     let tell = |request: &str, answer: &Answer| exchange(request, answer.status, &answer.body);
     let scene = Scene::set(&http, &settings, tell).await?;
-    let open = OPEN.join(" and ");
+    let open = OPEN.join(", ");
     tale.check(
         format!("the policy in force allows {open} and nothing else"),
         !scene.epoch.is_empty(),
@@ -41,6 +43,7 @@ pub(crate) async fn tell() -> Result<()> {
     let (mandate, request_id) = story.governed_call(&session).await?;
     story.beyond_its_scopes(&session).await?;
     story.replay(&mandate, &request_id).await?;
+    story.tools(stock.as_ref(), &session).await?;
     story.tightened_while_calls_flow(&session).await?;
     story.revoked(&session).await?;
     story.explained(&request_id).await?;
@@ -165,6 +168,24 @@ impl Story {
             .count();
         self.tale
             .check("the order book saw exactly one call", reached == 1)
+    }
+
+    async fn tools(&mut self, stock: Option<&Stock>, session: &str) -> Result<()> {
+        let Some(stock) = stock else {
+            say("");
+            say(
+                "(Left out: an MCP client and server behind the gateway. Their SDK could not be installed from PyPI.)",
+            );
+            return Ok(());
+        };
+        let Self {
+            tale,
+            scene,
+            settings,
+            http,
+            ..
+        } = self;
+        stock.tell(tale, scene, settings, http, session).await
     }
 
     async fn tightened_while_calls_flow(&mut self, session: &str) -> Result<()> {

@@ -41,6 +41,7 @@ port() {
     postgres) offset=6 fixed=15432 ;; # not 5432 and 4222: the user's own may be there
     nats) offset=7 fixed=14222 ;;
     upstream) offset=8 fixed=18080 ;; # the demo's
+    mcp) offset=9 fixed=18081 ;;      # the demo's
     *) die "no such service: $1" ;;
   esac
   if [[ -n $PORT_BASE ]]; then echo $((PORT_BASE + offset)); else echo $fixed; fi

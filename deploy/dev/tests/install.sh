@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2016 # the programs that are put on PATH expand what they are made of
 # What install.sh does on machines that have or lack one thing or another. The machine is a PATH of our own making: the
 # common programs, and whatever a test puts there; downloads come from a folder.
 set -euo pipefail
