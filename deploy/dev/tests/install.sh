@@ -147,7 +147,7 @@ test_postgresql_is_found_beside_path_in_the_distributions_folders() {
   run_install POSTGRES_PLACES="/nowhere:$SCRATCH/places/*/bin"
 }
 
-test_the_distribution_comes_before_go_and_go_before_a_download() {
+test_the_distribution_comes_before_go_and_a_download() {
   whole_machine
   rm "$SCRATCH/bin/nats-server"
   apt 2.12.3 'printf "#!/bin/sh\necho 2.12.3\n" >"'"$SCRATCH"'/bin/nats-server"; chmod 755 "'"$SCRATCH"'/bin/nats-server"'
@@ -159,10 +159,11 @@ test_the_distribution_comes_before_go_and_go_before_a_download() {
   [[ ! -e $SCRATCH/tools/bin/nats-server ]] || fail "it was downloaded too"
 }
 
-test_what_the_distribution_offers_is_not_installed_when_it_is_too_old() {
+test_where_the_distribution_offers_something_too_old_go_comes_before_a_download() {
   whole_machine
   rm "$SCRATCH/bin/nats-server"
   apt 2.9.10 'false'
+  nats_release
   go "$FRESH_NATS"' >"$GOBIN/nats-server"; chmod 755 "$GOBIN/nats-server"'
   run_install >"$SCRATCH/said" 2>&1
   says_not "$SCRATCH/asked" "apt-get install"
