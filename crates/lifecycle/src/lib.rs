@@ -15,8 +15,8 @@ pub mod serve;
 pub mod service;
 pub mod tasks;
 pub mod telemetry;
-pub mod trace;
 
+pub use caracal_trace as trace;
 pub use clock::SystemClock;
 pub use config::{Common, Env, Mode};
 pub use probes::ProbeSet;

@@ -5,6 +5,11 @@ use crate::v1;
 use caracal_domain::{AuditDecision, AuditEvent, EventType, RequestId};
 use prost::Message as _;
 
+/// The subject of decision events, on the bus and in the spool.
+pub const AUDIT_SUBJECT: &str = "caracal.audit.events";
+/// The subject of admitted mandates.
+pub const USES_SUBJECT: &str = "caracal.audit.uses";
+
 /// The bytes of a ledger event (`audit.proto`).
 #[must_use]
 pub fn encode_audit(event: &AuditEvent) -> Vec<u8> {

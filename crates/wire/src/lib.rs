@@ -9,7 +9,7 @@ mod audit;
 mod convert;
 mod feed;
 
-pub use audit::{decode_audit, encode_audit};
+pub use audit::{AUDIT_SUBJECT, USES_SUBJECT, decode_audit, encode_audit};
 pub use convert::WireError;
 pub use feed::{HEARTBEAT_SUBJECT, decode_feed, decode_heartbeat, encode_feed, encode_heartbeat};
 

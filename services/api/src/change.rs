@@ -9,12 +9,10 @@ use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
 use caracal_lifecycle::trace::current_traceparent;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
+use caracal_wire::AUDIT_SUBJECT;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
-
-/// The subject of events that replay nothing (architecture, "Events").
-const AUDIT_SUBJECT: &str = "caracal.audit.events";
 
 /// Who does it, in which request.
 #[derive(Debug, Clone)]

@@ -1,4 +1,8 @@
 //! The W3C trace context as text, for whatever carries it: HTTP headers, NATS headers, rows of the outbox.
+//!
+//! This crate must never know what is traced, or where spans are sent: that is `lifecycle`'s.
+//!
+//! Start with [`current_traceparent`] (what goes out) and [`continue_from`] (what came in).
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
