@@ -3,7 +3,7 @@
 use crate::bounded_wait::within;
 use crate::signature::{StreamKeys, Untrusted};
 use crate::stats::Stats;
-use crate::trace::TRACEPARENT;
+use caracal_trace::TRACEPARENT;
 use async_nats::connection::State;
 use async_nats::header::{HeaderValue, NATS_MESSAGE_ID};
 use async_nats::jetstream::context::{ContextBuilder, PublishError as NatsPublishError, PublishErrorKind};

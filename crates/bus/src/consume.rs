@@ -5,7 +5,7 @@ use crate::BoxError;
 use crate::cause::cause;
 use crate::connection::{Bus, Error, arrival};
 use crate::signature::Untrusted;
-use crate::trace::TRACEPARENT;
+use caracal_trace::TRACEPARENT;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message};

@@ -10,7 +10,7 @@ use crate::cause::cause;
 use crate::connection::{Bus, Error};
 use crate::feed_position::FeedHandle;
 use crate::streams::FEED_STREAM;
-use crate::trace::{TRACEPARENT, continue_from};
+use caracal_trace::{TRACEPARENT, continue_from};
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};

@@ -17,9 +17,10 @@ mod feed_position;
 mod record;
 mod signature;
 mod stats;
+mod strangers;
 mod streams;
-mod trace;
 
+pub use caracal_wire::{AUDIT_SUBJECT, USES_SUBJECT};
 pub use connection::{Ack, Bus, BusConfig, Error, PublishError, StoredMessage};
 pub use consume::{Delivery, Puller};
 pub use database_clock::DatabaseClock;
@@ -28,8 +29,8 @@ pub use feed_position::FeedHandle;
 pub use record::{NoRecord, Recorded, Recorder, Spool, Use};
 pub use signature::{InvalidKeys, StreamKeys, Untrusted, UntrustedReason};
 pub use stats::{Counter, Stats};
-pub use streams::{AUDIT_STREAM, AUDIT_SUBJECT, FEED_STREAM, USES_STREAM, USES_SUBJECT};
-pub use trace::current_traceparent;
+pub use strangers::{Strangers, StrangersConfig};
+pub use streams::{AUDIT_STREAM, FEED_STREAM, USES_STREAM};
 
 /// Any error of the other side of a trait of this crate.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

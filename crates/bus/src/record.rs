@@ -5,11 +5,12 @@ use crate::bounded_wait::within;
 use crate::breaker::Breaker;
 use crate::cause::cause;
 use crate::connection::{Ack, Bus};
-use crate::streams::{AUDIT_SUBJECT, USES_STREAM, USES_SUBJECT};
-use crate::trace::current_traceparent;
+use crate::stats::Stats;
+use crate::streams::USES_STREAM;
 use caracal_domain::AuditEvent;
 use caracal_domain::id::TokenId;
-use caracal_wire::{decode_audit, encode_audit};
+use caracal_trace::current_traceparent;
+use caracal_wire::{AUDIT_SUBJECT, USES_SUBJECT, decode_audit, encode_audit};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -29,8 +30,13 @@ const NOTES_IN_FLIGHT: usize = 64;
 
 /// The store of last resort: `event_spool` in PostgreSQL, drained by the relay.
 pub trait Spool: Send + Sync {
-    /// Keeps the event, whose encoded form is `payload`, durably.
-    fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>>;
+    /// Keeps the event, whose encoded form is `payload`, durably; `traceparent` is that of the request it is about.
+    fn append<'a>(
+        &'a self,
+        event: &'a AuditEvent,
+        payload: Vec<u8>,
+        traceparent: Option<String>,
+    ) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 
 /// Where a decision was recorded.
@@ -90,6 +96,12 @@ impl Recorder {
             room: Arc::new(Semaphore::new(NOTES)),
         };
         (recorder, stores.drain(receiver))
+    }
+
+    /// What the bus it records on has counted.
+    #[must_use]
+    pub(crate) fn stats(&self) -> &Stats {
+        self.stores.bus.stats()
     }
 
     /// Records a decision before it takes effect: `JetStream` within 250 ms, else the spool.
@@ -167,7 +179,7 @@ impl Stores {
         {
             return Ok(Recorded::Published);
         }
-        match within(SPOOL_DEADLINE, self.spool.append(event, payload)).await {
+        match within(SPOOL_DEADLINE, self.spool.append(event, payload, traceparent)).await {
             Ok(()) => {
                 self.bus.stats().spooled.increment();
                 Ok(Recorded::Spooled)

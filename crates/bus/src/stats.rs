@@ -51,6 +51,8 @@ stats! {
     unrecorded,
     /// Refusals dropped because the queue was full or no store took them: alert on any.
     notes_dropped,
+    /// Refusals before authentication that were only counted.
+    strangers_suppressed,
     /// Mandates presented a second time.
     replays,
     /// Times the breaker before `JetStream` opened.

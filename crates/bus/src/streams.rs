@@ -2,6 +2,7 @@
 
 use crate::connection::{Bus, Error};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use caracal_wire::{AUDIT_SUBJECT, HEARTBEAT_SUBJECT, USES_SUBJECT};
 use std::time::Duration;
 
 /// Every invalidation and revocation, and the heartbeat.
@@ -10,11 +11,6 @@ pub const FEED_STREAM: &str = "CARACAL_FEED";
 pub const AUDIT_STREAM: &str = "CARACAL_AUDIT";
 /// Admitted mandates: at once the durable record and the replay table.
 pub const USES_STREAM: &str = "CARACAL_USES";
-
-/// The subject of decision events.
-pub const AUDIT_SUBJECT: &str = "caracal.audit.events";
-/// The subject of admitted mandates.
-pub const USES_SUBJECT: &str = "caracal.audit.uses";
 
 impl Bus {
     /// Creates the streams that do not exist. What exists stays as it is: an operator may have given it replicas or
@@ -44,7 +40,7 @@ fn feed() -> Config {
         "caracal.sessions.revoke",
         "caracal.delegations.invalidate",
         "caracal.agents.lifecycle",
-        caracal_wire::HEARTBEAT_SUBJECT,
+        HEARTBEAT_SUBJECT,
     ];
     Config {
         max_age: Duration::from_hours(1),

@@ -6,3 +6,4 @@ mod following;
 mod nats;
 mod publishing;
 mod recording;
+mod strangers;

@@ -14,7 +14,12 @@ struct Shelf {
 }
 
 impl Spool for Shelf {
-    fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>> {
+    fn append<'a>(
+        &'a self,
+        event: &'a AuditEvent,
+        payload: Vec<u8>,
+        _: Option<String>,
+    ) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
             if self.full.load(Ordering::SeqCst) {
                 return Err("full".into());
