@@ -11,18 +11,32 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     const PURE: [&str; 3] = ["domain", "wire", "chain"];
     const ADAPTERS: [&str; 5] = ["jose", "policy", "storage", "bus", "egress"];
     const KITS: [&str; 2] = ["web", "lifecycle"];
+    // What adapters and kits alike may stand on without knowing each other.
+    const SHARED: [&str; 1] = ["trace"];
     const SERVICES: [&str; 5] = ["api", "sts", "gateway", "audit", "relay"];
     let mut allowed = BTreeMap::from([
         ("domain", BTreeSet::new()),
         ("wire", BTreeSet::from(["domain"])),
         ("chain", BTreeSet::from(["domain"])),
+        ("trace", BTreeSet::new()),
+        // The one place below the services where the bus meets the database.
+        (
+            "replica",
+            BTreeSet::from(["domain", "bus", "storage", "lifecycle"]),
+        ),
         // Test and demonstration live outside the house: they see only what strangers see.
         ("testkit", BTreeSet::new()),
         ("demo", BTreeSet::new()),
     ]);
-    allowed.extend(ADAPTERS.map(|name| (name, BTreeSet::from(PURE))));
-    allowed.extend(KITS.map(|name| (name, BTreeSet::from(["domain"]))));
-    let below: BTreeSet<_> = PURE.into_iter().chain(ADAPTERS).chain(KITS).collect();
+    let adapters_use: BTreeSet<_> = PURE.into_iter().chain(SHARED).collect();
+    allowed.extend(ADAPTERS.map(|name| (name, adapters_use.clone())));
+    allowed.extend(KITS.map(|name| (name, BTreeSet::from(["domain", "trace"]))));
+    let below: BTreeSet<_> = adapters_use
+        .into_iter()
+        .chain(ADAPTERS)
+        .chain(KITS)
+        .chain(["replica"])
+        .collect();
     allowed.extend(SERVICES.map(|name| (name, below.clone())));
     allowed
 }
@@ -59,12 +73,12 @@ fn owners() -> Vec<(&'static str, &'static [&'static str])> {
         ("hyper-rustls", &["egress"]),
         ("actix-web", HTTP_SERVERS),
         ("tracing-subscriber", &["lifecycle"]),
-        ("opentelemetry_sdk", &["lifecycle"]),
+        ("opentelemetry_sdk", &["lifecycle", "trace"]),
         ("opentelemetry-otlp", &["lifecycle"]),
         ("opentelemetry-http", &["lifecycle"]),
         // HTTP and NATS carry the trace across.
-        ("opentelemetry", &["lifecycle", "web", "bus"]),
-        ("tracing-opentelemetry", &["lifecycle", "web", "bus"]),
+        ("opentelemetry", &["lifecycle", "web", "trace"]),
+        ("tracing-opentelemetry", &["lifecycle", "web", "trace"]),
         // Calls to configured addresses go through egress; this one is for telemetry and for tests.
         ("reqwest", &["lifecycle", "testkit", "demo"]),
     ]

@@ -6,23 +6,25 @@ use crate::directives::Directives;
 use crate::metrics::Metrics;
 use crate::routes::routes;
 use crate::running::Running;
-use crate::strangers::Strangers;
 use crate::sts_client::StsClient;
-use crate::upkeep::{DatabaseSpool, GatewaySink, expire_anchors, find_system_zone, measure_clock};
+use crate::upkeep::{GatewaySink, expire_anchors};
 use crate::views::Views;
 use crate::zone_keys::ZoneKeys;
 use actix_web::web::Data;
-use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
-use caracal_domain::Clock;
+use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::ZoneId;
+use caracal_domain::{Clock, EventType};
 use caracal_egress::{EgressPolicy, Upstreams};
 use caracal_lifecycle::{BoxError, Host};
+use caracal_replica::{Replica, Settings};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::Shell;
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::ToSocketAddrs;
 use url::Url;
 
 const DATABASE_CONNECTIONS: usize = 4;
@@ -45,6 +47,7 @@ pub struct Gateway {
     pub(crate) metrics: Metrics,
     pub(crate) first_byte: Duration,
     pub(crate) public_url: String,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     issuer_url: String,
 }
 
@@ -86,34 +89,34 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         keys: Arc::clone(&keys),
     });
     let max_lag = config.max_lag;
-    let (feed, following) = Feed::follow(
+    let settings = Settings {
+        max_lag,
+        strangers: StrangersConfig {
+            service: "gateway",
+            event_type: EventType::GatewayRequest,
+            summary_every: config.strangers_summary,
+        },
+    };
+    let replica = Replica::new(
+        database,
         bus.clone(),
         Arc::<GatewaySink>::clone(&sink),
-        FeedConfig { max_lag },
+        Arc::clone(&clock),
+        settings,
     );
-    let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
+    let (feed, recorder) = (replica.feed.clone(), replica.recorder.clone());
+    let strangers = Arc::clone(&replica.strangers);
     let confirm = Arc::new(Confirm {
         feed: feed.clone(),
         views: Arc::clone(&views),
         sts: Arc::clone(&sts),
         max_lag,
     });
-    let strangers = Arc::new(Strangers::new(recorder.clone(), Arc::clone(&clock)));
 
-    host.tasks.spawn("feed", following);
+    replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", sink.poll_slowly());
-    let stopping = host.tasks.stopping();
-    let recording = recorder
-        .clone()
-        .run_until(recording, async move { stopping.cancelled().await });
-    host.tasks.spawn_to_end("recorder", recording);
-    host.tasks
-        .spawn("database-clock", measure_clock(database.clone(), feed.clone()));
     host.tasks
         .spawn("anchors", expire_anchors(Arc::clone(&views), Arc::clone(&clock)));
-    host.tasks
-        .spawn("system-zone", find_system_zone(database, Arc::clone(&strangers)));
-    host.tasks.spawn("strangers", Arc::clone(&strangers).summarise());
     host.tasks.spawn(
         "running",
         Arc::clone(&confirm).watch(Arc::clone(&running), Arc::clone(&clock)),
@@ -137,6 +140,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         metrics: Metrics::register(&host.probes),
         first_byte: config.first_byte,
         public_url: bare(&config.public_url),
+        trusted_proxies: config.trusted_proxies,
         issuer_url: bare(&config.issuer_url),
     });
     Metrics::watch(&host.probes, gateway.clone(), feed, bus);
@@ -159,7 +163,8 @@ fn bare(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// What no resource may lead to: this listener, the STS, PostgreSQL and NATS, as far as their names resolve now.
+/// What no resource may lead to, as far as names resolve now: this listener, the STS, PostgreSQL, NATS, and what the
+/// operator names as internal besides.
 async fn own_addresses(config: &Config, host: &Host) -> Vec<SocketAddr> {
     let mut own = vec![SocketAddr::new(host.common.host, host.common.port)];
     let defaults = [
@@ -172,11 +177,21 @@ async fn own_addresses(config: &Config, host: &Host) -> Vec<SocketAddr> {
             let Some(name) = url.host_str() else { continue };
             let port = url.port_or_known_default().unwrap_or(default_port);
             let name = name.trim_start_matches('[').trim_end_matches(']');
-            match tokio::net::lookup_host((name, port)).await {
-                Ok(addresses) => own.extend(addresses),
-                Err(error) => tracing::warn!(name, %error, "one of our own addresses is not known"),
-            }
+            own.extend(resolved((name, port), name).await);
         }
     }
+    for place in &config.internal_addresses {
+        own.extend(resolved(place.as_str(), place).await);
+    }
     own
+}
+
+async fn resolved(place: impl ToSocketAddrs, name: &str) -> Vec<SocketAddr> {
+    match tokio::net::lookup_host(place).await {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            tracing::warn!(name, %error, "one of our own addresses is not known");
+            Vec::new()
+        }
+    }
 }

@@ -6,6 +6,7 @@ use caracal_domain::epoch::InvalidEpoch;
 use caracal_domain::{Epoch, Refusal, RequestId};
 use caracal_web::MinEpoch;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// See the module.
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 pub struct Call {
     /// Ties everything about it together.
     pub request_id: RequestId,
-    /// The address it came from.
+    /// The address it came from; a trusted proxy speaks for its callers.
     pub source: IpAddr,
     /// Its method.
     pub method: Method,
@@ -34,7 +35,12 @@ impl Call {
     ///
     /// # Errors
     /// [`Refusal::MalformedRequest`] for a method or header that cannot be passed on.
-    pub fn read(request: &HttpRequest, request_id: RequestId, min_epoch: MinEpoch) -> Result<Self, Refusal> {
+    pub fn read(
+        request: &HttpRequest,
+        request_id: RequestId,
+        min_epoch: MinEpoch,
+        trusted_proxies: &[IpNet],
+    ) -> Result<Self, Refusal> {
         let method = Method::from_bytes(request.method().as_str().as_bytes())
             .map_err(|_| Refusal::MalformedRequest)?;
         let mut headers = HeaderMap::with_capacity(request.headers().len());
@@ -47,7 +53,7 @@ impl Call {
         let wants_websocket = websocket::is_handshake(&method, &headers);
         Ok(Self {
             request_id,
-            source: caracal_web::source_address(request, &[]),
+            source: caracal_web::source_address(request, trusted_proxies),
             method,
             raw_path: request.uri().path().to_owned(),
             query: request.uri().query().map(str::to_owned),

@@ -3,6 +3,7 @@
 use caracal_bus::StreamKeys;
 use caracal_egress::EgressPolicy;
 use caracal_lifecycle::{Env, Mode};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
@@ -26,10 +27,16 @@ pub struct Config {
     pub stream_keys: StreamKeys,
     /// Which upstreams may be reached (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
+    /// Proxies whose `X-Forwarded-For` counts (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Further listeners of ours, as `host:port`, that no resource may lead to (`INTERNAL_ADDRESSES`).
+    pub internal_addresses: Vec<String>,
     /// The bound on staleness (`FEED_MAX_LAG_MS`).
     pub max_lag: Duration,
     /// How long an upstream may take to begin its answer (`UPSTREAM_FIRST_BYTE_MS`).
     pub first_byte: Duration,
+    /// How often the count of what strangers did and was not written is written (`STRANGERS_SUMMARY_MS`).
+    pub strangers_summary: Duration,
 }
 
 impl Config {
@@ -43,6 +50,8 @@ impl Config {
         let sts_key = env.shared_secret("GATEWAY_STS_KEY");
         let stream_keys = read_stream_keys(env);
         let egress = read_egress(env);
+        let trusted_proxies = env.list("TRUSTED_PROXIES");
+        let internal_addresses = read_internal(env);
         let max_lag = env.millis(
             "FEED_MAX_LAG_MS",
             Duration::from_secs(2),
@@ -53,6 +62,11 @@ impl Config {
             Duration::from_secs(30),
             Duration::from_millis(10),
         );
+        let strangers_summary = env.millis(
+            "STRANGERS_SUMMARY_MS",
+            Duration::from_mins(1),
+            Duration::from_millis(100),
+        );
         Some(Self {
             database_url: database_url?,
             nats_url: nats_url?,
@@ -62,8 +76,11 @@ impl Config {
             sts_key: sts_key?,
             stream_keys: stream_keys?,
             egress,
+            trusted_proxies,
+            internal_addresses,
             max_lag,
             first_byte,
+            strangers_summary,
         })
     }
 }
@@ -75,6 +92,19 @@ fn read_stream_keys(env: &mut Env) -> Option<StreamKeys> {
         env.mistake("STREAMS_HMAC_KEY", "is not a list of keys");
     }
     keys
+}
+
+/// Names are resolved later; here only what the text shows is checked, lest a mistake silently protect nothing.
+fn read_internal(env: &mut Env) -> Vec<String> {
+    let places: Vec<String> = env.list("INTERNAL_ADDRESSES");
+    let is_place = |place: &String| {
+        let parts = place.rsplit_once(':');
+        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    if !places.iter().all(is_place) {
+        env.mistake("INTERNAL_ADDRESSES", "must be a list of host:port");
+    }
+    places
 }
 
 fn read_egress(env: &mut Env) -> EgressPolicy {
@@ -111,6 +141,22 @@ mod tests {
         let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
         read_egress(&mut env);
         assert!(env.finish().is_ok());
+    }
+
+    #[test]
+    fn an_internal_address_is_a_host_and_a_port() {
+        for (text, holds) in [
+            ("", true),
+            ("127.0.0.1:3000, api:3000,[::1]:9090", true),
+            ("api", false),
+            (":3000", false),
+            ("api:http", false),
+            ("http://api", false),
+        ] {
+            let mut env = Env::from_pairs([("INTERNAL_ADDRESSES", text)]);
+            read_internal(&mut env);
+            assert_eq!(env.finish().is_ok(), holds, "{text}");
+        }
     }
 
     #[test]

@@ -21,7 +21,6 @@ pub mod passage;
 pub mod path;
 pub mod routes;
 pub mod running;
-pub mod strangers;
 pub mod sts_client;
 pub mod target;
 pub mod upkeep;

@@ -82,13 +82,6 @@ impl Collector for Watched {
             "How far the view may lag behind the database",
             lag,
         )?;
-        let suppressed = self.gateway.strangers.suppressed();
-        counter(
-            &mut encoder,
-            "caracal_gateway_stranger_events_suppressed",
-            "Events of strangers only counted",
-            suppressed,
-        )?;
         for (name, help, value) in self.bus.stats().all() {
             counter(&mut encoder, &format!("caracal_bus_{name}"), help, value)?;
         }

@@ -94,7 +94,7 @@ pub async fn pass(
     min_epoch: MinEpoch,
     payload: Payload,
 ) -> HttpResponse {
-    let call = match Call::read(&request, id.0.clone(), min_epoch) {
+    let call = match Call::read(&request, id.0.clone(), min_epoch, &gateway.trusted_proxies) {
         Ok(call) => call,
         Err(refusal) => return Refused::from(refusal).answer(&id.0, &gateway.metadata_url(None)),
     };

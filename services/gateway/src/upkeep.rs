@@ -1,25 +1,20 @@
-//! How the feed, the spool and the database's clock reach this service's own state.
+//! How the feed and PostgreSQL reach this service's own state.
 
 use crate::directives::Directives;
 use crate::error::cause;
 use crate::running::Running;
-use crate::strangers::Strangers;
 use crate::views::Views;
 use crate::zone_keys::ZoneKeys;
-use caracal_bus::{AUDIT_SUBJECT, BoxError, DatabaseClock, FeedHandle, FeedSink, Spool};
-use caracal_domain::{AuditEvent, Clock, FeedBody, FeedEvent};
-use caracal_lifecycle::trace::current_traceparent;
+use caracal_bus::{BoxError, FeedSink};
+use caracal_domain::{Clock, FeedBody, FeedEvent};
 use caracal_storage::snapshot::{Horizon, epochs_since};
 use caracal_storage::{Database, anchors};
 use futures::future::BoxFuture;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const CLOCK_EVERY: Duration = Duration::from_secs(5);
 const POLL_EVERY: Duration = Duration::from_secs(5);
-const RETRY_EVERY: Duration = Duration::from_millis(500);
 const EXPIRE_EVERY: Duration = Duration::from_mins(1);
-const SYSTEM_SLUG: &str = "caracal-sys";
 
 /// Where changes go: into the views first, then to whatever stands on what has changed.
 #[derive(Debug)]
@@ -95,74 +90,10 @@ impl GatewaySink {
     }
 }
 
-/// The recorder's second store.
-#[derive(Debug)]
-pub struct DatabaseSpool(pub Database);
-
-impl Spool for DatabaseSpool {
-    fn append<'a>(&'a self, event: &'a AuditEvent, payload: Vec<u8>) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async move {
-            let mut conn = self.0.acquire().await?;
-            let traceparent = current_traceparent();
-            let (zone, id) = (event.zone_id, event.id);
-            caracal_storage::spool::append(
-                &mut conn,
-                zone,
-                id,
-                AUDIT_SUBJECT,
-                &payload,
-                traceparent.as_deref(),
-            )
-            .await?;
-            Ok(())
-        })
-    }
-}
-
-/// Measures the database's clock for as long as the service lives.
-pub async fn measure_clock(database: Database, feed: FeedHandle) {
-    loop {
-        let asked_at = Instant::now();
-        let measured = async {
-            let mut conn = database.acquire().await?;
-            caracal_storage::database_time(&mut conn).await
-        };
-        let pause = match measured.await {
-            Ok(time) => {
-                feed.set_database_clock(DatabaseClock::measured(time, asked_at));
-                CLOCK_EVERY
-            }
-            Err(error) => {
-                tracing::warn!(error = cause(&error), "the database's clock is unknown");
-                RETRY_EVERY
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
 /// Drops anchors that no living token can name, for as long as the service lives.
 pub async fn expire_anchors(views: Arc<Views>, clock: Arc<dyn Clock>) {
     loop {
         tokio::time::sleep(EXPIRE_EVERY).await;
         views.expire(clock.now());
-    }
-}
-
-/// Learns the id of the system zone, which the control plane makes at its first start.
-pub async fn find_system_zone(database: Database, strangers: Arc<Strangers>) {
-    while !strangers.are_settled() {
-        let looked_up = async {
-            let mut conn = database.acquire().await?;
-            caracal_storage::zones::id_by_slug(&mut conn, SYSTEM_SLUG).await
-        };
-        match looked_up.await {
-            Ok(Some(zone)) => strangers.settle(zone),
-            Ok(None) => tokio::time::sleep(RETRY_EVERY).await,
-            Err(error) => {
-                tracing::debug!(error = cause(&error), "the system zone is not known yet");
-                tokio::time::sleep(RETRY_EVERY).await;
-            }
-        }
     }
 }

@@ -2,23 +2,24 @@
 
 use crate::config::Config;
 use crate::error::Failure;
-use crate::feed::{DatabaseSpool, ZonesSink, find_system_zone, measure_clock, poll_slowly};
+use crate::feed::{ZonesSink, poll_slowly};
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::routes::routes;
 use crate::zones::{Limits, Zones};
 use actix_web::web::Data;
-use caracal_bus::{Bus, BusConfig, Feed, FeedConfig, Recorder};
+use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::{ApplicationId, ZoneId};
-use caracal_domain::{Clock, Refusal};
+use caracal_domain::{Clock, EventType, Refusal};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{Engine, EngineConfig};
+use caracal_replica::{Replica, Settings};
 use caracal_storage::{Database, DatabaseConfig};
-use caracal_web::Shell;
+use caracal_web::{Shell, settled};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -28,6 +29,8 @@ const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
 const DATABASE_CONNECTIONS: usize = 16;
 const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a stopping STS waits for exchanges whose callers have gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything a request needs.
 pub struct Sts {
@@ -42,7 +45,7 @@ pub struct Sts {
     pub(crate) secret_mint: SecretMint,
     pub(crate) derivations: Semaphore,
     pub(crate) zone_of_application: moka::sync::Cache<ApplicationId, ZoneId>,
-    pub(crate) system_zone: Arc<OnceLock<ZoneId>>,
+    pub(crate) strangers: Arc<Strangers>,
     pub(crate) gateway_key: SecretString,
     pub(crate) gateway_public_url: String,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -112,30 +115,19 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         },
     ));
     let sink = Arc::new(ZonesSink(Arc::clone(&zones)));
-    let (feed, following) = Feed::follow(
-        bus.clone(),
-        sink,
-        FeedConfig {
-            max_lag: config.max_lag,
+    let settings = Settings {
+        max_lag: config.max_lag,
+        strangers: StrangersConfig {
+            service: "sts",
+            event_type: EventType::TokenExchange,
+            summary_every: config.strangers_summary,
         },
-    );
-    zones.follow(feed.clone());
-    let (recorder, recording) = Recorder::new(bus.clone(), Arc::new(DatabaseSpool(database.clone())));
-    let system_zone = Arc::new(OnceLock::new());
-
-    host.tasks.spawn("feed", following);
-    let stopping = host.tasks.stopping();
-    let recording = recorder
-        .clone()
-        .run_until(recording, async move { stopping.cancelled().await });
-    host.tasks.spawn_to_end("recorder", recording);
-    host.tasks
-        .spawn("database-clock", measure_clock(database.clone(), feed));
+    };
+    let replica = Replica::new(database.clone(), bus.clone(), sink, Arc::clone(&clock), settings);
+    zones.follow(replica.feed.clone());
+    let (recorder, strangers) = (replica.recorder.clone(), Arc::clone(&replica.strangers));
+    replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
-    host.tasks.spawn(
-        "system-zone",
-        find_system_zone(database.clone(), Arc::clone(&system_zone)),
-    );
     let connection = bus.clone();
     host.probes.add("nats", move || connection.is_connected());
     host.probes.export("caracal_bus", move || bus.stats().all());
@@ -153,7 +145,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
-        system_zone,
+        strangers,
         gateway_key: config.gateway_key,
         gateway_public_url: bare(&config.gateway_public_url),
         trusted_proxies: config.trusted_proxies,
@@ -171,7 +163,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
             config.app_data(sts).configure(routes);
         })
     };
-    host.serve(app).await
+    host.serve(app).await?;
+    settled(PATIENCE).await;
+    Ok(())
 }
 
 /// A base URL without its trailing slash.

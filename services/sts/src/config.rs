@@ -36,6 +36,8 @@ pub struct Config {
     pub policy_memory_bytes: usize,
     /// Zones kept in memory (`ZONES_IN_MEMORY`).
     pub zones_in_memory: u64,
+    /// How often the count of what strangers did and was not written is written (`STRANGERS_SUMMARY_MS`).
+    pub strangers_summary: Duration,
 }
 
 impl Config {
@@ -59,6 +61,11 @@ impl Config {
         let policy_cache_dir = env.optional("POLICY_CACHE_DIR");
         let megabytes: usize = env.or("POLICY_MEMORY_MB", 512);
         let zones_in_memory = env.or("ZONES_IN_MEMORY", 20_000);
+        let strangers_summary = env.millis(
+            "STRANGERS_SUMMARY_MS",
+            Duration::from_mins(1),
+            Duration::from_millis(100),
+        );
         Some(Self {
             database_url: database_url?,
             nats_url: nats_url?,
@@ -72,6 +79,7 @@ impl Config {
             policy_cache_dir,
             policy_memory_bytes: megabytes.saturating_mul(1 << 20),
             zones_in_memory,
+            strangers_summary,
         })
     }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 pub struct Metrics {
     outcomes: Family<Outcome, Counter>,
     evaluation: Histogram,
-    suppressed: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,7 +28,6 @@ impl Metrics {
         let metrics = Self {
             outcomes: Family::default(),
             evaluation: Histogram::new(exponential_buckets(0.000_01, 2.0, 14)),
-            suppressed: Counter::default(),
         };
         probes.register(|registry| {
             registry.register(
@@ -41,11 +39,6 @@ impl Metrics {
                 "caracal_sts_policy_evaluation_seconds",
                 "Time to evaluate all policies of one resource",
                 metrics.evaluation.clone(),
-            );
-            registry.register(
-                "caracal_sts_stranger_events_suppressed",
-                "Events from before authentication that were only counted",
-                metrics.suppressed.clone(),
             );
         });
         metrics
@@ -65,10 +58,5 @@ impl Metrics {
     /// One resource's policies were evaluated.
     pub fn evaluated(&self, took: Duration) {
         self.evaluation.observe(took.as_secs_f64());
-    }
-
-    /// One event of a stranger was not written.
-    pub fn stranger_suppressed(&self) {
-        self.suppressed.inc();
     }
 }

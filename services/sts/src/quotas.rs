@@ -1,5 +1,5 @@
-//! The STS's three rates: mandates per resource and application, failed client authentications, and events of
-//! strangers. All count on this replica only.
+//! The STS's rates: mandates per resource and application, and failed client authentications. All count on this replica
+//! only.
 
 use caracal_domain::clock::{Clock, Timestamp};
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
@@ -8,16 +8,12 @@ use parking_lot::Mutex;
 use std::net::IpAddr;
 
 const FAILURES_A_MINUTE: u32 = 60;
-const STRANGERS_A_SECOND_EACH: u32 = 10;
-const STRANGERS_A_SECOND_IN_ALL: u32 = 100;
 
 /// See the module. Each lock is held for one hash-map operation, never across an await.
 #[derive(Debug, Default)]
 pub struct Quotas {
     mandates: Mutex<Quota<(ZoneId, ResourceId, ApplicationId)>>,
     failures: Mutex<Quota<(ApplicationId, IpAddr)>>,
-    strangers: Mutex<Quota<IpAddr>>,
-    all_strangers: Mutex<Quota<()>>,
     throttled: Mutex<std::collections::HashMap<(ApplicationId, IpAddr), Timestamp>>,
 }
 
@@ -54,19 +50,5 @@ impl Quotas {
             let until = now + chrono::Duration::seconds(i64::from(exceeded.retry_after_seconds));
             self.throttled.lock().insert((application, source), until);
         }
-    }
-
-    /// Whether an event from before authentication may still be written, so that strangers cannot flood the ledger.
-    #[must_use]
-    pub fn stranger(&self, source: IpAddr, now: Timestamp) -> bool {
-        self.strangers
-            .lock()
-            .admit(source, STRANGERS_A_SECOND_EACH, 1, now)
-            .is_ok()
-            && self
-                .all_strangers
-                .lock()
-                .admit((), STRANGERS_A_SECOND_IN_ALL, 1, now)
-                .is_ok()
     }
 }

@@ -72,15 +72,7 @@ impl Sts {
 
     /// Notes a refusal before authentication: in the system zone's ledger, and only so many of them.
     pub fn note_stranger(&self, source: IpAddr, request_id: &RequestId, reason: &str, metadata: Value) {
-        let Some(system_zone) = self.system_zone.get() else {
-            return;
-        };
-        if self.quotas.stranger(source, self.clock.now()) {
-            self.recorder
-                .note(self.refusal_event(*system_zone, request_id, reason, metadata));
-        } else {
-            self.metrics.stranger_suppressed();
-        }
+        self.strangers.note(source, request_id, reason, metadata);
     }
 
     fn refusal_event(

@@ -8,3 +8,4 @@ mod discovery;
 mod exchange;
 mod introspection;
 mod record;
+mod strangers;
