@@ -29,6 +29,7 @@ mod schema;
 pub mod sessions;
 pub mod snapshot;
 pub mod spool;
+pub mod sweep;
 pub mod zones;
 
 pub use database::{Conn, Connection, Database, DatabaseConfig, Transaction, database_time};

@@ -37,7 +37,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let relay = Arc::new(Relay::new(database, bus.clone(), instance, metrics));
 
     let wakes = outbox::listen(database_url);
-    let (drain, beat, look, maintain) = (relay.clone(), relay.clone(), relay.clone(), relay.clone());
+    let (drain, beat, look) = (relay.clone(), relay.clone(), relay.clone());
+    let (maintain, sweep) = (relay.clone(), relay.clone());
     host.tasks.spawn("relay", async move { drain.run(wakes).await });
     host.tasks
         .spawn("heartbeat", async move { beat.beat_for_ever().await });
@@ -45,6 +46,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         .spawn("gauges", async move { look.look_for_ever().await });
     host.tasks
         .spawn("partitions", async move { maintain.maintain_for_ever().await });
+    host.tasks
+        .spawn("sweep", async move { sweep.sweep_for_ever().await });
     host.probes.add("nats", move || bus.is_connected());
     host.probes.add("postgres", {
         let relay = Arc::clone(&relay);

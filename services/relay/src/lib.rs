@@ -10,6 +10,7 @@ mod config;
 mod heartbeat;
 mod metrics;
 mod relay;
+mod sweep;
 
 pub use app::serve;
 pub use config::Config;

@@ -19,4 +19,5 @@ mod roles;
 mod scratch;
 mod sessions;
 mod snapshot;
+mod sweep;
 mod tokens;

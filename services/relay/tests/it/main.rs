@@ -5,3 +5,4 @@ mod beating;
 mod bench;
 mod draining;
 mod process;
+mod sweeping;

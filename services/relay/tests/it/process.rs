@@ -4,7 +4,7 @@ use caracal_testkit::settings::STREAMS_HMAC_KEY;
 use caracal_testkit::{Client, client, eventually, ports};
 use std::path::Path;
 
-fn start(bench: &Bench, name: &str, port: u16) -> (Process, Client) {
+pub(crate) fn start(bench: &Bench, name: &str, port: u16) -> (Process, Client) {
     let environment = [
         ("PORT", port.to_string()),
         ("CARACAL_MODE", "dev".to_owned()),
