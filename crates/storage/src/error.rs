@@ -80,8 +80,10 @@ const fn is_constraint(kind: DatabaseErrorKind) -> bool {
     )
 }
 
-/// SQLSTATE 57P01-57P03, 57014, 55P03 and 53300 arrive as `Unknown`: diesel shows only their text. A server that
-/// translates its messages makes these a fault instead, which refuses as well.
+/// What breaks the connection arrives as a kind. SQLSTATE 57P01-57P03, 57014, 55P03 and 53300 arrive as `Unknown`: of
+/// PostgreSQL's error, diesel-async (0.9, `pg/error_helper.rs`) passes on the text and the names of table, column and
+/// constraint, but neither the code nor itself. A server that translates its messages makes these a fault instead, which
+/// refuses as well.
 fn is_lost(kind: DatabaseErrorKind, message: &str) -> bool {
     const TRANSIENT: [&str; 6] = [
         "terminating connection",

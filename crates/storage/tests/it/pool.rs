@@ -58,6 +58,60 @@ async fn a_connection_that_died_while_idle_is_replaced_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_fell_silent_while_idle_is_replaced_unseen() {
+    let scratch = Scratch::new().await;
+    let database = Database::connect(&config(scratch.url.clone())).unwrap();
+    let backend = "SELECT pg_backend_pid() AS pid";
+    let first: Backend = sql_query(backend)
+        .get_result(&mut *database.acquire().await.unwrap())
+        .await
+        .unwrap();
+    // Frozen, it holds its end of the connection open and answers nothing.
+    signal("-STOP", first.pid);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let before = Instant::now();
+    let second: Result<Backend, _> = match database.acquire().await {
+        Ok(mut conn) => sql_query(backend).get_result(&mut *conn).await,
+        Err(error) => panic!("{error:?}"),
+    };
+    signal("-CONT", first.pid);
+    assert_ne!(second.unwrap().pid, first.pid);
+    assert!(before.elapsed() < Duration::from_millis(2500), "{:?}", before.elapsed());
+}
+
+#[derive(diesel::QueryableByName)]
+struct Backend {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    pid: i32,
+}
+
+fn signal(name: &str, pid: i32) {
+    let sent = std::process::Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Not a bound, since the machine may be busy: what a checkout costs, printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_of_a_connection_in_use_asks_the_server_nothing() {
+    let scratch = Scratch::new().await;
+    let database = Database::connect(&config(scratch.url.clone())).unwrap();
+    database.ping().await.unwrap();
+    let rounds = 1000;
+    let before = Instant::now();
+    for _ in 0..rounds {
+        database.ping().await.unwrap();
+    }
+    let checkout = before.elapsed() / rounds;
+    let before = Instant::now();
+    for _ in 0..rounds {
+        database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+    }
+    let query = before.elapsed() / rounds;
+    println!("a checkout takes {checkout:?}, a checkout and one query {query:?}");
+    assert!(checkout * 3 < query, "a checkout ({checkout:?}) costs a round trip ({query:?})");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_dies_in_use_is_unavailable_not_a_fault() {
     let scratch = Scratch::new().await;
     let upstream = url::Url::parse(&scratch.url).unwrap();
