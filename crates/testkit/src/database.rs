@@ -4,6 +4,7 @@ use crate::{binaries, settings};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 use url::Url;
@@ -13,6 +14,9 @@ use uuid::Uuid;
 const SUPERUSER_URL: &str = "CARACAL_SUPERUSER_URL";
 /// Held while the template is made, so that test binaries that run side by side make it once.
 const TEMPLATE_LOCK: i64 = 0x0CA2_ACA1;
+
+/// How long making or dropping a database may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
@@ -30,10 +34,8 @@ impl Database {
         let template = TEMPLATE.get_or_init(|| template(&superuser)).await;
         let name = format!("t_{}", Uuid::now_v7().simple());
         let server = connect(&superuser).await;
-        let cloned = server
-            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
-            .await;
-        cloned.expect("the template can be cloned");
+        let clone = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        execute(&server, &clone).await.expect("the template can be cloned");
         Self { name, superuser }
     }
 
@@ -88,14 +90,18 @@ impl Drop for Database {
                 .expect("a run time");
             runtime.block_on(async {
                 let server = connect(&superuser).await;
-                server
-                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-                    .await
+                execute(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
             })
         });
         // A database that stays behind is swept when the next template is made.
         let _ = dropped.join();
     }
+}
+
+/// Executes a statement that should take a moment, and fails the test when it takes for ever.
+async fn execute(server: &Client, statement: &str) -> Result<(), tokio_postgres::Error> {
+    let executed = tokio::time::timeout(PATIENCE, server.batch_execute(statement)).await;
+    executed.unwrap_or_else(|_| panic!("after {PATIENCE:?} PostgreSQL still has not done: {statement}"))
 }
 
 fn superuser_url() -> Url {

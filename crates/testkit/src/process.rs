@@ -132,6 +132,15 @@ impl Process {
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Whether it ended by itself and nobody has waited for it yet: it is a zombie.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        status
+            .lines()
+            .any(|line| line.starts_with("State:") && line.contains('Z'))
+    }
+
     /// What it wrote so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -80,7 +80,7 @@ async fn while_postgresql_is_away_events_wait_and_then_go() {
         address.host_str().unwrap(),
         address.port().unwrap_or(5432)
     );
-    let proxy = Proxy::to(host.parse().unwrap()).await;
+    let proxy = Proxy::to(host.parse().unwrap());
     let audit = Audit::start(&bench, "audit", Some(proxy.port())).await;
     let bus = bench.bus().await;
     proxy.cut();
