@@ -1,15 +1,16 @@
 //! All of Caracal, for one test.
 
 pub mod builder;
+mod strangers;
 
 use crate::callers::{Client, client};
 use crate::process::Process;
 use crate::proxy::Proxy;
-use crate::{Database, Nats, eventually};
+use crate::{Database, Nats};
 use builder::Builder;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a service may take to be ready on a busy machine.
@@ -163,11 +164,24 @@ impl Stack {
     /// Waits until a replica says that it is ready.
     pub async fn ready(&self, service: Service, index: usize) {
         let caller = self.anonymous(service, index);
-        let what = format!("{} {index} that is ready", service.name());
-        eventually(&what, READY, || async {
-            (caller.try_get("/ready").await?.status == 200).then_some(())
-        })
-        .await;
+        let (process, name) = (&self.replica(service, index).process, service.name());
+        let started = Instant::now();
+        loop {
+            let said = match caller.try_get("/ready").await {
+                Some(answer) if answer.status == 200 => return,
+                Some(answer) => answer.text,
+                None => "nothing".to_owned(),
+            };
+            assert!(
+                !process.has_ended(),
+                "{name} {index} ended by itself instead of being ready"
+            );
+            assert!(
+                started.elapsed() < READY,
+                "after {READY:?} {name} {index} is still not ready; /ready says: {said}"
+            );
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
     }
 
     /// Waits until every replica is ready.

@@ -28,7 +28,10 @@ service_env() {
       echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY"
       printf 'POLICY_CACHE_DIR=%q\n' "$CARACAL_DIR/wasm-cache"
       ;;
-    gateway) echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY" ;;
+    gateway)
+      echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY"
+      echo "INTERNAL_ADDRESSES=127.0.0.1:$(port api),127.0.0.1:$(port audit),127.0.0.1:$(port relay)"
+      ;;
   esac
 }
 

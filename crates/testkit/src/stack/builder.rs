@@ -62,7 +62,7 @@ impl Builder {
             .tempdir();
         let logs = logs.expect("a temporary directory");
         let (database, nats) = tokio::join!(Database::new(), Nats::start(logs.path()));
-        let postgres = Proxy::to(address_of(&database).await).await;
+        let postgres = Proxy::to(address_of(&database).await);
         let places = self.places();
         let wiring = Wiring {
             database: &database,
@@ -129,7 +129,10 @@ impl Builder {
                     directory.join("wasm-cache").display().to_string(),
                 ),
             ],
-            Service::Gateway => vec![("GATEWAY_STS_KEY", settings::GATEWAY_STS_KEY.to_owned())],
+            Service::Gateway => vec![
+                ("GATEWAY_STS_KEY", settings::GATEWAY_STS_KEY.to_owned()),
+                ("INTERNAL_ADDRESSES", wiring.internal()),
+            ],
             Service::Relay | Service::Audit => Vec::new(),
         });
         let mut environment: Vec<_> = pairs
@@ -172,6 +175,12 @@ impl Wiring<'_> {
             ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
             ("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true".to_owned()),
         ]
+    }
+
+    /// Every listener of ours.
+    fn internal(&self) -> String {
+        let ports = self.places.iter().map(|(_, _, port)| format!("127.0.0.1:{port}"));
+        ports.collect::<Vec<_>>().join(",")
     }
 
     /// The first replica of a service; a stack without one still has to name an address.

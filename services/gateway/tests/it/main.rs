@@ -8,4 +8,5 @@ mod forwarding;
 mod place;
 mod refusals;
 mod streams;
+mod surroundings;
 mod upstreams;

@@ -22,10 +22,16 @@ pub(crate) struct Resource {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let stack = Stack::builder()
-            .env(Service::Gateway, "UPSTREAM_FIRST_BYTE_MS", FIRST_BYTE_MS)
-            .start()
-            .await;
+        Self::with(&[]).await
+    }
+
+    /// A place whose gateway has further settings.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let builder = Stack::builder().env(Service::Gateway, "UPSTREAM_FIRST_BYTE_MS", FIRST_BYTE_MS);
+        let builder = settings.iter().fold(builder, |builder, (name, value)| {
+            builder.env(Service::Gateway, name, value)
+        });
+        let stack = builder.start().await;
         let world = World::new(&stack).await;
         let session = world.session(&stack.sts(0)).await;
         Self {
