@@ -11,6 +11,7 @@
 
 mod broken_policy;
 mod freshness;
+mod half_open;
 mod load;
 mod nats_down;
 mod parts_down;
@@ -21,3 +22,4 @@ mod revocation;
 mod straight_path;
 mod sudden_death;
 mod traces;
+mod warm_mint;
