@@ -3,13 +3,13 @@
 use crate::bounded_wait::within;
 use crate::signature::{StreamKeys, Untrusted};
 use crate::stats::Stats;
-use caracal_trace::TRACEPARENT;
 use async_nats::connection::State;
 use async_nats::header::{HeaderValue, NATS_MESSAGE_ID};
 use async_nats::jetstream::context::{ContextBuilder, PublishError as NatsPublishError, PublishErrorKind};
 use async_nats::jetstream::{self};
 use async_nats::{ConnectOptions, ServerAddr};
 use caracal_domain::Timestamp;
+use caracal_trace::TRACEPARENT;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_is_believed() {
         let sequence = new_sequence();
-        let (late, early) = (sequence.mint(at(1_900_000_000, 0)), sequence.mint(at(1_000_000_000, 0)));
+        let (late, early) = (
+            sequence.mint(at(1_900_000_000, 0)),
+            sequence.mint(at(1_000_000_000, 0)),
+        );
         assert_eq!(upper(&early) >> 16, 1_000_000_000_000);
         assert!(early < late);
     }

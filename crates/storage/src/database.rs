@@ -73,7 +73,9 @@ impl Database {
         manager.custom_setup = Box::new(move |_| open(parsed.clone()));
         let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
             .max_size(config.max_connections)
-            .pre_recycle(Hook::async_fn(|conn, metrics| verify(conn, metrics.last_used()).boxed()))
+            .pre_recycle(Hook::async_fn(|conn, metrics| {
+                verify(conn, metrics.last_used()).boxed()
+            }))
             .build()
             .map_err(|error| Error::Other(error.into()))?;
         Ok(Self { pool })

@@ -35,7 +35,9 @@ impl Database {
         let name = format!("t_{}", Uuid::now_v7().simple());
         let server = connect(&superuser).await;
         let clone = format!("CREATE DATABASE {name} TEMPLATE {template}");
-        execute(&server, &clone).await.expect("the template can be cloned");
+        execute(&server, &clone)
+            .await
+            .expect("the template can be cloned");
         Self { name, superuser }
     }
 

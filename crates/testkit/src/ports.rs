@@ -20,7 +20,8 @@ pub fn free() -> u16 {
     // Processes begin at places of their own, so that they seldom meet.
     let places = u32::from(PORTS.end - PORTS.start);
     let first = std::process::id().wrapping_mul(61) % places;
-    let candidates = (0..places).map(|step| PORTS.start + u16::try_from((first + step) % places).expect("a port"));
+    let candidates =
+        (0..places).map(|step| PORTS.start + u16::try_from((first + step) % places).expect("a port"));
     let found = candidates.skip(given_out.len()).find_map(|port| {
         let reservation = TcpListener::bind((RESERVATIONS, port)).ok()?;
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;

@@ -77,9 +77,7 @@ impl Proxy {
     pub fn statements(&self, application: &str) -> BTreeMap<String, u64> {
         let heard = self.heard.lock().expect("no holder panics");
         let of_it = heard.iter().filter(|((name, _), _)| name == application);
-        of_it
-            .map(|((_, text), times)| (text.clone(), *times))
-            .collect()
+        of_it.map(|((_, text), times)| (text.clone(), *times)).collect()
     }
 
     /// Closes every connection and refuses new ones.

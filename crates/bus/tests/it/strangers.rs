@@ -73,7 +73,8 @@ impl Place {
         for _ in 0..times {
             let id = RequestId::accept_or_mint(None, &*self.clock);
             let source = IpAddr::V4(Ipv4Addr::from(source));
-            self.strangers.note(source, &id, "invalid_client", json!({"source": source}));
+            self.strangers
+                .note(source, &id, "invalid_client", json!({"source": source}));
         }
     }
 

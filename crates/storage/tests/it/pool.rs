@@ -76,7 +76,11 @@ async fn a_connection_that_fell_silent_while_idle_is_replaced_unseen() {
     };
     signal("-CONT", first.pid);
     assert_ne!(second.unwrap().pid, first.pid);
-    assert!(before.elapsed() < Duration::from_millis(2500), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        before.elapsed()
+    );
 }
 
 #[derive(diesel::QueryableByName)]
@@ -86,7 +90,9 @@ struct Backend {
 }
 
 fn signal(name: &str, pid: i32) {
-    let sent = std::process::Command::new("kill").args([name, &pid.to_string()]).status();
+    let sent = std::process::Command::new("kill")
+        .args([name, &pid.to_string()])
+        .status();
     assert!(sent.unwrap().success());
 }
 
@@ -104,11 +110,16 @@ async fn a_checkout_of_a_connection_in_use_asks_the_server_nothing() {
     let checkout = before.elapsed() / rounds;
     let before = Instant::now();
     for _ in 0..rounds {
-        database_time(&mut database.acquire().await.unwrap()).await.unwrap();
+        database_time(&mut database.acquire().await.unwrap())
+            .await
+            .unwrap();
     }
     let query = before.elapsed() / rounds;
     println!("a checkout takes {checkout:?}, a checkout and one query {query:?}");
-    assert!(checkout * 3 < query, "a checkout ({checkout:?}) costs a round trip ({query:?})");
+    assert!(
+        checkout * 3 < query,
+        "a checkout ({checkout:?}) costs a round trip ({query:?})"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,14 +14,18 @@ impl Stack {
     /// them are written and how many only counted.
     pub async fn strangers(&self, service: &str, refused: i64) -> (i64, i64) {
         let database = self.database().connect().await;
-        eventually("a ledger that accounts for them all", Duration::from_secs(15), || async {
-            let row = database
-                .query_one(OF_STRANGERS, &[&service])
-                .await
-                .expect("the ledger can be read");
-            let (written, counted): (i64, i64) = (row.get(0), row.get(1));
-            (written + counted >= refused).then_some((written, counted))
-        })
+        eventually(
+            "a ledger that accounts for them all",
+            Duration::from_secs(15),
+            || async {
+                let row = database
+                    .query_one(OF_STRANGERS, &[&service])
+                    .await
+                    .expect("the ledger can be read");
+                let (written, counted): (i64, i64) = (row.get(0), row.get(1));
+                (written + counted >= refused).then_some((written, counted))
+            },
+        )
         .await
     }
 }

@@ -48,7 +48,11 @@ async fn three_hundred_warm_mints_execute_no_statement() {
     let sts = stack.sts(0);
     let warming = sts.clone().with("Caracal-Min-Epoch", &made.epoch());
     let session = world.session(&warming).await;
-    for resources in [&[world.resource.as_str()][..], &[other], &[&world.resource, other]] {
+    for resources in [
+        &[world.resource.as_str()][..],
+        &[other],
+        &[&world.resource, other],
+    ] {
         mint(&world, &warming, &session, resources).await;
     }
     assert!(

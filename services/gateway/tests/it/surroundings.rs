@@ -24,7 +24,9 @@ async fn forwarded_for(place: &Place) -> String {
     for dropped in ["evil.example", "x-forwarded-port", "\r\nforwarded:"] {
         assert!(!head.contains(dropped), "{dropped} in {head}");
     }
-    let line = head.lines().find_map(|line| line.strip_prefix("x-forwarded-for: "));
+    let line = head
+        .lines()
+        .find_map(|line| line.strip_prefix("x-forwarded-for: "));
     line.expect("the gateway says it itself").to_owned()
 }
 

@@ -5,9 +5,10 @@ use caracal_testkit::stack::Service;
 
 #[tokio::test]
 async fn a_flood_of_strangers_is_written_in_part_and_counted_in_full() {
-    let builder = Stack::builder()
-        .replicas(Service::Gateway, 0)
-        .env(Service::Sts, "STRANGERS_SUMMARY_MS", "200");
+    let builder =
+        Stack::builder()
+            .replicas(Service::Gateway, 0)
+            .env(Service::Sts, "STRANGERS_SUMMARY_MS", "200");
     let stack = builder.start().await;
     for _ in 0..40 {
         let refused = stack
