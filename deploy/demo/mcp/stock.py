@@ -9,7 +9,7 @@ import sys
 import uvicorn
 from mcp.server import MCPServer
 
-server = MCPServer("stock")
+server = MCPServer("stock", log_level="WARNING")
 
 
 @server.tool()
@@ -25,8 +25,8 @@ key = os.environ["API_KEY"].encode()
 async def app(scope, receive, send):
     """Lets nobody through without the key."""
     if scope["type"] == "http" and dict(scope["headers"]).get(b"x-api-key") != key:
-        await send({"type": "http.response.start", "status": 401, "headers": []})
-        await send({"type": "http.response.body", "body": b"show me your API key"})
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"error": "show me your API key"}'})
     else:
         await mcp(scope, receive, send)
 

@@ -1,7 +1,7 @@
 //! A real MCP server behind the same gateway, and a client that knows nothing of Caracal: both made with the published
 //! Python SDK, which `make demo` installs where it can.
 
-use crate::caracal::send;
+use crate::caracal::{Answer, send};
 use crate::scene::Scene;
 use crate::settings::Settings;
 use crate::tale::{Tale, exchange, say};
@@ -53,8 +53,8 @@ impl Stock {
         tale.step("An unmodified MCP client (Python's published SDK) wants a tool of an MCP server that asks for a key.");
         let url = format!("{}/mcp", settings.mcp);
         let direct = asked_directly(http, &url).await?;
-        exchange(&format!("POST {url}"), direct, &Value::Null);
-        tale.check("directly, the MCP server refuses it", direct == 401)?;
+        exchange(&format!("POST {url}"), direct.status, &direct.body);
+        tale.check("directly, the MCP server refuses it", direct.status == 401)?;
 
         let resource = resource(scene, settings).await?;
         let address = format!("{}/r/{}/{resource}/mcp", settings.gateway, scene.zone_id);
@@ -88,12 +88,12 @@ impl Stock {
     }
 }
 
-/// The status of the client's first message without a key, as soon as the server takes calls.
-async fn asked_directly(http: &Client, url: &str) -> Result<u16> {
+/// The answer to a message without a key, as soon as the server takes calls.
+async fn asked_directly(http: &Client, url: &str) -> Result<Answer> {
     let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
     for _ in 0..400 {
         if let Ok(answer) = send(http.post(url).json(&hello)).await {
-            return Ok(answer.status);
+            return Ok(answer);
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
