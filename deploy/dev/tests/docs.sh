@@ -26,6 +26,9 @@ blocks() {
       -e 's/^(.*[^ ]) +# ([1-5][0-9][0-9])\b.*$/{ \1; } 2>\&1 | promised \2/'
 }
 
+# prose PAGE: what is not in its code blocks.
+prose() { awk '/^```/ { code = !code; next } !code' "$1"; }
+
 # The quickstart needs jq, which is small: where we may, we bring it.
 want_jq() {
   command -v jq >/dev/null && return
@@ -67,7 +70,7 @@ test_every_make_target_that_is_named_exists() {
 test_every_link_leads_somewhere() {
   local page link
   for page in "${PAGES[@]}"; do
-    for link in $(grep -oE '\]\([^)#: ]+' "$page" | cut -c 3-); do
+    for link in $(prose "$page" | grep -oE '\]\([^)#: ]+' | cut -c 3-); do
       [[ -e $(dirname "$page")/$link ]] || fail "$page: $link"
     done
   done
