@@ -184,42 +184,59 @@ pub const REDACTED: &str = "[redacted]";
 
 /// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit").
 #[must_use]
-pub fn redact(value: Value) -> Value {
+pub fn redact(mut value: Value) -> Value {
+    redact_within(&mut value);
+    value
+}
+
+/// In place: every decision passes through here.
+fn redact_within(value: &mut Value) {
     match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .map(|(key, inner)| {
-                    let inner = if is_secret_key(&key) {
-                        Value::String(REDACTED.into())
-                    } else {
-                        redact(inner)
-                    };
-                    (key, inner)
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(redact).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                if is_secret_key(key) {
+                    *inner = Value::String(REDACTED.into());
+                } else {
+                    redact_within(inner);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact_within),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 fn is_secret_key(key: &str) -> bool {
-    const SECRET: [&str; 9] = [
+    const SECRET: [&str; 11] = [
         "password",
         "passphrase",
         "secret",
         "token",
         "api_key",
+        "apikey",
         "private_key",
         "cookie",
         "authorization",
         "assertion",
+        "credential_value",
     ];
     const SAFE_ENDINGS: [&str; 6] = ["_id", "_type", "_url", "_endpoint", "_name", "_keys"];
-    let key = key.to_ascii_lowercase().replace('-', "_");
-    let apikey = key.contains("apikey") || key.contains("credential_value") || key == "key";
-    (apikey || SECRET.iter().any(|word| key.contains(word)))
-        && !SAFE_ENDINGS.iter().any(|end| key.ends_with(end))
+    let key = key.as_bytes();
+    let holds = |word: &&str| key.windows(word.len()).any(|part| spells(part, word.as_bytes()));
+    let ends = |end: &&str| {
+        let from = key.len().checked_sub(end.len());
+        from.and_then(|from| key.get(from..)).is_some_and(|part| spells(part, end.as_bytes()))
+    };
+    (spells(key, b"key") || SECRET.iter().any(holds)) && !SAFE_ENDINGS.iter().any(ends)
+}
+
+/// Equal without regard to case, and with `-` for `_`.
+fn spells(part: &[u8], word: &[u8]) -> bool {
+    part.len() == word.len()
+        && part
+            .iter()
+            .zip(word)
+            .all(|(is, shall)| is.eq_ignore_ascii_case(shall) || (*is == b'-' && *shall == b'_'))
 }
 
 #[cfg(test)]

@@ -118,6 +118,14 @@ impl Kek {
         Ok(Dek(Zeroizing::new(key)))
     }
 
+    /// What seals files of this machine against tampering (compiled policies), derived from the key that seals.
+    #[must_use]
+    pub fn file_seal(&self) -> hmac::Key {
+        let (_, key) = &self.sealing;
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &**key), b"caracal:v1:file-seal");
+        hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref())
+    }
+
     /// Keys for another purpose derived from every KEK, the sealing one's first.
     pub(crate) fn derive(&self, purpose: &str) -> Vec<hmac::Key> {
         self.keys()

@@ -2,13 +2,23 @@
 
 use crate::low_s;
 use crate::token::{TokenError, Unverified};
-use caracal_domain::Claims;
 use caracal_domain::id::SigningKeyId;
+use caracal_domain::{Claims, TokenUse};
+use moka::sync::Cache;
+use ring::digest;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// How far another replica's clock may be ahead of ours, for `iat` and `nbf` only.
 const LEEWAY_SECONDS: i64 = 60;
+/// Signatures remembered; some 10 MB when full.
+const SIGNATURES: u64 = 65_536;
+
+/// Signatures of session tokens that held, by a hash over key, message and signature. Whether a signature holds depends
+/// on nothing else, so what is remembered stays true, whatever becomes of the key or the session: those are checked each
+/// time. A session token is presented for each of its mandates; a mandate only once, and is not remembered.
+static HELD: LazyLock<Cache<[u8; 32], ()>> = LazyLock::new(|| Cache::new(SIGNATURES));
 
 /// What a token must say to be accepted here and now.
 #[derive(Debug, Clone, Copy)]
@@ -80,9 +90,30 @@ fn check_signature(point: &[u8], token: &Unverified<'_>) -> Result<(), TokenErro
     if !low_s::is_low(&token.signature) {
         return Err(TokenError::BadSignature);
     }
+    let name = match token.claims.token_use {
+        TokenUse::Session => name_of(point, token),
+        TokenUse::Resource => None,
+    };
+    if name.is_some_and(|name| HELD.contains_key(&name)) {
+        return Ok(());
+    }
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
         .verify(token.signing_input.as_bytes(), &token.signature)
-        .map_err(|_| TokenError::BadSignature)
+        .map_err(|_| TokenError::BadSignature)?;
+    if let Some(name) = name {
+        HELD.insert(name, ());
+    }
+    Ok(())
+}
+
+/// SHA-256(length of the point ‖ point ‖ signature ‖ message): the signature's length is fixed.
+fn name_of(point: &[u8], token: &Unverified<'_>) -> Option<[u8; 32]> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(&u64::try_from(point.len()).ok()?.to_be_bytes());
+    hash.update(point);
+    hash.update(&token.signature);
+    hash.update(token.signing_input.as_bytes());
+    hash.finish().as_ref().try_into().ok()
 }
 
 fn check_claims(claims: &Claims, expect: &Expect<'_>) -> Result<(), TokenError> {

@@ -6,6 +6,7 @@
 //! tasks of its thread, so a hung policy costs its own caller time and nobody else.
 
 mod answer;
+mod code_cache;
 mod instance;
 mod module;
 mod share;
@@ -16,15 +17,18 @@ use caracal_domain::decision::PolicyFault;
 use caracal_domain::id::PolicyVersionId;
 use caracal_domain::zone::Manifest;
 use caracal_domain::{Decision, PolicyVerdict};
+use code_cache::CodeCache;
 use instance::Limits;
 use module::Modules;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use share::Shares;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
-use wasmtime::{Cache, CacheConfig, Config};
+use wasmtime::Config;
+
+pub use code_cache::CodeCacheConfig;
 
 /// The limits of an [`Engine`]. The defaults are the contract's.
 #[derive(Debug, Clone)]
@@ -37,21 +41,21 @@ pub struct EngineConfig {
     pub max_result_bytes: usize,
     /// How many decisions of one policy set may be under way at once.
     pub max_in_flight_per_set: usize,
-    /// How much compiled code is kept; what was used longest ago goes first.
+    /// How much memory compiled code and waiting instances may have together; what was used longest ago goes first.
     pub memory_budget_bytes: usize,
     /// Where compiled code survives a restart, if anywhere.
-    pub cache_dir: Option<PathBuf>,
+    pub code_cache: Option<CodeCacheConfig>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             deadline: Duration::from_millis(50),
-            max_instance_bytes: 64 << 20,
+            max_instance_bytes: 16 << 20,
             max_result_bytes: 64 << 10,
             max_in_flight_per_set: 16,
-            memory_budget_bytes: 256 << 20,
-            cache_dir: None,
+            memory_budget_bytes: 512 << 20,
+            code_cache: None,
         }
     }
 }
@@ -71,6 +75,27 @@ pub struct Evaluation {
     pub elapsed: Duration,
 }
 
+/// What an [`Engine`] holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineMemory {
+    /// Modules that can be asked.
+    pub modules: usize,
+    /// Their machine code and what describes it.
+    pub code_bytes: usize,
+    /// Instances that wait for the next question.
+    pub instances: usize,
+    /// What those hold.
+    pub instance_bytes: usize,
+}
+
+impl EngineMemory {
+    /// All together; never more than the budget, unless a single module is.
+    #[must_use]
+    pub const fn total_bytes(&self) -> usize {
+        self.code_bytes + self.instance_bytes
+    }
+}
+
 /// The policy engine of one process.
 #[derive(Debug)]
 pub struct Engine {
@@ -86,13 +111,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when wasmtime refuses the configuration or the cache directory cannot be used.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let wasm = wasm_engine(&config).map_err(|e| EngineError(format!("{e:#}")))?;
+        let refused = |error: wasmtime::Error| EngineError(format!("{error:#}"));
+        let cache = config.code_cache.clone().map(CodeCache::open);
+        let cache = cache.transpose().map_err(refused)?.map(Arc::new);
+        let wasm = wasm_engine(cache.as_deref()).map_err(refused)?;
         let limits = Limits {
             memory_bytes: config.max_instance_bytes,
             result_bytes: config.max_result_bytes,
         };
         let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
-        let modules = Modules::new(wasm, limits, config.memory_budget_bytes);
+        let modules = Modules::new(wasm, cache, limits, config.memory_budget_bytes);
         Ok(Self {
             shares: Shares::new(config.max_in_flight_per_set),
             modules,
@@ -125,6 +153,12 @@ impl Engine {
     #[must_use]
     pub fn is_loaded(&self, module: &str) -> bool {
         self.modules.get(module).is_some()
+    }
+
+    /// What is in memory: for a gauge, and for whoever plans a replica's size.
+    #[must_use]
+    pub fn memory(&self) -> EngineMemory {
+        self.modules.memory()
     }
 
     /// Asks every policy of a manifest about `input`, which is written as JSON once.
@@ -185,13 +219,10 @@ fn refuse_all(manifest: &Manifest, fault: PolicyFault) -> Vec<PolicyVerdict> {
     manifest.policies.iter().take(1).map(refuse).collect()
 }
 
-fn wasm_engine(config: &EngineConfig) -> wasmtime::Result<wasmtime::Engine> {
+fn wasm_engine(cache: Option<&CodeCache>) -> wasmtime::Result<wasmtime::Engine> {
     let mut wasm = Config::new();
-    wasm.epoch_interruption(true).wasm_backtrace_max_frames(None);
-    if let Some(dir) = &config.cache_dir {
-        let mut cache = CacheConfig::new();
-        cache.with_directory(dir);
-        wasm.cache(Some(Cache::new(cache)?));
-    }
+    wasm.epoch_interruption(true)
+        .wasm_backtrace_max_frames(None)
+        .cache(cache.map(CodeCache::wasmtime));
     wasmtime::Engine::new(&wasm)
 }

@@ -4,7 +4,6 @@
 
 #![expect(clippy::print_stdout, reason = "a story is told on standard output")]
 
-mod bench;
 mod caracal;
 mod ledger;
 mod load;
@@ -31,8 +30,6 @@ enum Command {
     Upstream(upstream::Settings),
     /// Tells the whole story, and exits 0 only if every step was as it should be.
     Story,
-    /// Measures sessions, mandates and governed calls.
-    Bench(bench::Settings),
 }
 
 #[tokio::main]
@@ -40,7 +37,6 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Upstream(settings) => upstream::serve(settings).await,
         Command::Story => Box::pin(story::tell()).await,
-        Command::Bench(settings) => Box::pin(bench::run(settings)).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

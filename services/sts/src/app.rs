@@ -13,7 +13,7 @@ use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Clock, EventType, Refusal};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
-use caracal_policy::{Engine, EngineConfig};
+use caracal_policy::{CodeCacheConfig, Engine, EngineConfig};
 use caracal_replica::{Replica, Settings};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
@@ -27,6 +27,7 @@ const VERIFIED_SECRETS: u64 = 100_000;
 const VERIFIED_FOR: Duration = Duration::from_hours(1);
 const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
+const COMPILED_POLICIES_ON_DISK: u64 = 1 << 30;
 const DATABASE_CONNECTIONS: usize = 16;
 const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping STS waits for exchanges whose callers have gone.
@@ -97,9 +98,14 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         hmac_keys: config.stream_keys,
     })
     .await?;
+    let code_cache = config.policy_cache_dir.map(|dir| CodeCacheConfig {
+        dir,
+        seal: config.kek.file_seal(),
+        max_bytes: COMPILED_POLICIES_ON_DISK,
+    });
     let engine = Arc::new(Engine::new(EngineConfig {
         memory_budget_bytes: config.policy_memory_bytes,
-        cache_dir: config.policy_cache_dir,
+        code_cache,
         ..EngineConfig::default()
     })?);
     let secret_mint = SecretMint::from_kek(&config.kek)?;

@@ -10,6 +10,8 @@ use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
 
 /// An instance that grew beyond this is not kept: Wasm memory never shrinks.
 const KEEP_BYTES: usize = 2 << 20;
+/// What it takes beside its memory, measured (`benches/memory.rs`): its store, its tables, its linked functions.
+const OVERHEAD_BYTES: usize = 64 << 10;
 /// OPA's modules have one small table.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
@@ -75,6 +77,11 @@ impl Instance {
             Ok(result) => answer::read(&result, limit),
             Err(error) => Err(fault(&self.store, &error)),
         }
+    }
+
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.store.data().memory_bytes + OVERHEAD_BYTES
     }
 
     /// Whether it is small enough to wait for the next question.

@@ -1,6 +1,8 @@
 //! Compiled modules by name, within a memory budget, each with its pool of warm instances.
 
+use super::EngineMemory;
 use super::answer::Answer;
+use super::code_cache::CodeCache;
 use super::instance::{Instance, Limits};
 use caracal_domain::decision::PolicyFault;
 use parking_lot::{Mutex, RwLock};
@@ -8,26 +10,36 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
 /// Instances kept warm per module; a burst beyond it makes its own and drops them.
 const WARM_INSTANCES: usize = 8;
+/// What a loaded module takes beside its machine code, measured (`benches/memory.rs`): the tables that describe it.
+const MODULE_BYTES: usize = 160 << 10;
 
 /// Every module that can be asked.
 pub(super) struct Modules {
     wasm: wasmtime::Engine,
+    cache: Option<Arc<CodeCache>>,
     limits: Limits,
-    budget_bytes: usize,
+    budget: Arc<Budget>,
     loaded: RwLock<HashMap<String, Arc<Module>>>,
     /// Modules are compiled one at a time, so that loading many never takes the traffic's processors.
     loading: tokio::sync::Mutex<()>,
     uses: AtomicU64,
 }
 
+/// What all modules and their waiting instances take together, and may take.
+struct Budget {
+    most: usize,
+    taken: AtomicUsize,
+}
+
 /// One compiled module.
 pub(super) struct Module {
+    budget: Arc<Budget>,
     code: wasmtime::Module,
     wasm: wasmtime::Engine,
     limits: Limits,
@@ -36,12 +48,21 @@ pub(super) struct Module {
 }
 
 impl Modules {
-    pub(super) fn new(wasm: wasmtime::Engine, limits: Limits, budget_bytes: usize) -> Self {
+    pub(super) fn new(
+        wasm: wasmtime::Engine,
+        cache: Option<Arc<CodeCache>>,
+        limits: Limits,
+        budget_bytes: usize,
+    ) -> Self {
         let (loaded, loading, uses) = Default::default();
         Self {
             wasm,
+            cache,
             limits,
-            budget_bytes,
+            budget: Arc::new(Budget {
+                most: budget_bytes,
+                taken: AtomicUsize::new(0),
+            }),
             loaded,
             loading,
             uses,
@@ -68,20 +89,21 @@ impl Modules {
         if self.get(name).is_some() {
             return Ok(());
         }
-        let engine = self.wasm.clone();
-        let compiled = spawn_blocking(move || wasmtime::Module::new(&engine, wasm)).await;
+        let (engine, cache, named) = (self.wasm.clone(), self.cache.clone(), name.to_owned());
+        let compile = move || {
+            let compile = || wasmtime::Module::new(&engine, wasm);
+            match cache {
+                Some(cache) => cache.around(&named, compile),
+                None => compile(),
+            }
+        };
+        let compiled = spawn_blocking(compile).await;
         let code = match compiled {
             Ok(Ok(code)) => code,
             Ok(Err(error)) => return Err(not_loadable(name, &error)),
             Err(error) => return Err(not_loadable(name, &error)),
         };
-        let module = Module {
-            code,
-            wasm: self.wasm.clone(),
-            limits: self.limits,
-            warm: Mutex::default(),
-            last_use: AtomicU64::new(0),
-        };
+        let module = Module::new(code, self);
         module.prove(deadline).await.inspect_err(|fault| {
             tracing::warn!(module = name, %fault, "a policy module failed its self-test");
         })?;
@@ -96,15 +118,54 @@ impl Modules {
             .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let mut loaded = self.loaded.write();
         loaded.insert(name.to_owned(), module);
-        while loaded.values().map(|m| m.code_bytes()).sum::<usize>() > self.budget_bytes && loaded.len() > 1 {
-            let oldest = loaded
-                .iter()
-                .min_by_key(|(_, m)| m.last_use.load(Ordering::Relaxed));
-            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else {
-                break;
-            };
-            loaded.remove(&oldest);
+        let mut excess = self.budget.excess();
+        if excess == 0 {
+            return;
         }
+        let mut by_age: Vec<(u64, String, usize)> = loaded
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .map(|(name, m)| (m.last_use.load(Ordering::Relaxed), name.clone(), m.bytes()))
+            .collect();
+        by_age.sort_unstable();
+        for (_, oldest, bytes) in by_age {
+            if excess == 0 {
+                break;
+            }
+            loaded.remove(&oldest);
+            excess = excess.saturating_sub(bytes);
+        }
+    }
+
+    pub(super) fn memory(&self) -> EngineMemory {
+        let loaded = self.loaded.read();
+        let mut memory = EngineMemory {
+            modules: loaded.len(),
+            code_bytes: 0,
+            instances: 0,
+            instance_bytes: 0,
+        };
+        for module in loaded.values() {
+            let warm = module.warm.lock();
+            memory.code_bytes += module.code_bytes();
+            memory.instances += warm.len();
+            memory.instance_bytes += warm.iter().map(Instance::bytes).sum::<usize>();
+        }
+        memory
+    }
+}
+
+impl Budget {
+    fn excess(&self) -> usize {
+        self.taken.load(Ordering::Relaxed).saturating_sub(self.most)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -117,21 +178,44 @@ impl std::fmt::Debug for Modules {
 }
 
 impl Module {
+    fn new(code: wasmtime::Module, of: &Modules) -> Self {
+        let module = Self {
+            budget: Arc::clone(&of.budget),
+            code,
+            wasm: of.wasm.clone(),
+            limits: of.limits,
+            warm: Mutex::default(),
+            last_use: AtomicU64::new(0),
+        };
+        module.budget.take(module.code_bytes());
+        module
+    }
+
     /// Asks a warm instance, or a fresh one when all are busy. One that failed is not used again.
     pub(super) async fn ask(&self, input: &RawValue, deadline: Instant) -> Result<Answer, PolicyFault> {
-        let warm = self.warm.lock().pop();
-        let mut instance = match warm {
+        let mut instance = match self.take_warm() {
             Some(instance) => instance,
             None => Instance::new(&self.wasm, &self.code, self.limits, deadline).await?,
         };
         let answer = instance.ask(input, deadline).await?;
-        if instance.is_worth_keeping() {
-            let mut warm = self.warm.lock();
-            if warm.len() < WARM_INSTANCES {
-                warm.push(instance);
-            }
-        }
+        self.keep_warm(instance);
         Ok(answer)
+    }
+
+    fn take_warm(&self) -> Option<Instance> {
+        let instance = self.warm.lock().pop()?;
+        self.budget.give_back(instance.bytes());
+        Some(instance)
+    }
+
+    /// The first one always stays, more only while the budget has room.
+    fn keep_warm(&self, instance: Instance) {
+        let mut warm = self.warm.lock();
+        let room = warm.is_empty() || (warm.len() < WARM_INSTANCES && self.budget.excess() == 0);
+        if room && instance.is_worth_keeping() {
+            self.budget.take(instance.bytes());
+            warm.push(instance);
+        }
     }
 
     /// Tries the module on a plain input and leaves a warm instance behind. A policy that breaks a limit here may serve:
@@ -159,7 +243,19 @@ impl Module {
 
     fn code_bytes(&self) -> usize {
         let image = self.code.image_range();
-        image.end.addr() - image.start.addr()
+        image.end.addr() - image.start.addr() + MODULE_BYTES
+    }
+
+    /// Everything it takes: its code, and the instances it may keep waiting (at least the one it was tried with).
+    fn bytes(&self) -> usize {
+        let warm = self.warm.lock();
+        self.code_bytes() + warm.iter().map(Instance::bytes).sum::<usize>()
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes());
     }
 }
 

@@ -6,7 +6,9 @@
 
 package caracal.authz
 
-most_scopes := {"managed": 8, "dcr": 4}
+default most_scopes := 4
+
+most_scopes := 8 if input.principal.registration_method == "managed"
 
 most_labels := 32
 
@@ -21,9 +23,8 @@ result := {
 	count(violations) > 0
 }
 
-violations contains {"code": "too_many_scopes", "most": most} if {
-	most := most_scopes[input.principal.registration_method]
-	count(input.context.requested_scopes) > most
+violations contains {"code": "too_many_scopes", "most": most_scopes} if {
+	count(input.context.requested_scopes) > most_scopes
 }
 
 violations contains {"code": "too_many_labels", "most": most_labels} if count(input.principal.labels) > most_labels

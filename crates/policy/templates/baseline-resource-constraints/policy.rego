@@ -1,8 +1,9 @@
 # Guard: resources.
 #
 # Denies resources whose identifier does not begin with `resource:`, `https:` or `urn:`; resources with a segment
-# `internal` for applications without the trait `network:internal`; and, when the gateway asks about one call, paths below
-# `/admin` for applications without the trait `paths:administrative`.
+# `internal` for applications without the trait `network:internal`; and, when the gateway asks about one call, paths with a
+# detour (`..`), and paths below `/admin` for applications without the trait `paths:administrative`. Escapes, capitals and
+# superfluous slashes do not hide a path.
 
 package caracal.authz
 
@@ -27,9 +28,16 @@ violations contains {"code": "internal_resource"} if {
 	not "network:internal" in input.principal.traits
 }
 
+violations contains {"code": "unclean_path"} if ".." in segments
+
 violations contains {"code": "administrative_path"} if {
-	path := lower(input.action.path)
-	segments := split(path, "/")
-	segments[1] == "admin"
+	segments[0] == "admin"
 	not "paths:administrative" in input.principal.traits
 }
+
+# What the path names: decoded, in small letters, without its query and without what means nothing.
+segments := [segment |
+	path := lower(urlquery.decode(split(input.action.path, "?")[0]))
+	some segment in split(replace(path, "\\", "/"), "/")
+	not segment in {"", "."}
+]

@@ -22,6 +22,8 @@ expected["crypto.hmac.sha512"] := count(crypto.hmac.sha512("a", "b")) == 128
 
 expected["crypto.hmac.sha1"] := count(crypto.hmac.sha1("a", "b")) == 40
 
+expected["crypto.hmac.md5"] := count(crypto.hmac.md5("a", "b")) == 32
+
 expected["crypto.md5"] := crypto.md5("a") == "0cc175b9c0f1b6a831c399e269772661"
 
 expected["crypto.sha1"] := crypto.sha1("a") == "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"
@@ -29,8 +31,6 @@ expected["crypto.sha1"] := crypto.sha1("a") == "86f7e437faa5a7fce15d1ddcb9eaeaea
 expected["crypto.sha256"] := crypto.sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 expected["hex"] := hex.decode(hex.encode("a")) == "a"
-
-expected["json.patch"] := json.patch({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}]) == {"a": 2}
 
 expected["semver.compare"] := semver.compare("1.2.0", "1.10.0") == -1
 
@@ -61,12 +61,6 @@ expected["urlquery.decode"] := urlquery.decode("a%20b") == "a b"
 expected["urlquery.encode_object"] := urlquery.encode_object({"a": "b"}) == "a=b"
 
 expected["urlquery.decode_object"] := urlquery.decode_object("a=b") == {"a": ["b"]}
-
-expected["yaml.is_valid"] := yaml.is_valid("a: 1")
-
-expected["yaml.unmarshal"] := yaml.unmarshal("a: 1") == {"a": 1}
-
-expected["yaml.marshal"] := startswith(yaml.marshal({"a": 1}), "a: 1")
 
 expected["sort"] := sort(input.list) == [1, 2, 3]
 

@@ -1,8 +1,12 @@
 //! The compiler against a real OPA, the engine against real modules.
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod builtins;
+mod code_cache;
 mod compile;
+mod differential;
 mod limits;
+mod memory;
 mod serve;
 mod template;
 

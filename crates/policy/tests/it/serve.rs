@@ -134,21 +134,3 @@ async fn every_allowed_builtin_works_in_the_wasm_host() {
     );
     assert_eq!(answer.decision, Decision::Allow);
 }
-
-#[tokio::test]
-async fn compiled_code_survives_on_disk() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let module = compile(&answering("allow", "x")).await;
-    for _ in 0..2 {
-        let config = EngineConfig {
-            cache_dir: Some(dir.path().to_owned()),
-            ..EngineConfig::default()
-        };
-        let engine = Engine::new(config).expect("an engine");
-        engine
-            .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
-            .await
-            .expect("loads");
-    }
-    assert!(std::fs::read_dir(dir.path()).expect("readable").next().is_some());
-}

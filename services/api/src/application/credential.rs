@@ -5,7 +5,7 @@ use crate::app::Api;
 use crate::error::Failure;
 use caracal_domain::zone::CredentialType;
 use caracal_egress::check_url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
@@ -69,7 +69,7 @@ impl Api {
             (false, _) => (None, None),
             (true, Some(SecretText(chosen))) => (Some(self.hash(chosen).await?), None),
             (true, None) => {
-                let (hash, made) = self.new_secret().await?;
+                let (hash, made) = self.new_secret()?;
                 (Some(hash), Some(made))
             }
         };
@@ -82,9 +82,9 @@ impl Api {
     }
 
     /// A secret of our making and its hash.
-    pub(crate) async fn new_secret(&self) -> Result<(String, SecretString), Failure> {
+    pub(crate) fn new_secret(&self) -> Result<(String, SecretString), Failure> {
         let made = self.secrets.application_secret()?;
-        Ok((self.hash(made.clone()).await?, made))
+        Ok((caracal_jose::hash_generated(made.expose_secret())?, made))
     }
 }
 

@@ -191,7 +191,7 @@ impl Api {
         if before.secret_hash.is_none() {
             return Err(Refusal::ApplicationHasNoSecret.into());
         }
-        let (hash, secret) = self.new_secret().await?;
+        let (hash, secret) = self.new_secret()?;
         let changes = ApplicationChanges {
             secret_hash: Some(Some(hash)),
             ..ApplicationChanges::default()

@@ -90,7 +90,7 @@ impl Api {
         zone: &ZoneRow,
         application: &ApplicationRow,
     ) -> Result<(Epoch, Option<SecretString>), Failure> {
-        let (hash, secret) = self.new_secret().await?;
+        let (hash, secret) = self.new_secret()?;
         let mut tx = self.database.begin().await?;
         let changes = ApplicationChanges {
             secret_hash: Some(Some(hash)),
@@ -118,7 +118,7 @@ impl Api {
         let role_based = templates().iter().find(|template| template.id == "role-based");
         let role_based = role_based.ok_or(Failure::Fault("finding the role-based template"))?;
         let module = self.compiler.compile(role_based.content).await?;
-        let (hash, secret) = self.new_secret().await?;
+        let (hash, secret) = self.new_secret()?;
 
         let mut tx = self.database.begin().await?;
         let spec = NewZoneSpec {

@@ -1,0 +1,229 @@
+//! Thousands of inputs through three evaluators: our Wasm host, regorus, and OPA itself. They must agree. Only an abort
+//! in Wasm may stand against an error or an undefined result elsewhere, since both refuse; an allow on one side only is
+//! a failure whatever the other side says.
+
+mod generate;
+
+use super::{OPA, compile, serve};
+use caracal_domain::decision::{Decision, PolicyAnswer, PolicyFault};
+use caracal_policy::{Engine, templates};
+use futures::StreamExt as _;
+use futures::stream;
+use generate::inputs;
+use serde_json::Value;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// Times the number of policies (58) is how many evaluations are compared.
+const INPUTS: usize = 80;
+
+/// What an evaluator made of one input.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Answer(PolicyAnswer),
+    Undefined,
+    Error(String),
+}
+
+impl Outcome {
+    fn from_result(result: Option<Value>) -> Self {
+        match result.map(serde_json::from_value) {
+            None => Self::Undefined,
+            Some(Ok(answer)) => Self::Answer(answer),
+            Some(Err(error)) => Self::Error(format!("nonsense: {error}")),
+        }
+    }
+
+    fn allows(&self) -> bool {
+        matches!(self, Self::Answer(answer) if answer.decision == Decision::Allow)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(answer) => write!(f, "{}", serde_json::to_string(answer).unwrap_or_default()),
+            Self::Undefined => f.write_str("undefined"),
+            Self::Error(why) => write!(f, "error: {why}"),
+        }
+    }
+}
+
+/// Whether `other` may stand against what our host said.
+fn agree(ours: &Outcome, other: &Outcome) -> bool {
+    match (ours, other) {
+        (Outcome::Answer(a), Outcome::Answer(b)) => {
+            a.decision == b.decision
+                && a.determining_policies.len() == b.determining_policies.len()
+                && same(
+                    &Value::Array(a.diagnostics.clone()),
+                    &Value::Array(b.diagnostics.clone()),
+                )
+        }
+        (Outcome::Undefined, Outcome::Undefined) => true,
+        (Outcome::Error(_), _) => !other.allows(),
+        (Outcome::Answer(_) | Outcome::Undefined, _) => false,
+    }
+}
+
+/// Equal as JSON; `1`, `1.0` and `1e0` are one number.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+struct Policy {
+    name: String,
+    content: String,
+}
+
+/// The nine templates, and `tests/corpus`.
+fn policies() -> Vec<Policy> {
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut all: Vec<Policy> = std::fs::read_dir(corpus)
+        .expect("the corpus")
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            Policy {
+                name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
+                content: std::fs::read_to_string(&path).expect("a policy"),
+            }
+        })
+        .collect();
+    assert!(all.len() >= 30, "{} policies are no corpus", all.len());
+    all.extend(templates().iter().map(|template| Policy {
+        name: template.id.to_owned(),
+        content: template.content.to_owned(),
+    }));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_host_regorus_and_opa_agree() {
+    let inputs = inputs(INPUTS);
+    let at = tempfile::tempdir().expect("a directory");
+    for (number, input) in inputs.iter().enumerate() {
+        std::fs::write(at.path().join(format!("{number}.json")), input.to_string()).expect("written");
+    }
+    let disagreements: Vec<String> = stream::iter(policies())
+        .map(async |policy| compare(&policy, &inputs, at.path()).await)
+        .buffer_unordered(4)
+        .concat()
+        .await;
+    assert!(
+        disagreements.is_empty(),
+        "{} disagreements:\n{}",
+        disagreements.len(),
+        disagreements
+            .iter()
+            .take(40)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}
+
+async fn compare(policy: &Policy, inputs: &[Value], at: &Path) -> Vec<String> {
+    let ours = by_wasm(policy, inputs).await;
+    let regorus = by_regorus(policy, inputs);
+    let opa = by_opa(policy, inputs.len(), at).await;
+    let mut disagreements = Vec::new();
+    for (number, ours) in ours.iter().enumerate() {
+        for (who, other) in [("regorus", &regorus[number]), ("opa", &opa[number])] {
+            if !agree(ours, other) {
+                disagreements.push(format!(
+                    "{}: ours {ours}\n    {who} {other}\n    on {}",
+                    policy.name, inputs[number]
+                ));
+            }
+        }
+    }
+    disagreements
+}
+
+async fn by_wasm(policy: &Policy, inputs: &[Value]) -> Vec<Outcome> {
+    let module = compile(&policy.content).await;
+    let (engine, manifest) = serve(&[&module]).await;
+    let mut outcomes = Vec::new();
+    for input in inputs {
+        outcomes.push(patient(&engine, &manifest, input).await);
+    }
+    outcomes
+}
+
+/// On a machine that is busy with other tests a deadline says nothing about the policy.
+async fn patient(engine: &Engine, manifest: &caracal_domain::zone::Manifest, input: &Value) -> Outcome {
+    for _ in 0..20 {
+        match super::ask(engine, manifest, input).await {
+            Ok(Some(answer)) => return Outcome::Answer(answer),
+            Ok(None) => return Outcome::Undefined,
+            Err(PolicyFault::Deadline) => {}
+            Err(fault) => return Outcome::Error(fault.to_string()),
+        }
+    }
+    Outcome::Error("never in time".to_owned())
+}
+
+fn by_regorus(policy: &Policy, inputs: &[Value]) -> Vec<Outcome> {
+    let mut engine = regorus::Engine::new();
+    engine.set_strict_builtin_errors(false);
+    engine
+        .add_policy(policy.name.clone(), policy.content.clone())
+        .unwrap_or_else(|error| panic!("{}: {error}", policy.name));
+    let ask = |input: &Value| {
+        let mut engine = engine.clone();
+        engine
+            .set_input_json(&input.to_string())
+            .map_err(|e| e.to_string())?;
+        let result = engine
+            .eval_rule("data.caracal.authz.result".to_owned())
+            .map_err(|e| e.to_string())?;
+        if result == regorus::Value::Undefined {
+            return Ok(None);
+        }
+        let text = result.to_json_str().map_err(|e| e.to_string())?;
+        serde_json::from_str(&text).map(Some).map_err(|e| e.to_string())
+    };
+    inputs
+        .iter()
+        .map(|input| ask(input).map_or_else(Outcome::Error, Outcome::from_result))
+        .collect()
+}
+
+/// One `opa exec` for all inputs.
+async fn by_opa(policy: &Policy, count: usize, at: &Path) -> Vec<Outcome> {
+    let bundle = tempfile::tempdir().expect("a directory");
+    std::fs::write(bundle.path().join("policy.rego"), &policy.content).expect("written");
+    let output = Command::new(&*OPA)
+        .args(["exec", "--decision", "caracal/authz/result", "--bundle"])
+        .arg(bundle.path())
+        .args((0..count).map(|number| format!("{number}.json")))
+        .current_dir(at)
+        .output()
+        .await
+        .expect("opa");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}: {}", policy.name, String::from_utf8_lossy(&output.stderr)));
+    let rows = report["result"].as_array().expect("a list of results");
+    let outcome = |number: usize| {
+        let file = format!("{number}.json");
+        let row = rows
+            .iter()
+            .find(|row| row["path"] == file.as_str())
+            .expect("its row");
+        match row.get("error") {
+            Some(error) if error["code"] == "opa_undefined_error" => Outcome::Undefined,
+            Some(error) => Outcome::Error(error["code"].to_string()),
+            None => Outcome::from_result(row.get("result").cloned()),
+        }
+    };
+    (0..count).map(outcome).collect()
+}

@@ -1,0 +1,63 @@
+//! Measures a running stack as a stranger sees it: over its public interfaces, with a load that is light itself.
+//!
+//! Start with [`mint`] (the hot path), then [`load`] (how it is measured).
+
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+
+mod activations;
+mod cold;
+mod http;
+mod load;
+mod mint;
+mod report;
+mod scene;
+mod settings;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// What to measure, and for how long.
+#[derive(Debug, Clone, Parser)]
+#[command(about = "Measures a running stack (make up)")]
+pub(crate) struct Options {
+    /// Seconds for each figure.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u32,
+    /// Workers of the closed loop.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) workers: u32,
+    /// Activations under load; 0 leaves them out.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) activations: u32,
+    /// Zones in all when the cold ones are measured; 0 leaves them out. Restarts the STS.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) zones: usize,
+    /// How many of those are set up in full, and minted in for the first time.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) cold_zones: usize,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn main() -> ExitCode {
+    match Box::pin(run(Options::parse())).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nIt is not as it should be: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let stack = settings::Settings::read()?;
+    report::conditions(&stack, &options);
+    let scene = scene::Scene::set(&stack).await?;
+    mint::measure(&stack, &scene, &options).await?;
+    if options.activations > 0 {
+        activations::measure(&stack, &scene, &options).await?;
+    }
+    if options.zones > 0 {
+        cold::measure(&stack, &options).await?;
+    }
+    Ok(())
+}
