@@ -47,7 +47,7 @@ bench() {
   log=$(mktemp)
   # The whole workspace's features, so that nothing is compiled anew.
   cargo bench --workspace --bench evaluate --bench memory --profile "$PROFILE" | tee "$log"
-  policy=$(sed -n 's/^policy evaluation.* mean \([0-9.]*\)µs.*/\1/p' "$log")
+  policy=$(sed -n 's/^  *role-based.* mean *\([0-9.]*\)µs.*/\1/p' "$log")
   rm -f "$log"
   start
   sleep 2 # until starting is over

@@ -142,11 +142,18 @@ impl AnchorSet {
 
     fn names(&self, kind: AnchorKind, claims: &Claims, kid: SigningKeyId) -> bool {
         match kind {
-            AnchorKind::Sid => self.has(kind, claims.sid.into()),
-            AnchorKind::RootSid => self.has(kind, claims.root_sid.into()),
+            AnchorKind::Sid => {
+                self.has(kind, claims.sid.into())
+                    || claims.actors().any(|actor| self.has(kind, actor.sid.into()))
+            }
+            AnchorKind::RootSid => {
+                self.has(kind, claims.root_sid.into())
+                    || claims.actors().any(|actor| self.has(kind, actor.root_sid.into()))
+            }
             AnchorKind::AgentSessionId => claims
                 .agent_session_id
                 .into_iter()
+                .chain(claims.actors().filter_map(|actor| actor.agent_session_id))
                 .chain(claims.delegation_chain.iter().map(|hop| hop.agent_session_id))
                 .any(|id| self.has(kind, id.into())),
             AnchorKind::DelegationEdgeId => claims
@@ -156,13 +163,21 @@ impl AnchorSet {
                 .any(|id| self.has(kind, id.into())),
             AnchorKind::Jti => self.has(kind, claims.jti.into()),
             AnchorKind::Kid => self.has(kind, kid.into()),
-            AnchorKind::Subject => self.cuts_off(kind, &claims.sub, claims.epoch),
+            AnchorKind::Subject => {
+                self.cuts_off(kind, &claims.sub, claims.epoch)
+                    || claims
+                        .actors()
+                        .any(|actor| self.cuts_off(kind, &actor.sub, claims.epoch))
+            }
             AnchorKind::Application => {
                 self.cuts_off(kind, &claims.client_id.to_string(), claims.epoch)
                     || claims
                         .delegation_chain
                         .iter()
                         .any(|hop| self.cuts_off(kind, &hop.application_id.to_string(), claims.epoch))
+                    || claims
+                        .actors()
+                        .any(|actor| self.cuts_off(kind, &actor.client_id.to_string(), claims.epoch))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What a token of ours says (contract §2, "Claims").
 
+use crate::actor::Actor;
 use crate::epoch::Epoch;
 use crate::id::{AgentSessionId, ApplicationId, DelegationEdgeId, EventId, SessionId, TokenId, ZoneId};
 use crate::resource::ResourceIdentifier;
@@ -78,6 +79,12 @@ pub struct Claims {
     /// On mandates: the decision event that recorded it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event_id: Option<EventId>,
+    /// When a user signed in at its own issuer, seconds since 1970 (RFC 9068 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub auth_time: Option<i64>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub act: Option<Box<Actor>>,
     /// The agent session it is bound to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub agent_session_id: Option<AgentSessionId>,
@@ -100,6 +107,11 @@ impl Claims {
     #[must_use]
     pub const fn is_expired_at(&self, now: i64) -> bool {
         now >= self.exp
+    }
+
+    /// Everyone who acts for the subject, newest first.
+    pub fn actors(&self) -> impl Iterator<Item = &Actor> {
+        self.act.iter().flat_map(|actor| actor.chain())
     }
 
     /// Whether the token carries authority over `resource`.

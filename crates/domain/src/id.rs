@@ -130,6 +130,8 @@ ids! {
     ChallengeId,
     /// An administrator's bearer token.
     AdminTokenId,
+    /// An outside issuer whose tokens make user sessions.
+    SubjectIssuerId,
     /// A decision event in the ledger.
     EventId,
     /// A row of the transactional outbox; also its `Nats-Msg-Id`.

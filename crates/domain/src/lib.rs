@@ -6,6 +6,7 @@
 //! Start with [`claims`] (what a token says), then [`decision`] (how policies combine) and [`anchor`] (how authority
 //! ends).
 
+pub mod actor;
 pub mod anchor;
 pub mod claims;
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod resource;
 pub mod scope;
 pub mod zone;
 
+pub use actor::Actor;
 pub use anchor::{Anchor, AnchorKind, AnchorSet};
 pub use claims::{Claims, SubjectType, TokenUse};
 pub use clock::{Clock, Timestamp};

@@ -125,9 +125,9 @@ pub struct SessionInput<'a> {
 #[derive(Debug, Clone, Serialize)]
 pub struct ContextInput<'a> {
     /// Claims of the actor token.
-    pub actor_claims: Option<&'a Value>,
+    pub actor_claims: Option<&'a Claims>,
     /// Claims of the subject token.
-    pub subject_claims: Option<&'a Claims>,
+    pub subject_claims: Option<SubjectClaims<'a>>,
     /// The request id.
     pub trace_id: &'a str,
     /// The session.
@@ -144,6 +144,16 @@ pub struct ContextInput<'a> {
     pub requested_scopes: &'a ScopeSet,
     /// The decision's one clock.
     pub time: TimeInput,
+}
+
+/// Claims of a subject token.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum SubjectClaims<'a> {
+    /// Of one of our session tokens.
+    Session(&'a Claims),
+    /// Of a registered issuer's token, as that issuer wrote them.
+    External(&'a serde_json::Map<String, Value>),
 }
 
 /// `input.context.time`.

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::epoch::Epoch;
 use crate::id::{
     ApplicationId, PolicySetId, PolicySetVersionId, PolicyVersionId, ProviderId, ResourceId, SigningKeyId,
-    ZoneId,
+    SubjectIssuerId, ZoneId,
 };
 use crate::resource::{ResourceIdentifier, find_resource};
 use crate::scope::{Scope, ScopeSet};
@@ -35,6 +35,8 @@ pub struct ZoneSnapshot {
     pub resources: Vec<Arc<Resource>>,
     /// Live providers.
     pub providers: HashMap<ProviderId, Arc<Provider>>,
+    /// Live issuers whose tokens make user sessions, oldest first.
+    pub subject_issuers: Vec<Arc<SubjectIssuer>>,
     /// The active policy set version, if any.
     pub active: Option<Arc<Manifest>>,
     /// The version that is only observed, if any.
@@ -133,10 +135,29 @@ pub struct Application {
     pub credential_type: CredentialType,
     /// Argon2id hash (PHC string) of its shared secret, if it has one.
     pub secret_hash: Option<String>,
+    /// Its public keys (RFC 7517), of credential type `public-key`.
+    pub jwks: Option<serde_json::Value>,
+    /// Where its public keys are, of credential type `url`.
+    pub jwks_uri: Option<String>,
     /// Labels that policy can read.
     pub traits: Vec<String>,
     /// When a DCR application ends.
     pub expires_at: Option<Timestamp>,
+}
+
+/// An outside issuer whose tokens make user sessions (contract §1, "Subject issuers").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectIssuer {
+    /// Its id.
+    pub id: SubjectIssuerId,
+    /// Its `iss`, exactly.
+    pub issuer: String,
+    /// Where its keys are; found by discovery without one.
+    pub jwks_uri: Option<String>,
+    /// What its tokens must be for.
+    pub audience: String,
+    /// What goes before its `sub` to make a subject of ours.
+    pub subject_prefix: String,
 }
 
 /// How the gateway authenticates to a resource's upstream (contract §5).

@@ -5,10 +5,11 @@
 //! [`Verified`] token can be made nowhere else.
 //!
 //! Start with [`signer`] (how a token comes to be) and [`token`] (what is refused before a signature is even looked
-//! at), then [`envelope`].
+//! at), then [`foreign`] (the tokens of others) and [`envelope`].
 
 pub mod envelope;
 mod error;
+pub mod foreign;
 pub mod jwks;
 pub mod key_pair;
 mod low_s;
@@ -21,6 +22,9 @@ pub mod verifier;
 
 pub use envelope::{Dek, Kek, Purpose};
 pub use error::Error;
+pub use foreign::{
+    ForeignAlgorithm, ForeignClaims, ForeignError, ForeignExpect, ForeignKeys, ForeignToken, VerifiedForeign,
+};
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};
 pub use secret::{SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256_hex, verify_secret};

@@ -6,6 +6,7 @@ use crate::strict_json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_domain::Claims;
+use caracal_domain::actor::MAX_ACTORS;
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use serde::Deserialize;
 
@@ -72,7 +73,11 @@ impl<'a> Unverified<'a> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(TokenError::Malformed)?;
         let kid = read_header(&decode(header)?)?;
-        let claims = strict_json::from_slice(&decode(payload)?).map_err(|_| TokenError::Malformed)?;
+        let claims: Claims =
+            strict_json::from_slice(&decode(payload)?).map_err(|_| TokenError::Malformed)?;
+        if claims.actors().count() > MAX_ACTORS {
+            return Err(TokenError::Malformed);
+        }
         let signature = decode(signature)?.try_into().map_err(|_| TokenError::Malformed)?;
         Ok(Self {
             signing_input,

@@ -72,6 +72,8 @@ impl From<ApplicationRow> for Application {
             registration_method: row.registration_method,
             credential_type: row.credential_type,
             secret_hash: row.secret_hash,
+            jwks: row.jwks,
+            jwks_uri: row.jwks_uri,
             traits: row.traits,
             expires_at: row.expires_at,
         }
@@ -304,6 +306,15 @@ pub async fn zone_of(conn: &mut Conn, id: ApplicationId) -> Result<Option<ZoneId
         .filter(applications::archived_at.is_null());
     let zone: Option<Uuid> = live.select(applications::zone_id).first(conn).await.optional()?;
     Ok(zone.map(ZoneId::from))
+}
+
+/// Whether any application, live or not, ever had this id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_known(conn: &mut Conn, id: ApplicationId) -> Result<bool> {
+    let known = applications::table.filter(applications::id.eq(Uuid::from(id)));
+    Ok(diesel::select(diesel::dsl::exists(known)).get_result(conn).await?)
 }
 
 /// How many self-registered applications of the zone are live and have not expired.

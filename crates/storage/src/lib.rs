@@ -29,7 +29,9 @@ mod schema;
 pub mod sessions;
 pub mod snapshot;
 pub mod spool;
+pub mod subject_issuers;
 pub mod sweep;
+pub mod used_assertions;
 pub mod zones;
 
 pub use database::{Conn, Connection, Database, DatabaseConfig, Transaction, database_time};

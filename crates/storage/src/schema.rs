@@ -53,6 +53,19 @@ table! {
 }
 
 table! {
+    subject_issuers (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, issuer -> Text, jwks_uri -> Nullable<Text>, audience -> Text,
+        subject_prefix -> Text, created_at -> Timestamptz, archived_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
+    used_assertions (zone_id, application_id, jti) {
+        zone_id -> Uuid, application_id -> Uuid, jti -> Text, expires_at -> Timestamptz,
+    }
+}
+
+table! {
     policies (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, name -> Text, description -> Nullable<Text>, owner_type -> Text,
         created_by -> Text, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,

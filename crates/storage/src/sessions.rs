@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::page::{Page, descending};
 use crate::schema::sessions;
 use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
-use caracal_domain::{ResourceIdentifier, ScopeSet, SubjectType, Timestamp};
+use caracal_domain::{Anchor, AnchorKind, Epoch, ResourceIdentifier, ScopeSet, SubjectType, Timestamp};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -120,6 +120,22 @@ impl SessionRow {
             None if self.expires_at <= now => SessionState::Expired { at: self.expires_at },
             None => SessionState::Active,
         }
+    }
+}
+
+impl SessionRow {
+    /// What refuses every token of this session, drawn at `epoch`: it, and what lies below it when it is a root. No
+    /// token of a session outlives it, so its own end is when the last token that could name it has expired.
+    #[must_use]
+    pub fn anchors(&self, epoch: Epoch) -> Vec<Anchor> {
+        let root = (self.root_id == self.id).then_some(AnchorKind::RootSid);
+        let anchor = |kind| Anchor {
+            kind,
+            value: self.id.to_string(),
+            epoch,
+            expires_at: self.expires_at,
+        };
+        [AnchorKind::Sid].into_iter().chain(root).map(anchor).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::anchors;
 use crate::error::{Error, Result};
 use crate::schema::{policy_set_manifest, policy_set_versions, policy_versions, zone_activations, zones};
 use crate::zones::ZoneRow;
-use crate::{applications, keys, providers, resources};
+use crate::{applications, keys, providers, resources, subject_issuers};
 use caracal_domain::Epoch;
 use caracal_domain::id::{PolicySetVersionId, ZoneId};
 use caracal_domain::zone::{Manifest, ManifestEntry, ZoneSnapshot};
@@ -35,13 +35,14 @@ pub async fn load(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneSnapshot>>
 
 /// All queries at once: they are pipelined on the one connection, so the zone costs about one round trip.
 async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
-    let (row, dek, keys, applications, resources, providers, manifests, anchors) = try_join!(
+    let (row, dek, keys, applications, resources, providers, subject_issuers, manifests, anchors) = try_join!(
         find_zone(zone, conn),
         keys::latest_dek(zone, conn),
         keys::published(zone, conn),
         applications::live(zone, conn),
         resources::live(zone, conn),
         providers::live(zone, conn),
+        subject_issuers::live(zone, conn),
         find_manifests(zone, conn),
         anchors::live_set(zone, conn),
     )?;
@@ -60,6 +61,7 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
         applications,
         resources,
         providers,
+        subject_issuers,
         active,
         shadow,
         anchors,

@@ -24,7 +24,6 @@ use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::ToSocketAddrs;
 use url::Url;
 
 const DATABASE_CONNECTIONS: usize = 4;
@@ -65,7 +64,7 @@ impl Gateway {
 /// A part cannot be set up, or the server broke.
 pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let clock = host.clock();
-    let own = own_addresses(&config, &host).await;
+    let own = own(&config, &host).await;
     let database = Database::connect(&DatabaseConfig {
         url: config.database_url.expose_secret().to_owned(),
         max_connections: DATABASE_CONNECTIONS,
@@ -165,33 +164,14 @@ fn bare(url: &Url) -> String {
 
 /// What no resource may lead to, as far as names resolve now: this listener, the STS, PostgreSQL, NATS, and what the
 /// operator names as internal besides.
-async fn own_addresses(config: &Config, host: &Host) -> Vec<SocketAddr> {
-    let mut own = vec![SocketAddr::new(host.common.host, host.common.port)];
-    let defaults = [
+async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
+    let mut own = caracal_egress::own_addresses(&[
         (config.database_url.expose_secret(), 5432),
         (config.nats_url.expose_secret(), 4222),
         (config.sts_url.as_str(), 80),
-    ];
-    for (text, default_port) in defaults {
-        for url in text.split(',').filter_map(|part| Url::parse(part.trim()).ok()) {
-            let Some(name) = url.host_str() else { continue };
-            let port = url.port_or_known_default().unwrap_or(default_port);
-            let name = name.trim_start_matches('[').trim_end_matches(']');
-            own.extend(resolved((name, port), name).await);
-        }
-    }
-    for place in &config.internal_addresses {
-        own.extend(resolved(place.as_str(), place).await);
-    }
+    ])
+    .await;
+    own.push(SocketAddr::new(host.common.host, host.common.port));
+    own.extend(caracal_egress::addresses_of(&config.internal_addresses).await);
     own
-}
-
-async fn resolved(place: impl ToSocketAddrs, name: &str) -> Vec<SocketAddr> {
-    match tokio::net::lookup_host(place).await {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            tracing::warn!(name, %error, "one of our own addresses is not known");
-            Vec::new()
-        }
-    }
 }

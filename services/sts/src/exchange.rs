@@ -236,6 +236,8 @@ impl Sts {
             target: Vec::new(),
             epoch: view.epoch,
             event_id: None,
+            auth_time: None,
+            act: None,
             agent_session_id: None,
             delegation_edge_id: None,
             delegation_path: Vec::new(),

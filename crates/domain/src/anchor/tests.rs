@@ -29,6 +29,8 @@ fn claims() -> Claims {
         target: vec![],
         epoch: Epoch::from(10),
         event_id: None,
+        auth_time: None,
+        act: None,
         agent_session_id: Some(AgentSessionId::mint(&clock)),
         delegation_edge_id: None,
         delegation_path: vec![DelegationEdgeId::mint(&clock)],
