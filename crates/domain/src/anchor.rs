@@ -189,7 +189,9 @@ impl AnchorSet {
         })
     }
 
-    fn cuts_off(&self, kind: AnchorKind, value: &str, decided_at: Epoch) -> bool {
+    /// Whether a cut-off of this kind refuses what was decided at `decided_at` for `value`.
+    #[must_use]
+    pub fn cuts_off(&self, kind: AnchorKind, value: &str, decided_at: Epoch) -> bool {
         let cut_off = self.by_kind.get(&kind).and_then(|names| names.get(value));
         cut_off.is_some_and(|(epoch, _)| decided_at < *epoch)
     }

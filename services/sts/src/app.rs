@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::error::Failure;
 use crate::feed::{ZonesSink, poll_slowly};
+use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::routes::routes;
@@ -11,6 +12,7 @@ use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Clock, EventType, Refusal};
+use caracal_egress::Metadata;
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{CodeCacheConfig, Engine, EngineConfig};
@@ -19,6 +21,7 @@ use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -45,6 +48,7 @@ pub struct Sts {
     pub(crate) secrets: SecretCache,
     pub(crate) secret_mint: SecretMint,
     pub(crate) derivations: Semaphore,
+    pub(crate) key_sets: KeySets,
     pub(crate) zone_of_application: moka::sync::Cache<ApplicationId, ZoneId>,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) gateway_key: SecretString,
@@ -87,6 +91,7 @@ impl Sts {
 /// A part cannot be set up, or the server broke.
 pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let clock = host.clock();
+    let own = own(&config, &host).await;
     let database = Database::connect(&DatabaseConfig {
         url: config.database_url.expose_secret().to_owned(),
         max_connections: DATABASE_CONNECTIONS,
@@ -150,6 +155,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
+        key_sets: KeySets::new(Metadata::new(config.egress, own)?),
         zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
         strangers,
         gateway_key: config.gateway_key,
@@ -172,6 +178,17 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     host.serve(app).await?;
     settled(PATIENCE).await;
     Ok(())
+}
+
+/// What no key set may be fetched from: this listener, PostgreSQL and NATS, as far as their names resolve now.
+async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
+    let mut own = caracal_egress::own_addresses(&[
+        (config.database_url.expose_secret(), 5432),
+        (config.nats_url.expose_secret(), 4222),
+    ])
+    .await;
+    own.push(SocketAddr::new(host.common.host, host.common.port));
+    own
 }
 
 /// A base URL without its trailing slash.

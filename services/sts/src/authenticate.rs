@@ -1,32 +1,45 @@
-//! Who is calling: an application with its secret, or one of our gateways with theirs (contract §2, "Client
+//! Who is calling: an application with its secret or its signature, or one of our gateways with its key (contract §2, "Client
 //! authentication").
 
 use crate::app::Sts;
 use crate::error::Failure;
 use crate::form::TokenRequest;
 use crate::view::ZoneView;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::Application;
-use caracal_domain::{Epoch, Refusal};
+use caracal_domain::{Epoch, OAuthCode, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a secret waits for its turn to be derived.
+const DERIVATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the request offers as proof, before anyone has looked at it.
 #[derive(Debug)]
 pub enum Presented {
-    /// An application and its shared secret, in the body or by HTTP Basic.
-    Secret {
+    /// An application and what it proves itself with.
+    Application {
         /// Who it says it is.
         application: ApplicationId,
         /// Its proof.
-        secret: SecretString,
+        proof: Proof,
     },
     /// A bearer key, which only a gateway has.
     GatewayKey(SecretString),
+}
+
+/// How an application proves itself.
+#[derive(Debug)]
+pub enum Proof {
+    /// A shared secret, in the body or by HTTP Basic.
+    Secret(SecretString),
+    /// An assertion it signed itself (`private_key_jwt`).
+    Assertion(SecretString),
 }
 
 impl Presented {
@@ -36,21 +49,38 @@ impl Presented {
     /// [`Refusal::TwoClientMethods`], [`Refusal::MissingClient`], or [`Refusal::InvalidClient`] for a header that is
     /// not one.
     pub fn read(headers: &HeaderMap, form: &mut TokenRequest) -> Result<Self, Refusal> {
-        let in_body = form.client_secret.take();
-        let Some(header) = headers.get(AUTHORIZATION) else {
-            let application = form.application_id.ok_or(Refusal::MissingClient)?;
-            let secret = in_body.ok_or(Refusal::InvalidClient)?;
-            return Ok(Self::Secret { application, secret });
-        };
-        if in_body.is_some() {
-            return Err(Refusal::TwoClientMethods);
+        let header = headers.get(AUTHORIZATION);
+        match (header, form.client_secret.take(), form.client_assertion.take()) {
+            (Some(header), None, None) => Self::header(header, form),
+            (None, Some(secret), None) => {
+                let application = form.application_id.ok_or(Refusal::MissingClient)?;
+                let proof = Proof::Secret(secret);
+                Ok(Self::Application { application, proof })
+            }
+            (None, None, Some(assertion)) => Self::assertion(assertion, form),
+            (None, None, None) if form.application_id.is_none() => Err(Refusal::MissingClient),
+            (None, None, None) => Err(Refusal::InvalidClient),
+            _ => Err(Refusal::TwoClientMethods),
         }
+    }
+
+    fn header(header: &HeaderValue, form: &TokenRequest) -> Result<Self, Refusal> {
         let header = header.to_str().map_err(|_| Refusal::InvalidClient)?;
         match header.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Self::GatewayKey(key.into())),
             Some((scheme, pair)) if scheme.eq_ignore_ascii_case("basic") => Self::basic(pair, form),
             _ => Err(Refusal::InvalidClient),
         }
+    }
+
+    /// RFC 7521 §4.2: without `client_id` the assertion says who it is of.
+    fn assertion(assertion: SecretString, form: &TokenRequest) -> Result<Self, Refusal> {
+        let application = crate::assertion::application_of(&assertion)?;
+        if form.application_id.is_some_and(|named| named != application) {
+            return Err(Refusal::InvalidClient);
+        }
+        let proof = Proof::Assertion(assertion);
+        Ok(Self::Application { application, proof })
     }
 
     /// RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
@@ -62,10 +92,8 @@ impl Presented {
         if form.application_id.is_some_and(|named| named != application) {
             return Err(Refusal::InvalidClient);
         }
-        Ok(Self::Secret {
-            application,
-            secret: form_decoded(password).into(),
-        })
+        let proof = Proof::Secret(form_decoded(password).into());
+        Ok(Self::Application { application, proof })
     }
 }
 
@@ -122,7 +150,7 @@ impl Sts {
                     view,
                 })
             }
-            Presented::Secret { application, secret } => {
+            Presented::Application { application, proof } => {
                 let zone = match zone {
                     Some(zone) => zone,
                     None => self.zone_of(application).await?.ok_or(Refusal::InvalidClient)?,
@@ -132,7 +160,7 @@ impl Sts {
                 if self.live(&view, application).is_none() {
                     view = self.zones.confirmed(view).await;
                 }
-                self.prove(&view, application, secret, source).await?;
+                self.prove(&view, application, proof, source).await?;
                 let view = self
                     .zones
                     .view(zone, at_least)
@@ -190,48 +218,83 @@ impl Sts {
         &self,
         view: &ZoneView,
         id: ApplicationId,
-        secret: SecretString,
+        proof: Proof,
         source: IpAddr,
     ) -> Result<(), Failure> {
         let application = self.live(view, id).ok_or(Refusal::InvalidClient)?;
+        let proved = match proof {
+            Proof::Secret(secret) => self.prove_secret(&application, secret, source).await,
+            Proof::Assertion(assertion) => {
+                self.prove_assertion(view.zone.config.id, &application, &assertion).await
+            }
+        };
+        match proved {
+            Err(Failure::Refused(refusal)) if refusal.code() == OAuthCode::InvalidClient => {
+                Err(self.failed(id, source, refusal))
+            }
+            proved => proved,
+        }
+    }
+
+    /// A failed proof, counted: past the limit the answer is to wait, whatever was wrong.
+    fn failed(&self, id: ApplicationId, source: IpAddr, refusal: Refusal) -> Failure {
+        let throttled = self.throttled(id, source);
+        if throttled.is_none() {
+            self.quotas.failed(id, source, &*self.clock);
+        }
+        throttled.unwrap_or(Failure::Refused(refusal))
+    }
+
+    fn throttled(&self, id: ApplicationId, source: IpAddr) -> Option<Failure> {
+        let wait = self.quotas.throttled(id, source, self.clock.now())?;
+        Some(Failure::Wait(Refusal::ClientThrottled, wait))
+    }
+
+    async fn prove_secret(
+        &self,
+        application: &Application,
+        secret: SecretString,
+        source: IpAddr,
+    ) -> Result<(), Failure> {
+        let id = application.id;
         let hash = application.secret_hash.clone().ok_or(Refusal::InvalidClient)?;
         if self.secrets.knows(id, secret.expose_secret(), &hash) {
             return Ok(());
         }
-        if !self.quotas.may_authenticate(id, source, self.clock.now()) {
-            return Err(Failure::Wait(Refusal::ClientThrottled, 60));
+        if !self.secret_mint.is_plausible(secret.expose_secret()) {
+            return Err(Refusal::InvalidClient.into());
         }
-        if self.derive(secret, id, hash).await? {
-            return Ok(());
+        // Argon2id costs tens of milliseconds and megabytes: only a few at once, and nobody queues for ever.
+        let turn = tokio::time::timeout(DERIVATION_PATIENCE, self.derivations.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Failure::Wait(Refusal::ClientThrottled, 1));
+        };
+        // Only now, so that guesses that came together are not derived together.
+        match self.throttled(id, source) {
+            Some(wait) => Err(wait),
+            None => self.derive(secret, id, hash).await,
         }
-        self.quotas.failed(id, source, &*self.clock);
-        Err(Refusal::InvalidClient.into())
     }
 
-    /// Argon2id costs tens of milliseconds and megabytes, so only a few run at once, away from the HTTP threads.
-    async fn derive(&self, secret: SecretString, id: ApplicationId, hash: String) -> Result<bool, Failure> {
-        if !self.secret_mint.is_plausible(secret.expose_secret()) {
-            return Ok(false);
-        }
-        let Ok(_turn) = self.derivations.acquire().await else {
-            return Ok(false);
-        };
+    /// Away from the HTTP threads.
+    async fn derive(&self, secret: SecretString, id: ApplicationId, hash: String) -> Result<(), Failure> {
         let (candidate, phc) = (secret.clone(), hash.clone());
         let verified =
             tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc))
                 .await;
-        let right = verified.unwrap_or(false);
-        if right {
+        if verified.unwrap_or(false) {
             self.secrets.remember(id, secret.expose_secret(), &hash);
+            Ok(())
+        } else {
+            Err(Refusal::InvalidClient.into())
         }
-        Ok(right)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     const ID: &str = "0198c0de-0000-7000-8000-000000000000";
 
@@ -251,7 +314,10 @@ mod tests {
     fn basic_is_form_decoded_and_may_not_be_doubled() {
         let header = format!("Basic {}", STANDARD.encode(format!("{ID}:a%2Bb%3A+c")));
         match read(Some(&header), "") {
-            Ok(Presented::Secret { application, secret }) => {
+            Ok(Presented::Application {
+                application,
+                proof: Proof::Secret(secret),
+            }) => {
                 assert_eq!(application.to_string(), ID);
                 assert_eq!(secret.expose_secret(), "a+b: c");
             }

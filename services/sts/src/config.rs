@@ -1,8 +1,9 @@
 //! The STS's settings, read once (contract §7).
 
 use caracal_bus::StreamKeys;
+use caracal_egress::EgressPolicy;
 use caracal_jose::Kek;
-use caracal_lifecycle::Env;
+use caracal_lifecycle::{Env, Mode};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub struct Config {
     pub gateway_key: SecretString,
     /// Proxies whose `X-Forwarded-For` counts (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,
+    /// Where key sets may be fetched from (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
+    pub egress: EgressPolicy,
     /// The bound on staleness (`FEED_MAX_LAG_MS`).
     pub max_lag: Duration,
     /// Where compiled policies survive a restart (`POLICY_CACHE_DIR`).
@@ -53,6 +56,7 @@ impl Config {
         let stream_keys = parsed(env, "STREAMS_HMAC_KEY", stream_keys, StreamKeys::parse);
         let gateway_key = env.shared_secret("GATEWAY_STS_KEY");
         let trusted_proxies = env.list("TRUSTED_PROXIES");
+        let egress = read_egress(env);
         let max_lag = env.millis(
             "FEED_MAX_LAG_MS",
             Duration::from_secs(2),
@@ -75,6 +79,7 @@ impl Config {
             stream_keys: stream_keys?,
             gateway_key: gateway_key?,
             trusted_proxies,
+            egress,
             max_lag,
             policy_cache_dir,
             policy_memory_bytes: megabytes.saturating_mul(1 << 20),
@@ -82,6 +87,20 @@ impl Config {
             strangers_summary,
         })
     }
+}
+
+fn read_egress(env: &mut Env) -> EgressPolicy {
+    let policy = EgressPolicy {
+        allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
+        host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
+    };
+    if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
+        env.mistake(
+            "ALLOW_PRIVATE_UPSTREAMS",
+            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
+        );
+    }
+    policy
 }
 
 fn parsed<T, E>(

@@ -5,12 +5,14 @@ use crate::app::Sts;
 use crate::directive::Directive;
 use crate::error::Failure;
 use crate::exchange::{Exchange, Granted};
+use crate::external::User;
 use crate::narrow::{Ceiling, within_bounds};
 use crate::view::ZoneView;
 use caracal_domain::decision::{PolicyVerdict, Ruling};
 use caracal_domain::id::{EventId, ResourceId};
 use caracal_domain::policy_input::{
     ActionInput, ContextInput, PolicyInput, PrincipalInput, ResourceInput, SCHEMA_VERSION, SessionInput,
+    SubjectClaims,
 };
 use caracal_domain::zone::{Application, Manifest, Resource};
 use caracal_domain::{Claims, Decision, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, combine};
@@ -25,6 +27,10 @@ pub struct Asked<'a> {
     pub application: &'a Application,
     /// The session that is exchanged; `None` on the way to one.
     pub session: Option<&'a Claims>,
+    /// The user a new session is for, if it is not the application itself.
+    pub user: Option<&'a User>,
+    /// Who acts for the subject.
+    pub actor: Option<&'a Claims>,
     /// What that session was limited to.
     pub ceiling: Ceiling,
     /// What every resource is decided for.
@@ -269,13 +275,13 @@ fn input<'a>(
             id: session.sid,
             session_type: session.sub_type,
             subject_id: &session.sub,
-            authenticated_at: chrono::DateTime::from_timestamp(session.iat, 0).unwrap_or(exchange.now),
+            authenticated_at: chrono::DateTime::from_timestamp(session.auth_time.unwrap_or(session.iat), 0).unwrap_or(exchange.now),
         }),
         delegation_edge: None,
         grant: None,
         context: ContextInput {
-            actor_claims: None,
-            subject_claims: asked.session,
+            actor_claims: asked.actor,
+            subject_claims: subject_claims(asked),
             trace_id: exchange.request_id.as_str(),
             session_id: asked.session.map(|session| session.sid),
             agent_session_id: None,
@@ -286,4 +292,10 @@ fn input<'a>(
             time: exchange.now.into(),
         },
     }
+}
+
+/// What was presented as the subject, as its issuer wrote it.
+fn subject_claims<'a>(asked: &Asked<'a>) -> Option<SubjectClaims<'a>> {
+    let external = asked.user.map(|user| SubjectClaims::External(&user.claims.all));
+    asked.session.map(SubjectClaims::Session).or(external)
 }

@@ -9,11 +9,15 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use caracal_domain::Refusal;
 use caracal_domain::id::ZoneId;
+use caracal_jose::ForeignAlgorithm;
 use caracal_web::{ApiError, CurrentRequestId, QueryParams, zone_epoch};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use validator::Validate;
+
+/// How applications prove themselves, at every endpoint that asks.
+const CLIENT_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// A zone's public keys.
 ///
@@ -52,18 +56,27 @@ fn keys(view: &ZoneView) -> HttpResponse {
 pub async fn metadata(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
     let view = find(&sts, &zone).await?;
     let issuer = sts.issuer(view.zone.config.id);
+    let algorithms = ForeignAlgorithm::ALL.map(ForeignAlgorithm::name);
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate"))
+        .insert_header(zone_epoch(view.epoch))
         .json(json!({
             "issuer": issuer,
             "token_endpoint": format!("{issuer}/oauth/2/token"),
             "authorization_endpoint": format!("{issuer}/oauth/2/authorize"),
             "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
             "introspection_endpoint": sts.endpoint("/oauth/2/introspect"),
+            "revocation_endpoint": sts.endpoint("/oauth/2/revoke"),
             "grant_types_supported": [crate::form::TOKEN_EXCHANGE, "client_credentials"],
             "response_types_supported": ["code"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-            "introspection_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+            "token_endpoint_auth_methods_supported": CLIENT_METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
+            "introspection_endpoint_auth_methods_supported": CLIENT_METHODS,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+            "revocation_endpoint_auth_methods_supported": CLIENT_METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": true,
         })))
 }
 

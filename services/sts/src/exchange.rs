@@ -3,11 +3,13 @@
 //! The order of steps is the contract's: the first failure is the answer. Nothing is signed before its decision is on
 //! record, and when warm nothing here reads the database.
 
+use crate::actor::acting;
 use crate::app::Sts;
 use crate::authenticate::Authenticated;
 use crate::decide::{Asked, Decided};
 use crate::directive::Directive;
 use crate::error::Failure;
+use crate::external::User;
 use crate::form::TokenRequest;
 use crate::narrow::{Ceiling, lifetime, mandate_scopes};
 use crate::subject::Provenance;
@@ -16,7 +18,7 @@ use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{EventId, SessionId, TokenId};
 use caracal_domain::zone::{Application, Resource};
 use caracal_domain::{
-    Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
+    AnchorKind, Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
 };
 use caracal_jose::Verified;
 use caracal_storage::sessions::NewSession;
@@ -68,14 +70,23 @@ impl Sts {
     /// The refusal that is the answer, or our own fault.
     pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
         let view = self.knowing(client.view, &exchange.request.resources).await;
-        let subject = exchange.request.subject_token.as_ref();
-        match self.provenance(&view, client.caller, subject)? {
-            Provenance::Application(application) => self.open_session(&view, &application, exchange).await,
+        let request = &exchange.request;
+        let provenance = self.provenance(&view, client.caller, request).await?;
+        let actor = self.actor(&view, request.actor_token.as_ref())?;
+        let actor = actor.as_ref().map(Verified::claims);
+        match provenance {
+            Provenance::Application(application) => {
+                self.open_session(&view, &application, None, actor, exchange).await
+            }
+            Provenance::User(application, user) => {
+                let user = Some(&*user);
+                self.open_session(&view, &application, user, actor, exchange).await
+            }
             Provenance::Session(holder, session) => {
-                self.mint(&view, &holder, &session, exchange, false).await
+                self.mint(&view, &holder, &session, actor, exchange, false).await
             }
             Provenance::GatewayCall(holder, session) => {
-                self.mint(&view, &holder, &session, exchange, true).await
+                self.mint(&view, &holder, &session, None, exchange, true).await
             }
         }
     }
@@ -99,9 +110,19 @@ impl Sts {
         &self,
         view: &Arc<ZoneView>,
         application: &Arc<Application>,
+        user: Option<&User>,
+        actor: Option<&Claims>,
         exchange: &Exchange,
     ) -> Result<Issued, Failure> {
         let request = &exchange.request;
+        let (sub, sub_type) = match user {
+            Some(user) => (user.subject.clone(), SubjectType::User),
+            None => (application.id.to_string(), SubjectType::Application),
+        };
+        if view.anchors.cuts_off(AnchorKind::Subject, &sub, view.epoch) {
+            return Err(Refusal::SubjectRevoked.into());
+        }
+        let act = acting(actor, &sub, None, None)?;
         let wish = request.scopes.clone().unwrap_or_default();
         let scopes = wish.without_agent_lifecycle();
         if request.resources.is_empty() && !scopes.is_empty() {
@@ -110,12 +131,14 @@ impl Sts {
         let seconds = lifetime(
             request.ttl_seconds,
             SESSION_SECONDS,
-            [remaining(application, exchange.now)],
+            [remaining(application, exchange.now), left(actor, exchange.now)],
         )?;
         let asked = Asked {
             view,
             application,
             session: None,
+            user,
+            actor,
             ceiling: Ceiling::default(),
             scopes,
             exchange,
@@ -130,8 +153,10 @@ impl Sts {
             sid,
             root_sid: sid,
             token_use: TokenUse::Session,
-            sub: application.id.to_string(),
-            sub_type: SubjectType::Application,
+            sub,
+            sub_type,
+            auth_time: user.map(|user| user.authenticated_at.timestamp()),
+            act,
             event_id: None,
             ..self.claims(view, application, exchange.now, seconds)
         };
@@ -152,7 +177,10 @@ impl Sts {
             root_id: claims.root_sid,
             scopes: claims.scope.clone(),
             target: claims.target.clone(),
-            authenticated_at: now,
+            authenticated_at: claims
+                .auth_time
+                .and_then(|at| chrono::DateTime::from_timestamp(at, 0))
+                .unwrap_or(now),
             expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
             created_at: now,
         };
@@ -169,6 +197,7 @@ impl Sts {
         view: &Arc<ZoneView>,
         application: &Arc<Application>,
         session: &Verified,
+        actor: Option<&Claims>,
         exchange: &Exchange,
         for_gateway: bool,
     ) -> Result<Issued, Failure> {
@@ -177,8 +206,12 @@ impl Sts {
         if request.resources.is_empty() {
             return Err(Refusal::MissingResource.into());
         }
-        let left = subject.exp - exchange.now.timestamp();
-        let limits = [left, remaining(application, exchange.now)];
+        let act = acting(actor, &subject.sub, subject.agent_session_id, subject.act.as_deref())?;
+        let limits = [
+            left(Some(subject), exchange.now),
+            left(actor, exchange.now),
+            remaining(application, exchange.now),
+        ];
         let seconds = lifetime(request.ttl_seconds, MANDATE_SECONDS, limits)?;
         let ceiling = Ceiling::of(subject);
         let known: Vec<Arc<Resource>> = request
@@ -191,6 +224,8 @@ impl Sts {
             view,
             application,
             session: Some(subject),
+            user: None,
+            actor,
             ceiling,
             scopes,
             exchange,
@@ -207,6 +242,8 @@ impl Sts {
             token_use: TokenUse::Resource,
             sub: subject.sub.clone(),
             sub_type: subject.sub_type,
+            auth_time: subject.auth_time,
+            act,
             event_id: decided.granted.first().map(|granted| granted.event_id),
             ..self.claims(view, application, exchange.now, seconds)
         };
@@ -255,6 +292,11 @@ fn issue(view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Res
         targets: decided.granted,
         epoch: view.epoch,
     })
+}
+
+/// What is left of a token that others hang on.
+fn left(token: Option<&Claims>, now: Timestamp) -> i64 {
+    token.map_or(i64::MAX, |claims| claims.exp - now.timestamp())
 }
 
 /// A DCR application's tokens never outlive it.

@@ -10,10 +10,27 @@ pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchang
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const MAX_RESOURCES: usize = 16;
 
-const SUBJECT_TOKEN_TYPES: [&str; 2] = [
-    "urn:ietf:params:oauth:token-type:access_token",
-    "urn:ietf:params:oauth:token-type:jwt",
-];
+/// The kinds of token there are names for (RFC 8693 §3). A name never decides which rules apply; it can only be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// An access token.
+    AccessToken,
+    /// Any JWT.
+    Jwt,
+    /// What an `OpenID` provider says of a sign-in; we issue none.
+    IdToken,
+}
+
+impl TokenType {
+    fn parse(name: &str) -> Option<Self> {
+        match name.strip_prefix("urn:ietf:params:oauth:token-type:")? {
+            "access_token" => Some(Self::AccessToken),
+            "jwt" => Some(Self::Jwt),
+            "id_token" => Some(Self::IdToken),
+            _ => None,
+        }
+    }
+}
 
 /// What was asked for, every part of the right type.
 #[derive(Debug, Default)]
@@ -24,8 +41,14 @@ pub struct TokenRequest {
     pub application_id: Option<ApplicationId>,
     /// The secret in the body (`client_secret_post`).
     pub client_secret: Option<SecretString>,
-    /// The session token to exchange.
+    /// The assertion that proves the client (RFC 7523 §2.2).
+    pub client_assertion: Option<SecretString>,
+    /// What is exchanged: a session token of ours, or a registered issuer's token.
     pub subject_token: Option<SecretString>,
+    /// What the caller calls it.
+    pub subject_token_type: Option<TokenType>,
+    /// The session of whoever acts (RFC 8693 §2.1).
+    pub actor_token: Option<SecretString>,
     /// The token to inspect (RFC 7662 §2.1).
     pub token: Option<SecretString>,
     /// The resources, in order, each once.
@@ -41,16 +64,12 @@ pub struct TokenRequest {
 }
 
 /// Parameters of later capabilities: refused, because ignoring one could widen what is granted.
-const NOT_SUPPORTED: [&str; 9] = [
-    "actor_token",
-    "actor_token_type",
+const NOT_SUPPORTED: [&str; 5] = [
     "session_id",
     "agent_session_id",
     "delegation_edge_id",
     "challenge_id",
     "challenge_response",
-    "client_assertion",
-    "client_assertion_type",
 ];
 
 impl TokenRequest {
@@ -67,13 +86,17 @@ impl TokenRequest {
         if NOT_SUPPORTED.iter().any(|name| form.single.contains_key(*name)) {
             return Err(Refusal::NotSupported);
         }
-        form.token_types()?;
+        let subject_token_type = form.token_types()?;
+        form.assertion_type()?;
         let application_id = form.one_of("application_id", "client_id")?;
         Ok(Self {
             zone_id: form.id("zone_id")?,
             application_id,
             client_secret: form.take("client_secret").map(SecretString::from),
+            client_assertion: form.take("client_assertion").map(SecretString::from),
             subject_token: form.take("subject_token").map(SecretString::from),
+            subject_token_type,
+            actor_token: form.take("actor_token").map(SecretString::from),
             token: form.take("token").map(SecretString::from),
             scopes: form.scopes()?,
             ttl_seconds: form.ttl()?,
@@ -135,14 +158,29 @@ impl Form {
         }
     }
 
-    fn token_types(&mut self) -> Result<(), Refusal> {
-        let subject = self.take("subject_token_type");
-        let requested = self.take("requested_token_type");
-        let known = |given: Option<String>| given.is_none_or(|t| SUBJECT_TOKEN_TYPES.contains(&t.as_str()));
-        if known(subject) && known(requested) {
-            Ok(())
-        } else {
-            Err(Refusal::UnsupportedTokenType)
+    /// The subject token's type; the others are checked and not needed.
+    fn token_types(&mut self) -> Result<Option<TokenType>, Refusal> {
+        let mut named = |name: &str| match self.take(name) {
+            None => Ok(None),
+            Some(text) => TokenType::parse(&text).map(Some).ok_or(Refusal::UnsupportedTokenType),
+        };
+        let (subject, actor) = (named("subject_token_type")?, named("actor_token_type")?);
+        // An ID token is not a session of ours, and we issue none.
+        if named("requested_token_type")? == Some(TokenType::IdToken) || actor == Some(TokenType::IdToken) {
+            return Err(Refusal::UnsupportedTokenType);
+        }
+        if actor.is_some() && !self.single.contains_key("actor_token") {
+            return Err(Refusal::StrayParameter);
+        }
+        Ok(subject)
+    }
+
+    fn assertion_type(&mut self) -> Result<(), Refusal> {
+        match (self.take("client_assertion_type"), self.single.contains_key("client_assertion")) {
+            (None, false) => Ok(()),
+            (Some(_), false) => Err(Refusal::StrayParameter),
+            (Some(kind), true) if kind == crate::assertion::JWT_BEARER => Ok(()),
+            (_, true) => Err(Refusal::UnsupportedAssertionType),
         }
     }
 
@@ -233,6 +271,23 @@ mod tests {
                 Refusal::UnsupportedTokenType,
             ),
             ("delegation_edge_id=x", Refusal::NotSupported),
+            (
+                "requested_token_type=urn:ietf:params:oauth:token-type:id_token",
+                Refusal::UnsupportedTokenType,
+            ),
+            (
+                "actor_token_type=urn:ietf:params:oauth:token-type:jwt",
+                Refusal::StrayParameter,
+            ),
+            ("client_assertion=x", Refusal::UnsupportedAssertionType),
+            (
+                "client_assertion=x&client_assertion_type=urn:x",
+                Refusal::UnsupportedAssertionType,
+            ),
+            (
+                "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                Refusal::StrayParameter,
+            ),
             (many.as_str(), Refusal::TooManyResources),
         ];
         for (body, expected) in cases {

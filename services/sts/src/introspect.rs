@@ -1,16 +1,13 @@
 //! `POST /oauth/2/introspect` (RFC 7662): is this token good, right now?
 
+use crate::about_token::AboutToken;
 use crate::app::Sts;
-use crate::authenticate::{Caller, Presented};
+use crate::authenticate::Caller;
 use crate::error::{Failure, OAuthError};
-use crate::form::TokenRequest;
-use crate::token::{is_form, limited};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use caracal_domain::id::ZoneId;
-use caracal_domain::{Claims, Epoch, Refusal};
-use caracal_jose::Unverified;
-use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, source_address, zone_epoch};
+use caracal_domain::{Claims, Epoch, RequestId};
+use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, zone_epoch};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -26,7 +23,7 @@ pub async fn introspect(
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let outcome = inspect(&sts, &request, epoch, body).await;
+    let outcome = inspect(&sts, &request, &id.0, epoch, body).await;
     let (answer, at) = outcome.map_err(|failure| failure.answering(id.0))?;
     let mut response = HttpResponse::Ok();
     for header in NO_STORE {
@@ -41,33 +38,18 @@ pub async fn introspect(
 async fn inspect(
     sts: &Sts,
     request: &HttpRequest,
+    id: &RequestId,
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<(Value, Option<Epoch>), Failure> {
-    if !is_form(request.headers()) {
-        return Err(Failure::UnsupportedMediaType);
-    }
-    let bytes = limited(body).await?;
-    let mut form = TokenRequest::parse(&bytes)?;
-    let token = form.token.take().ok_or(Refusal::MalformedForm)?;
-    let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
-    let presented = Presented::read(request.headers(), &mut form)?;
-    let source = source_address(request, &sts.trusted_proxies);
-    let Ok(unverified) = Unverified::parse(token.expose_secret()) else {
-        sts.known_caller(presented, form.zone_id, source).await?;
+    let asked = AboutToken::read(sts, request, epoch, body).await?;
+    let (token, Some(client)) = asked.caller(sts, id).await? else {
         return Ok((inactive(), None));
-    };
-    let client = match sts
-        .authenticate(presented, Some(unverified.zone_hint()), source, at_least)
-        .await
-    {
-        // A gateway may ask about a zone that is no more: nothing of it is good.
-        Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => return Ok((inactive(), None)),
-        other => other?,
     };
     let view = client.view;
     let good = sts.verify(&view, token.expose_secret()).ok();
     let good = good.filter(|verified| view.anchors.refuses(verified.claims(), verified.kid()).is_none());
+    let good = good.filter(|verified| sts.live(&view, verified.claims().client_id).is_some());
     let good = good.filter(|verified| may_see(&client.caller, verified.claims()));
     let answer = good.map_or_else(inactive, |verified| active(verified.claims()));
     Ok((answer, Some(view.epoch)))
@@ -94,21 +76,4 @@ fn active(claims: &Claims) -> Value {
         members.insert("token_type".to_owned(), Value::String("Bearer".to_owned()));
     }
     answer
-}
-
-impl Sts {
-    /// A caller that asks about something that is no token must still prove itself.
-    async fn known_caller(
-        &self,
-        presented: Presented,
-        zone: Option<ZoneId>,
-        source: std::net::IpAddr,
-    ) -> Result<(), Failure> {
-        match presented {
-            Presented::GatewayKey(key) => Ok(self.gateway(&key)?),
-            secret @ Presented::Secret { .. } => {
-                self.authenticate(secret, zone, source, None).await.map(|_| ())
-            }
-        }
-    }
 }

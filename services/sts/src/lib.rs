@@ -5,7 +5,10 @@
 //!
 //! Start with [`routes`], then walk: [`token`] → [`exchange`] → [`decide`] → [`record`].
 
+pub mod about_token;
+pub mod actor;
 pub mod app;
+pub mod assertion;
 pub mod authenticate;
 pub mod config;
 pub mod decide;
@@ -13,14 +16,17 @@ pub mod directive;
 pub mod discovery;
 pub mod error;
 pub mod exchange;
+pub mod external;
 pub mod feed;
 pub mod form;
 pub mod internal;
 pub mod introspect;
+pub mod key_sets;
 pub mod metrics;
 pub mod narrow;
 pub mod quotas;
 pub mod record;
+pub mod revoke;
 pub mod routes;
 pub mod subject;
 pub mod token;

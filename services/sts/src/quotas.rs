@@ -31,12 +31,15 @@ impl Quotas {
         self.mandates.lock().admit(key, per_minute, 60, now)
     }
 
-    /// Whether this application may still try from `source`: false while the failures of the last minute are used up.
+    /// Seconds for which this application may not try from `source`, while the failures of the last minute are used
+    /// up.
     #[must_use]
-    pub fn may_authenticate(&self, application: ApplicationId, source: IpAddr, now: Timestamp) -> bool {
+    pub fn throttled(&self, application: ApplicationId, source: IpAddr, now: Timestamp) -> Option<u32> {
         let mut throttled = self.throttled.lock();
         throttled.retain(|_, until| *until > now);
-        !throttled.contains_key(&(application, source))
+        let until = throttled.get(&(application, source))?;
+        let millis = (*until - now).num_milliseconds();
+        Some(u32::try_from(millis.saturating_add(999) / 1000).unwrap_or(1))
     }
 
     /// One more failure of `application` from `source`.

@@ -49,6 +49,7 @@ impl Sts {
             AuditDecision::Allow,
             json!({
                 "application_id": application.id, "session_id": claims.sid, "subject_id": claims.sub,
+                "session_type": claims.sub_type, "act": claims.act,
                 "expires_at": exchange.now + chrono::Duration::seconds(claims.exp - claims.iat),
                 "scopes": claims.scope, "epoch": view.epoch,
             }),
@@ -112,6 +113,8 @@ fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) 
         "application_id": asked.application.id,
         "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
         "resource": finding.identifier,
+        "subject_id": asked.session.map(|session| &session.sub).or(asked.user.map(|user| &user.subject)),
+        "actor_id": asked.actor.map(|actor| &actor.sub),
         "requested_scopes": asked.scopes,
         "class": class(asked),
         "epoch": asked.view.epoch,
@@ -139,10 +142,11 @@ fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) 
 }
 
 fn class(asked: &Asked<'_>) -> &'static str {
-    match (asked.session, asked.for_gateway) {
-        (None, _) => "session",
-        (Some(_), true) => "gateway",
-        (Some(_), false) => "mandate",
+    match (asked.session, asked.user, asked.for_gateway) {
+        (None, Some(_), _) => "user_session",
+        (None, None, _) => "session",
+        (Some(_), _, true) => "gateway",
+        (Some(_), _, false) => "mandate",
     }
 }
 

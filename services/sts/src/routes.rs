@@ -1,6 +1,6 @@
 //! The URL table of the STS.
 
-use crate::{discovery, internal, introspect, token};
+use crate::{discovery, internal, introspect, revoke, token};
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
 
@@ -10,6 +10,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(endpoint("/oauth/2/token").post(token::exchange))
         .service(endpoint("/zones/{zone_id}/oauth/2/token").post(token::exchange_in_zone))
         .service(endpoint("/oauth/2/introspect").post(introspect::introspect))
+        .service(endpoint("/oauth/2/revoke").post(revoke::revoke))
         .service(endpoint("/.well-known/oauth-authorization-server/zones/{zone_id}").get(discovery::metadata))
         .service(endpoint("/zones/{zone_id}/.well-known/openid-configuration").get(discovery::metadata))
         .service(endpoint("/zones/{zone_id}/.well-known/jwks.json").get(discovery::jwks))

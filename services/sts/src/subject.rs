@@ -4,11 +4,13 @@
 use crate::app::Sts;
 use crate::authenticate::Caller;
 use crate::error::Failure;
+use crate::external::User;
+use crate::form::{TokenRequest, TokenType};
 use crate::view::ZoneView;
 use caracal_domain::id::ApplicationId;
 use caracal_domain::zone::Application;
 use caracal_domain::{Refusal, TokenUse};
-use caracal_jose::{Expect, TokenError, Unverified, Verified};
+use caracal_jose::{Expect, ForeignToken, TokenError, Unverified, Verified};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub enum Provenance {
     /// The application itself: a new session.
     Application(Arc<Application>),
+    /// The application with what a registered issuer says of a user: a new session of that user's.
+    User(Arc<Application>, Box<User>),
     /// The application with its session: a mandate.
     Session(Arc<Application>, Verified),
     /// A gateway with somebody's session: a mandate for one call, and where to send it.
@@ -28,22 +32,35 @@ impl Sts {
     /// Establishes what the caller presented.
     ///
     /// # Errors
-    /// `invalid_grant` for a subject token that is not a live session of this zone and this application.
-    pub fn provenance(
+    /// `invalid_grant` for a subject token that is neither a live session of this zone and this application nor a
+    /// registered issuer's.
+    pub async fn provenance(
         &self,
         view: &ZoneView,
         caller: Caller,
-        subject_token: Option<&SecretString>,
+        request: &TokenRequest,
     ) -> Result<Provenance, Failure> {
-        match (caller, subject_token) {
+        match (caller, &request.subject_token) {
+            (Caller::Application(_), None) if request.actor_token.is_some() => {
+                Err(Refusal::ActorWithoutSubject.into())
+            }
             (Caller::Application(application), None) => Ok(Provenance::Application(application)),
             (Caller::Application(application), Some(token)) => {
+                if let Some(foreign) = self.foreign(token.expose_secret()) {
+                    let user = self.user(view, foreign).await?;
+                    return Ok(Provenance::User(application, Box::new(user)));
+                }
+                // Whatever it is, it is no ID token: we issue none.
+                if request.subject_token_type == Some(TokenType::IdToken) {
+                    return Err(Refusal::SubjectTokenWrongUse.into());
+                }
                 let session = self.live_session(view, token)?;
                 if session.claims().client_id != application.id {
                     return Err(Refusal::SubjectTokenWrongClient.into());
                 }
                 Ok(Provenance::Session(application, session))
             }
+            (Caller::Gateway, _) if request.actor_token.is_some() => Err(Refusal::NotSupported.into()),
             (Caller::Gateway, None) => Err(Refusal::SubjectTokenInvalid.into()),
             (Caller::Gateway, Some(token)) => {
                 let session = self.live_session(view, token)?;
@@ -51,6 +68,13 @@ impl Sts {
                 Ok(Provenance::GatewayCall(holder, session))
             }
         }
+    }
+
+    /// The token as somebody else's, unless it is one of ours by its issuer or no JWT at all: those take our own
+    /// path, which is the stricter one.
+    fn foreign<'t>(&self, token: &'t str) -> Option<ForeignToken<'t>> {
+        let foreign = ForeignToken::parse(token).ok()?;
+        (!self.is_ours(foreign.issuer_hint())).then_some(foreign)
     }
 
     fn holder(&self, view: &ZoneView, application: ApplicationId) -> Result<Arc<Application>, Refusal> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod foreign_tokens;
 mod forge;
 mod hostile_tokens;
 mod key_sets;

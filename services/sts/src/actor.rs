@@ -1,0 +1,71 @@
+//! Who acts for the subject: a session token of the same zone, of an application or one of its agents (RFC 8693 §4.1).
+//!
+//! An actor adds nothing to what may be granted. It is named in the token, policy sees it, and the token ends with it.
+
+use crate::app::Sts;
+use crate::view::ZoneView;
+use caracal_domain::actor::MAX_ACTORS;
+use caracal_domain::id::AgentSessionId;
+use caracal_domain::{Actor, Claims, Refusal, SubjectType, TokenUse};
+use caracal_jose::Verified;
+use secrecy::{ExposeSecret, SecretString};
+
+impl Sts {
+    /// The session of whoever acts, if anyone does.
+    ///
+    /// # Errors
+    /// An `invalid_grant` refusal when it is not a live session of an application of this zone.
+    pub(crate) fn actor(
+        &self,
+        view: &ZoneView,
+        token: Option<&SecretString>,
+    ) -> Result<Option<Verified>, Refusal> {
+        let Some(token) = token else {
+            return Ok(None);
+        };
+        let verified = self.verify(view, token.expose_secret()).map_err(of_actor)?;
+        let claims = verified.claims();
+        if claims.token_use != TokenUse::Session || claims.sub_type != SubjectType::Application {
+            return Err(Refusal::ActorTokenWrongUse);
+        }
+        if view.anchors.refuses(claims, verified.kid()).is_some() || self.live(view, claims.client_id).is_none() {
+            return Err(Refusal::ActorRevoked);
+        }
+        Ok(Some(verified))
+    }
+}
+
+/// The `act` claim: the actor, and within it whoever acted for the subject before.
+///
+/// # Errors
+/// [`Refusal::ActorIsSubject`] or [`Refusal::ActorChainTooLong`].
+pub fn acting(
+    actor: Option<&Claims>,
+    subject: &str,
+    subject_agent: Option<AgentSessionId>,
+    before: Option<&Actor>,
+) -> Result<Option<Box<Actor>>, Refusal> {
+    let before = before.map(|actor| Box::new(actor.clone()));
+    let Some(actor) = actor else {
+        return Ok(before);
+    };
+    if actor.sub == subject && actor.agent_session_id == subject_agent {
+        return Err(Refusal::ActorIsSubject);
+    }
+    let chain = Actor::of(actor, before);
+    if chain.chain().count() > MAX_ACTORS {
+        return Err(Refusal::ActorChainTooLong);
+    }
+    Ok(Some(Box::new(chain)))
+}
+
+/// The same fault, told of the other token.
+fn of_actor(refusal: Refusal) -> Refusal {
+    if refusal == Refusal::SubjectTokenExpired {
+        Refusal::ActorTokenExpired
+    } else if refusal == Refusal::SubjectTokenWrongZone {
+        Refusal::ActorTokenWrongZone
+    } else {
+        Refusal::ActorTokenInvalid
+    }
+}

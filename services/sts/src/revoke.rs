@@ -1,0 +1,159 @@
+//! `POST /oauth/2/revoke` (RFC 7009): a client gives a token of its own back. A session ends with everything made from
+//! it; a mandate ends alone.
+
+use crate::about_token::AboutToken;
+use crate::app::Sts;
+use crate::authenticate::{Authenticated, Caller};
+use crate::error::{Failure, OAuthError};
+use crate::view::ZoneView;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::id::{EventId, OutboxId, ZoneId};
+use caracal_domain::zone::Application;
+use caracal_domain::{
+    Anchor, AnchorKind, AuditDecision, AuditEvent, Claims, Epoch, EventType, FeedBody, FeedEvent, Refusal,
+    RequestId, Timestamp, TokenUse,
+};
+use caracal_storage::sessions::{self, SessionState};
+use caracal_storage::{Conn, anchors, outbox, spool, zones};
+use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, to_completion, zone_epoch};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+/// What the session's row says of why it ended.
+const REASON: &str = "revoked by its application";
+
+/// Answers 200 whether or not there was anything to end (RFC 7009 §2.2): an unknown, expired or foreign token is as
+/// good as revoked, and what another application holds is none of the caller's business.
+///
+/// # Errors
+/// The OAuth error that is the answer.
+pub async fn revoke(
+    sts: Data<Sts>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+    epoch: MinEpoch,
+    body: Payload,
+) -> Result<HttpResponse, OAuthError> {
+    let asked = AboutToken::read(&sts, &request, epoch, body).await;
+    let asked = asked.map_err(|failure| failure.answering(id.0.clone()))?;
+    let request_id = id.0.clone();
+    let ended = to_completion(async move { sts.take_back(asked, &request_id).await }).await;
+    let epoch = ended.map_err(|failure| failure.answering(id.0))?;
+    let mut answer = HttpResponse::Ok();
+    for header in NO_STORE {
+        answer.insert_header(header);
+    }
+    Ok(answer.insert_header(zone_epoch(epoch)).finish())
+}
+
+impl Sts {
+    /// Ends what the caller gives back; the epoch that shows it.
+    async fn take_back(&self, asked: AboutToken, request_id: &RequestId) -> Result<Epoch, Failure> {
+        let (token, caller) = asked.caller(self, request_id).await?;
+        let Some(Authenticated {
+            caller: Caller::Application(application),
+            view,
+        }) = caller
+        else {
+            return Err(Refusal::InvalidClient.into());
+        };
+        let Ok(verified) = self.verify(&view, token.expose_secret()) else {
+            return Ok(view.epoch);
+        };
+        let claims = verified.claims();
+        let gone = view.anchors.refuses(claims, verified.kid()).is_some();
+        if gone || claims.client_id != application.id {
+            return Ok(view.epoch);
+        }
+        let ended = self.stored(self.end(&view, &application, claims, request_id)).await?;
+        Ok(ended.unwrap_or(view.epoch))
+    }
+
+    /// In one transaction: the row, the anchors that every replica refuses by, the record, the epoch, the message.
+    async fn end(
+        &self,
+        view: &ZoneView,
+        application: &Application,
+        claims: &Claims,
+        request_id: &RequestId,
+    ) -> Result<Option<Epoch>, caracal_storage::Error> {
+        let zone = view.zone.config.id;
+        let mut tx = self.database.begin().await?;
+        let session = match claims.token_use {
+            TokenUse::Resource => None,
+            TokenUse::Session => {
+                let row = sessions::find(&mut tx, zone, claims.sid).await?;
+                let Some(live) = row.filter(|row| row.state(self.clock.now()) == SessionState::Active) else {
+                    tx.rollback().await?;
+                    return Ok(None);
+                };
+                sessions::revoke(&mut tx, zone, live.id, REASON).await?;
+                Some(live)
+            }
+        };
+        let event = self.ended(zone, application, claims, request_id);
+        write_record(&mut tx, &event).await?;
+        let bump = zones::bump_epoch(&mut tx, zone).await?;
+        let list = match session {
+            Some(session) => session.anchors(bump.epoch),
+            None => vec![anchor_of(claims, bump.epoch, self.clock.now())],
+        };
+        for anchor in &list {
+            anchors::insert(&mut tx, zone, anchor).await?;
+        }
+        let message = FeedEvent {
+            id: OutboxId::mint(&*self.clock),
+            zone_id: zone,
+            epoch: bump.epoch,
+            previous_epoch: bump.previous,
+            body: FeedBody::SessionsRevoked { anchors: list },
+        };
+        let (payload, trace) = (caracal_wire::encode_feed(&message), caracal_bus::current_traceparent());
+        outbox::append(&mut tx, &message, &payload, trace.as_deref()).await?;
+        tx.commit().await?;
+        Ok(Some(bump.epoch))
+    }
+
+    fn ended(
+        &self,
+        zone: ZoneId,
+        application: &Application,
+        claims: &Claims,
+        request_id: &RequestId,
+    ) -> AuditEvent {
+        let what = match claims.token_use {
+            TokenUse::Session => "revoked",
+            TokenUse::Resource => "mandate_revoked",
+        };
+        AuditEvent::new(
+            EventId::mint(&*self.clock),
+            zone,
+            EventType::Session(what.to_owned()),
+            request_id.clone(),
+            AuditDecision::Allow,
+            json!({
+                "application_id": application.id, "session_id": claims.sid, "subject_id": claims.sub,
+                "jti": claims.jti, "by": "application",
+            }),
+            self.clock.now(),
+        )
+    }
+}
+
+/// One mandate ends: kept until it would have expired.
+fn anchor_of(claims: &Claims, epoch: Epoch, now: Timestamp) -> Anchor {
+    let left = chrono::Duration::seconds(claims.exp - now.timestamp());
+    Anchor {
+        kind: AnchorKind::Jti,
+        value: claims.jti.to_string(),
+        epoch,
+        expires_at: now + left + chrono::Duration::seconds(1),
+    }
+}
+
+/// The record commits with what it records.
+async fn write_record(tx: &mut Conn, event: &AuditEvent) -> Result<(), caracal_storage::Error> {
+    let (payload, trace) = (caracal_wire::encode_audit(event), caracal_bus::current_traceparent());
+    spool::append(tx, event.zone_id, event.id, caracal_bus::AUDIT_SUBJECT, &payload, trace.as_deref()).await
+}
