@@ -184,7 +184,10 @@ impl<'a> ForeignToken<'a> {
     ) -> Result<VerifiedForeign, ForeignError> {
         let signed = self.signing_input.as_bytes();
         keys.check(self.kid.as_deref(), self.algorithm, signed, &self.signature)?;
-        let typ = self.typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+        let typ = self
+            .typ
+            .as_deref()
+            .map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
         if typ.is_some_and(|typ| !expect.types.contains(&typ)) {
             return Err(ForeignError::WrongType);
         }
@@ -197,14 +200,23 @@ fn check(claims: &ForeignClaims, expect: &ForeignExpect<'_>) -> Result<(), Forei
     if claims.iss != expect.issuer {
         return Err(ForeignError::WrongIssuer);
     }
-    if !claims.aud.iter().any(|aud| expect.audiences.contains(&aud.as_str())) {
+    if !claims
+        .aud
+        .iter()
+        .any(|aud| expect.audiences.contains(&aud.as_str()))
+    {
         return Err(ForeignError::WrongAudience);
     }
     if expect.now >= claims.exp.saturating_add(LEEWAY_SECONDS) {
         return Err(ForeignError::Expired);
     }
     let latest_start = expect.now.saturating_add(LEEWAY_SECONDS);
-    if claims.iat.into_iter().chain(claims.nbf).any(|start| start > latest_start) {
+    if claims
+        .iat
+        .into_iter()
+        .chain(claims.nbf)
+        .any(|start| start > latest_start)
+    {
         return Err(ForeignError::NotYetValid);
     }
     Ok(())

@@ -73,8 +73,7 @@ impl<'a> Unverified<'a> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(TokenError::Malformed)?;
         let kid = read_header(&decode(header)?)?;
-        let claims: Claims =
-            strict_json::from_slice(&decode(payload)?).map_err(|_| TokenError::Malformed)?;
+        let claims: Claims = strict_json::from_slice(&decode(payload)?).map_err(|_| TokenError::Malformed)?;
         if claims.actors().count() > MAX_ACTORS {
             return Err(TokenError::Malformed);
         }

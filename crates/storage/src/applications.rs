@@ -314,7 +314,9 @@ pub async fn zone_of(conn: &mut Conn, id: ApplicationId) -> Result<Option<ZoneId
 /// When the database cannot be read.
 pub async fn is_known(conn: &mut Conn, id: ApplicationId) -> Result<bool> {
     let known = applications::table.filter(applications::id.eq(Uuid::from(id)));
-    Ok(diesel::select(diesel::dsl::exists(known)).get_result(conn).await?)
+    Ok(diesel::select(diesel::dsl::exists(known))
+        .get_result(conn)
+        .await?)
 }
 
 /// How many self-registered applications of the zone are live and have not expired.

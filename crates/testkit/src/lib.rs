@@ -17,6 +17,7 @@
 pub mod binaries;
 pub mod callers;
 pub mod database;
+pub mod documents;
 pub mod nats;
 pub mod ports;
 pub mod process;
@@ -28,6 +29,7 @@ pub mod world;
 
 pub use callers::{Answer, Client, client};
 pub use database::Database;
+pub use documents::{Conduct, Documents};
 pub use nats::Nats;
 pub use stack::{Service, Stack};
 pub use upstream::Upstream;

@@ -76,7 +76,9 @@ impl AboutToken {
 
     async fn prove(self, sts: &Sts) -> Result<(SecretString, Option<Authenticated>), Failure> {
         let Presented::GatewayKey(key) = &self.presented else {
-            let caller = sts.authenticate(self.presented, self.zone, self.source, self.at_least).await?;
+            let caller = sts
+                .authenticate(self.presented, self.zone, self.source, self.at_least)
+                .await?;
             return Ok((self.token, Some(caller)));
         };
         sts.gateway(key)?;
@@ -84,7 +86,10 @@ impl AboutToken {
         let Ok(zone) = Unverified::parse(self.token.expose_secret()).map(|token| token.zone_hint()) else {
             return Ok((self.token, None));
         };
-        match sts.authenticate(self.presented, Some(zone), self.source, self.at_least).await {
+        match sts
+            .authenticate(self.presented, Some(zone), self.source, self.at_least)
+            .await
+        {
             Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => Ok((self.token, None)),
             proved => Ok((self.token, Some(proved?))),
         }

@@ -28,7 +28,9 @@ impl Sts {
         if claims.token_use != TokenUse::Session || claims.sub_type != SubjectType::Application {
             return Err(Refusal::ActorTokenWrongUse);
         }
-        if view.anchors.refuses(claims, verified.kid()).is_some() || self.live(view, claims.client_id).is_none() {
+        if view.anchors.refuses(claims, verified.kid()).is_some()
+            || self.live(view, claims.client_id).is_none()
+        {
             return Err(Refusal::ActorRevoked);
         }
         Ok(Some(verified))

@@ -56,7 +56,8 @@ impl Sts {
             now: self.clock.now().timestamp(),
         };
         let verified = token.verify(&keys, &expect).map_err(refusal)?;
-        self.use_up(zone, application.id, verified.claims(), expect.now).await
+        self.use_up(zone, application.id, verified.claims(), expect.now)
+            .await
     }
 
     async fn keys_of(
@@ -85,8 +86,13 @@ impl Sts {
         claims: &ForeignClaims,
         now: i64,
     ) -> Result<(), Failure> {
-        let named = claims.jti.as_deref().filter(|jti| !jti.is_empty() && jti.len() <= MAX_JTI_BYTES);
-        let jti = named.filter(|jti| !jti.contains('\0')).ok_or(Refusal::ClientAssertionRefused)?;
+        let named = claims
+            .jti
+            .as_deref()
+            .filter(|jti| !jti.is_empty() && jti.len() <= MAX_JTI_BYTES);
+        let jti = named
+            .filter(|jti| !jti.contains('\0'))
+            .ok_or(Refusal::ClientAssertionRefused)?;
         let too_long = claims.exp > now + MAX_SECONDS + LEEWAY_SECONDS;
         if too_long || claims.sub != application.to_string() {
             return Err(Refusal::ClientAssertionRefused.into());

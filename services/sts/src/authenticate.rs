@@ -225,7 +225,8 @@ impl Sts {
         let proved = match proof {
             Proof::Secret(secret) => self.prove_secret(&application, secret, source).await,
             Proof::Assertion(assertion) => {
-                self.prove_assertion(view.zone.config.id, &application, &assertion).await
+                self.prove_assertion(view.zone.config.id, &application, &assertion)
+                    .await
             }
         };
         match proved {

@@ -275,7 +275,8 @@ fn input<'a>(
             id: session.sid,
             session_type: session.sub_type,
             subject_id: &session.sub,
-            authenticated_at: chrono::DateTime::from_timestamp(session.auth_time.unwrap_or(session.iat), 0).unwrap_or(exchange.now),
+            authenticated_at: chrono::DateTime::from_timestamp(session.auth_time.unwrap_or(session.iat), 0)
+                .unwrap_or(exchange.now),
         }),
         delegation_edge: None,
         grant: None,

@@ -76,11 +76,13 @@ impl Sts {
         let actor = actor.as_ref().map(Verified::claims);
         match provenance {
             Provenance::Application(application) => {
-                self.open_session(&view, &application, None, actor, exchange).await
+                self.open_session(&view, &application, None, actor, exchange)
+                    .await
             }
             Provenance::User(application, user) => {
                 let user = Some(&*user);
-                self.open_session(&view, &application, user, actor, exchange).await
+                self.open_session(&view, &application, user, actor, exchange)
+                    .await
             }
             Provenance::Session(holder, session) => {
                 self.mint(&view, &holder, &session, actor, exchange, false).await
@@ -206,7 +208,12 @@ impl Sts {
         if request.resources.is_empty() {
             return Err(Refusal::MissingResource.into());
         }
-        let act = acting(actor, &subject.sub, subject.agent_session_id, subject.act.as_deref())?;
+        let act = acting(
+            actor,
+            &subject.sub,
+            subject.agent_session_id,
+            subject.act.as_deref(),
+        )?;
         let limits = [
             left(Some(subject), exchange.now),
             left(actor, exchange.now),

@@ -32,7 +32,9 @@ impl Sts {
     #[must_use]
     pub(crate) fn is_ours(&self, issuer: &str) -> bool {
         let base = self.endpoint("");
-        issuer.strip_prefix(base.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        issuer
+            .strip_prefix(base.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Verifies a token of a registered issuer and says which user it names.

@@ -162,7 +162,9 @@ impl Form {
     fn token_types(&mut self) -> Result<Option<TokenType>, Refusal> {
         let mut named = |name: &str| match self.take(name) {
             None => Ok(None),
-            Some(text) => TokenType::parse(&text).map(Some).ok_or(Refusal::UnsupportedTokenType),
+            Some(text) => TokenType::parse(&text)
+                .map(Some)
+                .ok_or(Refusal::UnsupportedTokenType),
         };
         let (subject, actor) = (named("subject_token_type")?, named("actor_token_type")?);
         // An ID token is not a session of ours, and we issue none.
@@ -176,7 +178,10 @@ impl Form {
     }
 
     fn assertion_type(&mut self) -> Result<(), Refusal> {
-        match (self.take("client_assertion_type"), self.single.contains_key("client_assertion")) {
+        match (
+            self.take("client_assertion_type"),
+            self.single.contains_key("client_assertion"),
+        ) {
             (None, false) => Ok(()),
             (Some(_), false) => Err(Refusal::StrayParameter),
             (Some(kind), true) if kind == crate::assertion::JWT_BEARER => Ok(()),

@@ -129,7 +129,10 @@ impl KeySets {
     }
 
     async fn discover(&self, issuer: &str) -> Result<String, KeySetError> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let url = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.trim_end_matches('/')
+        );
         let document = self.fetcher.fetch(&url).await.map_err(KeySetError::Fetch)?;
         let found: Discovered = serde_json::from_slice(&document).map_err(KeySetError::Discovery)?;
         // OpenID Connect Discovery §4.3: the document must be about the issuer it was asked of.
@@ -170,7 +173,8 @@ impl Slot {
         let Some(held) = self.held.load_full() else {
             return true;
         };
-        let unknown = !held.keys.contains(kid) && attempts.unknown_kid.is_none_or(|at| since(at) >= UNKNOWN_KID);
+        let unknown =
+            !held.keys.contains(kid) && attempts.unknown_kid.is_none_or(|at| since(at) >= UNKNOWN_KID);
         unknown || since(held.at) >= FRESH
     }
 
@@ -209,7 +213,10 @@ mod tests {
         assert!(slot.is_due(Some("a"), start + FRESH));
         let failed_at = start + FRESH;
         slot.attempts.lock().failed = Some(failed_at);
-        assert!(!slot.is_due(Some("a"), failed_at + PAUSE / 2), "a dead host gets a pause");
+        assert!(
+            !slot.is_due(Some("a"), failed_at + PAUSE / 2),
+            "a dead host gets a pause"
+        );
         assert!(slot.is_due(Some("a"), failed_at + PAUSE));
         assert!(slot.serve(Some("a"), failed_at + PAUSE).is_ok());
         assert_eq!(slot.serve(Some("a"), start + KEPT).err(), Some(Unreachable));
@@ -219,10 +226,16 @@ mod tests {
     fn an_unknown_kid_asks_at_most_every_thirty_seconds() {
         let start = Instant::now();
         let slot = slot(start);
-        assert!(slot.is_due(Some("b"), start), "the first time at once: keys rotate");
+        assert!(
+            slot.is_due(Some("b"), start),
+            "the first time at once: keys rotate"
+        );
         slot.attempts.lock().unknown_kid = Some(start);
         for seconds in [0, 1, 29] {
-            assert!(!slot.is_due(Some("c"), start + Duration::from_secs(seconds)), "{seconds}");
+            assert!(
+                !slot.is_due(Some("c"), start + Duration::from_secs(seconds)),
+                "{seconds}"
+            );
         }
         assert!(slot.is_due(Some("c"), start + UNKNOWN_KID));
         assert!(!slot.is_due(Some("a"), start), "nor does it disturb a known one");
@@ -232,7 +245,10 @@ mod tests {
     fn a_kid_that_could_not_be_asked_for_is_not_known_to_be_wrong() {
         let start = Instant::now();
         let slot = slot(start);
-        assert!(slot.serve(Some("b"), start).is_ok(), "the token fails: there is no such key");
+        assert!(
+            slot.serve(Some("b"), start).is_ok(),
+            "the token fails: there is no such key"
+        );
         slot.attempts.lock().failed = Some(start);
         assert_eq!(slot.serve(Some("b"), start).err(), Some(Unreachable));
         assert!(slot.serve(Some("a"), start).is_ok());

@@ -66,7 +66,9 @@ impl Sts {
         if gone || claims.client_id != application.id {
             return Ok(view.epoch);
         }
-        let ended = self.stored(self.end(&view, &application, claims, request_id)).await?;
+        let ended = self
+            .stored(self.end(&view, &application, claims, request_id))
+            .await?;
         Ok(ended.unwrap_or(view.epoch))
     }
 
@@ -109,7 +111,10 @@ impl Sts {
             previous_epoch: bump.previous,
             body: FeedBody::SessionsRevoked { anchors: list },
         };
-        let (payload, trace) = (caracal_wire::encode_feed(&message), caracal_bus::current_traceparent());
+        let (payload, trace) = (
+            caracal_wire::encode_feed(&message),
+            caracal_bus::current_traceparent(),
+        );
         outbox::append(&mut tx, &message, &payload, trace.as_deref()).await?;
         tx.commit().await?;
         Ok(Some(bump.epoch))
@@ -154,6 +159,17 @@ fn anchor_of(claims: &Claims, epoch: Epoch, now: Timestamp) -> Anchor {
 
 /// The record commits with what it records.
 async fn write_record(tx: &mut Conn, event: &AuditEvent) -> Result<(), caracal_storage::Error> {
-    let (payload, trace) = (caracal_wire::encode_audit(event), caracal_bus::current_traceparent());
-    spool::append(tx, event.zone_id, event.id, caracal_bus::AUDIT_SUBJECT, &payload, trace.as_deref()).await
+    let (payload, trace) = (
+        caracal_wire::encode_audit(event),
+        caracal_bus::current_traceparent(),
+    );
+    spool::append(
+        tx,
+        event.zone_id,
+        event.id,
+        caracal_bus::AUDIT_SUBJECT,
+        &payload,
+        trace.as_deref(),
+    )
+    .await
 }

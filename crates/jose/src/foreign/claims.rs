@@ -32,7 +32,11 @@ pub struct ForeignClaims {
 
 impl ForeignClaims {
     pub(super) fn read(all: Map<String, Value>) -> Result<Self, ForeignError> {
-        let required = |name| text(&all, name)?.map(str::to_owned).ok_or(ForeignError::Malformed);
+        let required = |name| {
+            text(&all, name)?
+                .map(str::to_owned)
+                .ok_or(ForeignError::Malformed)
+        };
         Ok(Self {
             iss: required("iss")?,
             sub: required("sub")?,

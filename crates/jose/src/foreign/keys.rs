@@ -68,14 +68,19 @@ impl ForeignKeys {
             return Err(Error::KeySet("there are too many keys"));
         }
         Ok(Self(
-            keys.iter().filter_map(Value::as_object).filter_map(Key::read).collect(),
+            keys.iter()
+                .filter_map(Value::as_object)
+                .filter_map(Key::read)
+                .collect(),
         ))
     }
 
     /// Whether a token that names this key could be verified; without a name, whether any could.
     #[must_use]
     pub fn contains(&self, kid: Option<&str>) -> bool {
-        self.0.iter().any(|key| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid)))
+        self.0
+            .iter()
+            .any(|key| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid)))
     }
 
     /// Checks a signature with the keys of this name that are for this algorithm.
@@ -162,7 +167,9 @@ impl Key {
 fn is_for_verifying(members: &Map<String, Value>) -> bool {
     let usage = members.get("use").is_none_or(|usage| usage == "sig");
     let operations = members.get("key_ops").is_none_or(|operations| {
-        operations.as_array().is_some_and(|list| list.iter().any(|one| one == "verify"))
+        operations
+            .as_array()
+            .is_some_and(|list| list.iter().any(|one| one == "verify"))
     });
     usage && operations
 }
@@ -191,7 +198,10 @@ fn point(members: &Map<String, Value>, size: usize) -> Option<Vec<u8>> {
 
 /// A big-endian number without leading zeros, as ring takes it.
 fn unsigned(members: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = bytes(members, name)?.into_iter().skip_while(|digit| *digit == 0).collect();
+    let digits: Vec<u8> = bytes(members, name)?
+        .into_iter()
+        .skip_while(|digit| *digit == 0)
+        .collect();
     (!digits.is_empty()).then_some(digits)
 }
 

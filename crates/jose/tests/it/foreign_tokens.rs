@@ -62,7 +62,11 @@ impl Stranger {
     }
 
     fn sign_text(&self, header: &str, claims: &str) -> String {
-        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let input = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
         let signature = self.signer.sign(input.as_bytes()).unwrap();
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -108,7 +112,11 @@ fn the_five_algorithms_verify_and_claims_are_read() {
         let token = stranger.sign(&stranger.header(), &said);
         let verified = verify(&stranger.keys(), &token).unwrap();
         let read = verified.claims();
-        assert_eq!((read.sub.as_str(), read.auth_time, read.exp), ("ada", Some(NOW - 10), NOW + 300), "{alg}");
+        assert_eq!(
+            (read.sub.as_str(), read.auth_time, read.exp),
+            ("ada", Some(NOW - 10), NOW + 300),
+            "{alg}"
+        );
         assert_eq!(Value::Object(read.all.clone()), said);
     }
 }
@@ -118,19 +126,30 @@ fn no_other_algorithm_is_even_looked_at() {
     let stranger = Stranger::with("RS384", RSA.jwk.clone());
     let token = stranger.sign(&json!({"alg": "RS384", "kid": "one"}), &claims());
     assert_eq!(verify(&RSA.keys(), &token).unwrap_err(), ForeignError::Malformed);
-    for alg in ["none", "None", "NONE", "HS256", "es256", "ES256K", "ES512", "RSA1_5", "Ed25519", ""] {
+    for alg in [
+        "none", "None", "NONE", "HS256", "es256", "ES256K", "ES512", "RSA1_5", "Ed25519", "",
+    ] {
         let token = EC.sign(&json!({"alg": alg, "kid": "one"}), &claims());
-        assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::Malformed, "{alg}");
+        assert_eq!(
+            verify(&EC.keys(), &token).unwrap_err(),
+            ForeignError::Malformed,
+            "{alg}"
+        );
     }
     let unsigned = EC.sign(&json!({"alg": "none"}), &claims());
     let (input, _) = unsigned.rsplit_once('.').unwrap();
-    assert_eq!(verify(&EC.keys(), &format!("{input}.")).unwrap_err(), ForeignError::Malformed);
+    assert_eq!(
+        verify(&EC.keys(), &format!("{input}.")).unwrap_err(),
+        ForeignError::Malformed
+    );
 }
 
 #[test]
 fn a_public_key_is_never_a_shared_secret() {
     let public = RSA.jwk.to_public_key().unwrap().to_string();
-    let hmac = HmacJwsAlgorithm::Hs256.signer_from_bytes(public.as_bytes()).unwrap();
+    let hmac = HmacJwsAlgorithm::Hs256
+        .signer_from_bytes(public.as_bytes())
+        .unwrap();
     for alg in ["HS256", "RS256"] {
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": alg, "kid": "one"}).to_string());
         let input = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims().to_string()));
@@ -139,21 +158,36 @@ fn a_public_key_is_never_a_shared_secret() {
         assert!(verify(&RSA.keys(), &token).is_err(), "{alg}");
     }
     let symmetric = json!({"kty": "oct", "kid": "one", "k": "c2VjcmV0"});
-    assert!(!set(&[symmetric]).contains(None), "a symmetric key is no key here");
+    assert!(
+        !set(&[symmetric]).contains(None),
+        "a symmetric key is no key here"
+    );
 }
 
 #[test]
 fn a_key_is_for_its_own_algorithm_only() {
     let ps = Stranger::with("PS256", RSA.jwk.clone());
     let token = ps.sign(&ps.header(), &claims());
-    assert!(verify(&RSA.keys(), &token).is_ok(), "an RSA key that names no algorithm is for both");
+    assert!(
+        verify(&RSA.keys(), &token).is_ok(),
+        "an RSA key that names no algorithm is for both"
+    );
     let mut bound = RSA.public();
     bound["alg"] = json!("RS256");
-    assert_eq!(verify(&set(&[bound]), &token).unwrap_err(), ForeignError::UnknownKey);
+    assert_eq!(
+        verify(&set(&[bound]), &token).unwrap_err(),
+        ForeignError::UnknownKey
+    );
     let confused = EC.sign(&json!({"alg": "RS256", "kid": "one"}), &claims());
-    assert_eq!(verify(&EC.keys(), &confused).unwrap_err(), ForeignError::UnknownKey);
+    assert_eq!(
+        verify(&EC.keys(), &confused).unwrap_err(),
+        ForeignError::UnknownKey
+    );
     let confused = EC.sign(&json!({"alg": "ES384", "kid": "one"}), &claims());
-    assert_eq!(verify(&EC.keys(), &confused).unwrap_err(), ForeignError::UnknownKey);
+    assert_eq!(
+        verify(&EC.keys(), &confused).unwrap_err(),
+        ForeignError::UnknownKey
+    );
 }
 
 #[test]
@@ -171,24 +205,50 @@ fn keys_that_a_token_brings_along_are_refused_with_it() {
         let mut header = own.header();
         header[name] = value;
         let token = own.sign(&header, &claims());
-        assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::Malformed, "{name}");
+        assert_eq!(
+            verify(&EC.keys(), &token).unwrap_err(),
+            ForeignError::Malformed,
+            "{name}"
+        );
     }
     let token = own.sign(&own.header(), &claims());
-    assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::BadSignature, "somebody else's key");
+    assert_eq!(
+        verify(&EC.keys(), &token).unwrap_err(),
+        ForeignError::BadSignature,
+        "somebody else's key"
+    );
 }
 
 #[test]
 fn a_kid_is_a_name_and_nothing_else() {
-    for kid in ["../../etc/passwd", "one' OR '1'='1", "ONE", "one ", "", "https://evil.example/jwks#one"] {
+    for kid in [
+        "../../etc/passwd",
+        "one' OR '1'='1",
+        "ONE",
+        "one ",
+        "",
+        "https://evil.example/jwks#one",
+    ] {
         let token = EC.sign(&json!({"alg": "ES256", "kid": kid}), &claims());
-        assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::UnknownKey, "{kid:?}");
+        assert_eq!(
+            verify(&EC.keys(), &token).unwrap_err(),
+            ForeignError::UnknownKey,
+            "{kid:?}"
+        );
     }
     for kid in [json!(1), json!(["one"]), json!("k".repeat(300)), Value::Null] {
         let token = EC.sign(&json!({"alg": "ES256", "kid": kid}), &claims());
-        assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::Malformed, "{kid}");
+        assert_eq!(
+            verify(&EC.keys(), &token).unwrap_err(),
+            ForeignError::Malformed,
+            "{kid}"
+        );
     }
     let unnamed = EC.sign(&json!({"alg": "ES256"}), &claims());
-    assert!(verify(&EC.keys(), &unnamed).is_ok(), "without a name the fitting key is tried");
+    assert!(
+        verify(&EC.keys(), &unnamed).is_ok(),
+        "without a name the fitting key is tried"
+    );
 }
 
 #[test]
@@ -219,7 +279,10 @@ fn keys_that_must_not_verify_are_passed_over() {
     ] {
         assert!(!set(std::slice::from_ref(&bad)).contains(None), "{bad}");
         let both = set(&[bad, good.clone()]);
-        assert!(verify(&both, &RSA.sign(&RSA.header(), &claims())).is_ok(), "the others still serve");
+        assert!(
+            verify(&both, &RSA.sign(&RSA.header(), &claims())).is_ok(),
+            "the others still serve"
+        );
     }
     assert!(set(&[with("use", json!("sig")), with("key_ops", json!(["verify"]))]).contains(Some("one")));
 }
@@ -238,7 +301,11 @@ fn what_is_not_a_key_set_is_an_error() {
         json!({"keys": many}).to_string(),
         format!("{{\"keys\": []{}}}", " ".repeat(MAX_KEY_SET_BYTES)),
     ] {
-        assert!(ForeignKeys::parse(bad.as_bytes()).is_err(), "{}", bad.chars().take(40).collect::<String>());
+        assert!(
+            ForeignKeys::parse(bad.as_bytes()).is_err(),
+            "{}",
+            bad.chars().take(40).collect::<String>()
+        );
     }
 }
 
@@ -246,7 +313,8 @@ fn what_is_not_a_key_set_is_an_error() {
 fn duplicate_members_and_odd_spellings_are_refused() {
     let header = EC.header().to_string();
     let twice = r#"{"iss":"https://idp.example","sub":"ada","sub":"eve","aud":"caracal","exp":1790000300}"#;
-    let hidden = r#"{"iss":"https://idp.example","sub":"ada","\u0073ub":"eve","aud":"caracal","exp":1790000300}"#;
+    let hidden =
+        r#"{"iss":"https://idp.example","sub":"ada","\u0073ub":"eve","aud":"caracal","exp":1790000300}"#;
     for said in [twice, hidden] {
         let token = EC.sign_text(&header, said);
         assert_eq!(verify(&EC.keys(), &token).unwrap_err(), ForeignError::Malformed);
@@ -284,14 +352,29 @@ fn claims_are_what_they_must_be() {
     };
     for name in ["iss", "sub", "aud", "exp"] {
         assert_eq!(with(name, None), Err(ForeignError::Malformed), "{name}");
-        assert_eq!(with(name, Some(json!({}))), Err(ForeignError::Malformed), "{name}");
+        assert_eq!(
+            with(name, Some(json!({}))),
+            Err(ForeignError::Malformed),
+            "{name}"
+        );
     }
     for odd in [json!("300"), json!(-1), json!(1e300), json!(null), json!(true)] {
-        assert_eq!(with("exp", Some(odd.clone())), Err(ForeignError::Malformed), "{odd}");
+        assert_eq!(
+            with("exp", Some(odd.clone())),
+            Err(ForeignError::Malformed),
+            "{odd}"
+        );
     }
-    assert_eq!(with("iss", Some(json!("https://idp.example/"))), Err(ForeignError::WrongIssuer));
+    assert_eq!(
+        with("iss", Some(json!("https://idp.example/"))),
+        Err(ForeignError::WrongIssuer)
+    );
     for other in [json!("Caracal"), json!([]), json!(["a", "b"])] {
-        assert_eq!(with("aud", Some(other.clone())), Err(ForeignError::WrongAudience), "{other}");
+        assert_eq!(
+            with("aud", Some(other.clone())),
+            Err(ForeignError::WrongAudience),
+            "{other}"
+        );
     }
     assert_eq!(with("aud", Some(json!([1]))), Err(ForeignError::Malformed));
     assert_eq!(with("jti", Some(json!(1))), Err(ForeignError::Malformed));
@@ -302,9 +385,15 @@ fn other_clocks_may_be_off_by_a_minute_and_not_by_more() {
     let token = EC.sign(&EC.header(), &claims());
     let end = NOW + 300;
     assert!(verify_at(&EC.keys(), &token, end + 59).is_ok());
-    assert_eq!(verify_at(&EC.keys(), &token, end + 60).unwrap_err(), ForeignError::Expired);
+    assert_eq!(
+        verify_at(&EC.keys(), &token, end + 60).unwrap_err(),
+        ForeignError::Expired
+    );
     assert!(verify_at(&EC.keys(), &token, NOW - 60).is_ok());
-    assert_eq!(verify_at(&EC.keys(), &token, NOW - 61).unwrap_err(), ForeignError::NotYetValid);
+    assert_eq!(
+        verify_at(&EC.keys(), &token, NOW - 61).unwrap_err(),
+        ForeignError::NotYetValid
+    );
     let mut later = claims();
     later["nbf"] = json!(NOW + 61);
     let token = EC.sign(&EC.header(), &later);
@@ -313,7 +402,12 @@ fn other_clocks_may_be_off_by_a_minute_and_not_by_more() {
 
 #[test]
 fn a_type_that_is_not_asked_for_is_refused() {
-    for (typ, right) in [("JWT", true), ("application/jwt", true), ("at+jwt", false), ("dpop+jwt", false)] {
+    for (typ, right) in [
+        ("JWT", true),
+        ("application/jwt", true),
+        ("at+jwt", false),
+        ("dpop+jwt", false),
+    ] {
         let token = EC.sign(&json!({"alg": "ES256", "kid": "one", "typ": typ}), &claims());
         assert_eq!(verify(&EC.keys(), &token).is_ok(), right, "{typ}");
     }

@@ -1,11 +1,21 @@
 //! The STS as its callers see it, against the real binaries, a real PostgreSQL and a real NATS.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and signs with the time of day"
+)]
 
+mod actors;
 mod bad_input;
 mod clients;
 mod discovery;
 mod exchange;
 mod introspection;
+mod key_sets;
+mod private_key_jwt;
 mod record;
+mod revocation;
+mod signing;
 mod strangers;
+mod users;
