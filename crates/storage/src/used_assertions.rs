@@ -1,4 +1,5 @@
-//! Client assertions that have been used (RFC 7523 §3): each `jti` counts once until it has expired.
+//! Client assertions that have been used (RFC 7523 §3): each `jti` counts once until it has expired; `sweep` removes
+//! it later.
 
 use crate::Conn;
 use crate::error::Result;
@@ -32,13 +33,4 @@ pub async fn consume(
         .execute(conn)
         .await?;
     Ok(inserted > 0)
-}
-
-/// Forgets those that would be refused as expired anyway; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn forget_expired(conn: &mut Conn, now: Timestamp) -> Result<usize> {
-    let expired = used_assertions::table.filter(used_assertions::expires_at.lt(now));
-    Ok(diesel::delete(expired).execute(conn).await?)
 }

@@ -27,12 +27,20 @@ service_env() {
       echo "ZONE_KEK=$ZONE_KEK"
       echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY"
       printf 'POLICY_CACHE_DIR=%q\n' "$CARACAL_DIR/wasm-cache"
+      internal api gateway audit relay
       ;;
     gateway)
       echo "GATEWAY_STS_KEY=$GATEWAY_STS_KEY"
-      echo "INTERNAL_ADDRESSES=127.0.0.1:$(port api),127.0.0.1:$(port audit),127.0.0.1:$(port relay)"
+      internal api audit relay
       ;;
   esac
+}
+
+# internal SERVICE...: listeners of ours that nothing configured may lead to, beside those a service knows anyway.
+internal() {
+  local service places=
+  for service in "$@"; do places+=${places:+,}127.0.0.1:$(port "$service"); done
+  echo "INTERNAL_ADDRESSES=$places"
 }
 
 # Settings of the caller (OTEL_EXPORTER_OTLP_ENDPOINT, FEED_MAX_LAG_MS, RUST_BACKTRACE, …) pass through; ours win.

@@ -51,7 +51,7 @@ impl Config {
         let stream_keys = read_stream_keys(env);
         let egress = read_egress(env);
         let trusted_proxies = env.list("TRUSTED_PROXIES");
-        let internal_addresses = read_internal(env);
+        let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let max_lag = env.millis(
             "FEED_MAX_LAG_MS",
             Duration::from_secs(2),
@@ -92,19 +92,6 @@ fn read_stream_keys(env: &mut Env) -> Option<StreamKeys> {
         env.mistake("STREAMS_HMAC_KEY", "is not a list of keys");
     }
     keys
-}
-
-/// Names are resolved later; here only what the text shows is checked, lest a mistake silently protect nothing.
-fn read_internal(env: &mut Env) -> Vec<String> {
-    let places: Vec<String> = env.list("INTERNAL_ADDRESSES");
-    let is_place = |place: &String| {
-        let parts = place.rsplit_once(':');
-        parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    if !places.iter().all(is_place) {
-        env.mistake("INTERNAL_ADDRESSES", "must be a list of host:port");
-    }
-    places
 }
 
 fn read_egress(env: &mut Env) -> EgressPolicy {

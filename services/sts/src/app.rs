@@ -180,7 +180,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What no key set may be fetched from: this listener, PostgreSQL and NATS, as far as their names resolve now.
+/// What no key set may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the
+/// operator names as internal besides.
 async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
     let mut own = caracal_egress::own_addresses(&[
         (config.database_url.expose_secret(), 5432),
@@ -188,6 +189,7 @@ async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
     ])
     .await;
     own.push(SocketAddr::new(host.common.host, host.common.port));
+    own.extend(caracal_egress::addresses_of(&config.internal_addresses).await);
     own
 }
 

@@ -12,9 +12,6 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// RFC 7523 §2.2.
-pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
 /// What an assertion may call itself.
 const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];
 /// An assertion that would hold longer is refused: its `jti` must be remembered as long. Common libraries say an hour.
@@ -22,7 +19,6 @@ const MAX_SECONDS: i64 = 3600;
 /// Clocks of others, either way.
 const LEEWAY_SECONDS: i64 = 60;
 const MAX_JTI_BYTES: usize = 255;
-const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// The application an assertion says it is of, for a client that names none.
 ///
@@ -125,19 +121,5 @@ const fn refusal(error: ForeignError) -> Refusal {
         | ForeignError::WrongIssuer
         | ForeignError::WrongAudience
         | ForeignError::NotYetValid => Refusal::ClientAssertionRefused,
-    }
-}
-
-/// Forgets used assertions that have expired, for as long as the service lives.
-pub async fn forget_expired(database: Database, clock: Arc<dyn caracal_domain::Clock>) {
-    loop {
-        tokio::time::sleep(FORGET_EVERY).await;
-        let forgotten = async {
-            let mut conn = database.acquire().await?;
-            caracal_storage::used_assertions::forget_expired(&mut conn, clock.now()).await
-        };
-        if let Err(error) = forgotten.await {
-            tracing::debug!(%error, "used assertions were not swept");
-        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where key sets may be fetched from (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
+    /// Further listeners of ours that no fetched document may come from, `host:port` (`INTERNAL_ADDRESSES`).
+    pub internal_addresses: Vec<String>,
     /// The bound on staleness (`FEED_MAX_LAG_MS`).
     pub max_lag: Duration,
     /// Where compiled policies survive a restart (`POLICY_CACHE_DIR`).
@@ -57,6 +59,7 @@ impl Config {
         let gateway_key = env.shared_secret("GATEWAY_STS_KEY");
         let trusted_proxies = env.list("TRUSTED_PROXIES");
         let egress = read_egress(env);
+        let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let max_lag = env.millis(
             "FEED_MAX_LAG_MS",
             Duration::from_secs(2),
@@ -80,6 +83,7 @@ impl Config {
             gateway_key: gateway_key?,
             trusted_proxies,
             egress,
+            internal_addresses,
             max_lag,
             policy_cache_dir,
             policy_memory_bytes: megabytes.saturating_mul(1 << 20),

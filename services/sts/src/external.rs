@@ -41,8 +41,15 @@ impl Sts {
     ///
     /// # Errors
     /// An `invalid_grant` refusal; 503 when the issuer's keys or the database cannot be reached.
-    pub(crate) async fn user(&self, view: &ZoneView, token: ForeignToken<'_>) -> Result<User, Failure> {
-        let issuer = registered(view, &token)?;
+    pub(crate) async fn user(&self, view: &Arc<ZoneView>, token: ForeignToken<'_>) -> Result<User, Failure> {
+        let issuer = match registered(view, &token) {
+            // It may have been registered a moment ago (docs/decisions, 0007).
+            Err(Refusal::SubjectIssuerUnknown) => {
+                let current = self.zones.confirmed(Arc::clone(view)).await;
+                registered(&current, &token)?
+            }
+            found => found?,
+        };
         let keys = self.key_sets.keys(&KeySource::from(&*issuer), token.kid()).await;
         let keys = keys.map_err(|_| Refusal::KeysUnreachable)?;
         let now = self.clock.now();

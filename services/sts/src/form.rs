@@ -8,6 +8,8 @@ use std::collections::HashMap;
 /// RFC 8693 §2.1.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// RFC 7523 §2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const MAX_RESOURCES: usize = 16;
 
 /// The kinds of token there are names for (RFC 8693 §3). A name never decides which rules apply; it can only be wrong.
@@ -184,7 +186,7 @@ impl Form {
         ) {
             (None, false) => Ok(()),
             (Some(_), false) => Err(Refusal::StrayParameter),
-            (Some(kind), true) if kind == crate::assertion::JWT_BEARER => Ok(()),
+            (Some(kind), true) if kind == JWT_BEARER => Ok(()),
             (_, true) => Err(Refusal::UnsupportedAssertionType),
         }
     }

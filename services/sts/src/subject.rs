@@ -36,7 +36,7 @@ impl Sts {
     /// registered issuer's.
     pub async fn provenance(
         &self,
-        view: &ZoneView,
+        view: &Arc<ZoneView>,
         caller: Caller,
         request: &TokenRequest,
     ) -> Result<Provenance, Failure> {
@@ -50,9 +50,8 @@ impl Sts {
                     let user = self.user(view, foreign).await?;
                     return Ok(Provenance::User(application, Box::new(user)));
                 }
-                // Whatever it is, it is no ID token: we issue none.
                 if request.subject_token_type == Some(TokenType::IdToken) {
-                    return Err(Refusal::SubjectTokenWrongUse.into());
+                    return Err(no_id_token(token).into());
                 }
                 let session = self.live_session(view, token)?;
                 if session.claims().client_id != application.id {
@@ -121,5 +120,14 @@ const fn refusal(error: TokenError) -> Refusal {
         | TokenError::WrongIssuer
         | TokenError::NotYetValid
         | TokenError::TooLarge => Refusal::SubjectTokenInvalid,
+    }
+}
+
+/// What was called an ID token and is nobody else's: one of ours, which is none, or nothing at all.
+fn no_id_token(token: &SecretString) -> Refusal {
+    if Unverified::parse(token.expose_secret()).is_ok() {
+        Refusal::SubjectTokenWrongUse
+    } else {
+        Refusal::SubjectTokenInvalid
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod metadata;
+
 use caracal_egress::body::empty;
 use caracal_egress::{EgressError, EgressPolicy, Forbidden, Internal, Upstreams};
 use http::Request;

@@ -170,6 +170,19 @@ impl Env {
             .collect()
     }
 
+    /// A list of `host:port`.
+    pub fn places(&mut self, name: &str) -> Vec<String> {
+        let places: Vec<String> = self.list(name);
+        let is_place = |place: &String| {
+            let parts = place.rsplit_once(':');
+            parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if !places.iter().all(is_place) {
+            self.mistake(name, "must be a list of host:port");
+        }
+        places
+    }
+
     /// A URL that is HTTP and, in production, HTTPS unless it points at this machine.
     pub fn http_url(&mut self, name: &str) -> Option<Url> {
         let url: Url = self.required(name)?;

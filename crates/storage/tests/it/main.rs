@@ -6,6 +6,7 @@
     reason = "tests run on the real clock and on tasks of their own"
 )]
 
+mod assertions;
 mod constraints;
 mod epochs;
 mod fixture;

@@ -128,6 +128,7 @@ impl Builder {
                     "POLICY_CACHE_DIR",
                     directory.join("wasm-cache").display().to_string(),
                 ),
+                ("INTERNAL_ADDRESSES", wiring.internal()),
             ],
             Service::Gateway => vec![
                 ("GATEWAY_STS_KEY", settings::GATEWAY_STS_KEY.to_owned()),

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use caracal_testkit::{Stack, World};
+use caracal_testkit::{Client, Service, Stack, World};
 
 #[tokio::test]
 async fn body_and_basic_are_the_same_client_and_never_both() {
@@ -140,4 +140,71 @@ async fn failures_are_throttled_and_a_known_secret_never_is() {
     }
     assert_eq!(last, 429, "sixty failures a minute, not more");
     assert_eq!(world.token(&sts, &[]).await.status, 200);
+}
+
+/// One wrong secret after another until it is told to wait; how many were answered 401.
+async fn guesses_until_told_to_wait(sts: &Client, application: &str) -> usize {
+    let wrong = [("application_id", application), ("client_secret", "guess")];
+    for n in 0..80 {
+        let answer = sts.form("/oauth/2/token", &wrong).await;
+        match answer.status {
+            401 => {}
+            429 => {
+                assert_eq!((answer.member("error"), answer.member("reason")), ("slow_down", "client_throttled"));
+                let wait: u32 = answer.header("Retry-After").parse().expect("seconds");
+                assert!((1..=60).contains(&wait), "{wait}");
+                return n;
+            }
+            other => panic!("{other}: {}", answer.text),
+        }
+    }
+    80
+}
+
+#[tokio::test]
+async fn a_source_is_the_peer_unless_the_peer_is_a_trusted_proxy() {
+    let trusting = Stack::builder()
+        .env(Service::Sts, "TRUSTED_PROXIES", "127.0.0.0/8")
+        .start()
+        .await;
+    let world = World::new(&trusting).await;
+    let from = |address: &str| trusting.sts(0).with("X-Forwarded-For", address);
+    let counted = guesses_until_told_to_wait(&from("192.0.2.1"), &world.application_id).await;
+    assert!((60..=66).contains(&counted), "sixty a minute: {counted}");
+    let wrong = [("application_id", world.application_id.as_str()), ("client_secret", "guess")];
+    let elsewhere = from("192.0.2.2").form("/oauth/2/token", &wrong).await;
+    assert_eq!(elsewhere.status, 401, "another source has its own count: {}", elsewhere.text);
+    // A chain is read from the right, up to the first hop that is not trusted: what a caller puts before it is noise.
+    let forged = from("192.0.2.77, 192.0.2.1").form("/oauth/2/token", &wrong).await;
+    assert_eq!(forged.status, 429, "{}", forged.text);
+
+    let plain = Stack::start().await;
+    let world = World::new(&plain).await;
+    let wrong = [("application_id", world.application_id.as_str()), ("client_secret", "guess")];
+    let counted = guesses_until_told_to_wait(&plain.sts(0), &world.application_id).await;
+    assert!((60..=66).contains(&counted), "{counted}");
+    let pretending = plain.sts(0).with("X-Forwarded-For", "192.0.2.9");
+    assert_eq!(pretending.form("/oauth/2/token", &wrong).await.status, 429, "nobody chooses its own source");
+    let other = World::new(&plain).await;
+    assert_eq!(other.token(&plain.sts(0), &[]).await.status, 200, "another application is not held up");
+}
+
+#[tokio::test]
+async fn guesses_that_come_together_are_not_derived_together() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    assert_eq!(world.token(&stack.sts(0), &[]).await.status, 200);
+    let crowd = futures::future::join_all((0..150).map(|n| {
+        let (sts, guess) = (stack.sts(0), format!("guess-{n}"));
+        let id = world.application_id.clone();
+        async move {
+            let form = [("application_id", id.as_str()), ("client_secret", guess.as_str())];
+            sts.form("/oauth/2/token", &form).await.status
+        }
+    }));
+    let (statuses, known) = tokio::join!(crowd, world.token(&stack.sts(0), &[]));
+    assert_eq!(known.status, 200, "a known secret passes a crowd of guesses: {}", known.text);
+    let refused = statuses.iter().filter(|status| **status == 401).count();
+    assert!(refused <= 70, "no more than sixty a minute are tried: {refused}");
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 429)), "{statuses:?}");
 }

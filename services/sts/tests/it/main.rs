@@ -10,6 +10,7 @@ mod actors;
 mod bad_input;
 mod clients;
 mod discovery;
+mod documented;
 mod exchange;
 mod introspection;
 mod key_sets;
