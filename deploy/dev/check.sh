@@ -32,7 +32,7 @@ check_with() {
 }
 
 formatted() { cargo fmt --all --check; }
-scripts() { "$LINT/bin/shellcheck" -x -a deploy/dev/*.sh deploy/dev/tests/*.sh deploy/docker/*.sh .ci/run; }
+scripts() { "$LINT/bin/shellcheck" -x -a deploy/*/*.sh deploy/dev/tests/*.sh .ci/run; }
 dockerfile() { "$LINT/bin/hadolint" deploy/docker/Dockerfile; }
 clippy() { cargo clippy --workspace --all-targets --profile "$PROFILE" -- -D warnings; }
 once() { python3 deploy/dev/once.py; }

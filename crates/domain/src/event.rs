@@ -225,7 +225,8 @@ fn is_secret_key(key: &str) -> bool {
     let holds = |word: &&str| key.windows(word.len()).any(|part| spells(part, word.as_bytes()));
     let ends = |end: &&str| {
         let from = key.len().checked_sub(end.len());
-        from.and_then(|from| key.get(from..)).is_some_and(|part| spells(part, end.as_bytes()))
+        from.and_then(|from| key.get(from..))
+            .is_some_and(|part| spells(part, end.as_bytes()))
     };
     (spells(key, b"key") || SECRET.iter().any(holds)) && !SAFE_ENDINGS.iter().any(ends)
 }

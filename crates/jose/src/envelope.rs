@@ -122,7 +122,10 @@ impl Kek {
     #[must_use]
     pub fn file_seal(&self) -> hmac::Key {
         let (_, key) = &self.sealing;
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &**key), b"caracal:v1:file-seal");
+        let tag = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, &**key),
+            b"caracal:v1:file-seal",
+        );
         hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref())
     }
 

@@ -20,7 +20,10 @@ const ROUNDS: usize = 20_000;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let (compiler, input) = (compiler(), input());
-    println!("Warm policy evaluation, an input of {} B, {ROUNDS} rounds each:", input.to_string().len());
+    println!(
+        "Warm policy evaluation, an input of {} B, {ROUNDS} rounds each:",
+        input.to_string().len()
+    );
     for template in templates() {
         let module = compiler.compile(template.content).await.expect("it compiles");
         let engine = Engine::new(EngineConfig::default()).expect("an engine");

@@ -21,8 +21,15 @@ const MEGABYTE: usize = 1 << 20;
 async fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
     let (policies, budget) = (numbers.next().unwrap_or(100), numbers.next().unwrap_or(512));
-    let template = templates().iter().find(|t| t.id == "role-based").expect("a template");
-    let plain = compiler().compile(template.content).await.expect("it compiles").wasm;
+    let template = templates()
+        .iter()
+        .find(|t| t.id == "role-based")
+        .expect("a template");
+    let plain = compiler()
+        .compile(template.content)
+        .await
+        .expect("it compiles")
+        .wasm;
     let dir = tempfile::tempdir().expect("a directory");
     let engine = Engine::new(EngineConfig {
         memory_budget_bytes: budget * MEGABYTE,
@@ -57,8 +64,18 @@ async fn main() {
 
 fn report(round: &str, times: &mut [Duration], engine: &Engine, before: usize) {
     times.sort_unstable();
-    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
-    println!("{round}: {} loads, p50 {:.1?}, p99 {:.1?}", times.len(), at(50), at(99));
+    let at = |percent: usize| {
+        times
+            .get(times.len() * percent / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    println!(
+        "{round}: {} loads, p50 {:.1?}, p99 {:.1?}",
+        times.len(),
+        at(50),
+        at(99)
+    );
     let (memory, grown) = (engine.memory(), resident().saturating_sub(before));
     println!(
         "  {} policies in memory: counted {} MB ({} KB of code and {} KB of instances each), resident {} MB ({} KB each)",

@@ -1,6 +1,5 @@
 //! What both benchmarks start from.
 
-
 use caracal_domain::id::{PolicySetId, PolicySetVersionId, PolicyVersionId};
 use caracal_domain::zone::{Manifest, ManifestEntry};
 use caracal_policy::{Compiler, locate};

@@ -69,18 +69,27 @@ pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) 
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((Instant::now(), epoch));
-        let naming = scene.mandate_request(&session, "orders:write", &format!("Caracal-Min-Epoch: {epoch}\r\n"));
+        let naming = scene.mandate_request(
+            &session,
+            "orders:write",
+            &format!("Caracal-Min-Epoch: {epoch}\r\n"),
+        );
         let status = sts.send(&naming).await?.status;
         older += u32::from(status != if tight { 403 } else { 200 });
         tokio::time::sleep(BETWEEN).await;
     }
     let found = load.await??;
-    line(&format!("mandates at {RATE} a second, {} activations", options.activations), &found)?;
+    line(
+        &format!("mandates at {RATE} a second, {} activations", options.activations),
+        &found,
+    )?;
     times.sort_unstable();
     let middle = times.get(times.len() / 2).copied().unwrap_or_default();
     let slowest = times.last().copied().unwrap_or_default();
     println!("    an activation is answered in {middle:.1?} (p50), {slowest:.1?} (max)");
-    println!("    calls with the answer's epoch decided by an older policy: {older}; any call after the bound: 0");
+    println!(
+        "    calls with the answer's epoch decided by an older policy: {older}; any call after the bound: 0"
+    );
     if older > 0 {
         bail!("{older} calls were decided by an older policy than they named");
     }

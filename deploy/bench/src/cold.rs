@@ -65,7 +65,11 @@ async fn first_mints(stack: &Settings, mandates: &[Vec<u8>]) -> Result<Found> {
             found.times.push(started.elapsed());
         } else {
             found.failed += 1;
-            found.example = Some(format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)));
+            found.example = Some(format!(
+                "{} {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            ));
         }
     }
     found.took = began.elapsed();
@@ -86,7 +90,10 @@ async fn fill(stack: &Settings, count: usize) -> Result<()> {
                     return Ok::<_, anyhow::Error>(());
                 }
                 let zone = json!({"name": format!("Filler {number}")});
-                admin.call("POST", "/v1/zones", &zone).await?.expect(201, "a zone")?;
+                admin
+                    .call("POST", "/v1/zones", &zone)
+                    .await?
+                    .expect(201, "a zone")?;
             }
         });
     }
@@ -111,7 +118,9 @@ async fn restart_sts(stack: &Settings) -> Result<()> {
     // Fresh: decided from memory, not read through.
     for _ in 0..100 {
         let mut sts = Connection::open(&stack.sts).await?;
-        let ready = sts.send(&crate::http::request("GET", "/ready", "text/plain", "", "")).await?;
+        let ready = sts
+            .send(&crate::http::request("GET", "/ready", "text/plain", "", ""))
+            .await?;
         if ready.status == 200 {
             return Ok(());
         }

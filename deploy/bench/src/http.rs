@@ -60,7 +60,9 @@ impl Answer {
 impl Connection {
     /// Connects to `host:port`.
     pub(crate) async fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -88,7 +90,10 @@ impl Connection {
             }
         }
         let head = String::from_utf8_lossy(self.buffer.get(..head_end).unwrap_or_default()).into_owned();
-        let status = head.get(9..12).and_then(|code| code.parse().ok()).context("no status")?;
+        let status = head
+            .get(9..12)
+            .and_then(|code| code.parse().ok())
+            .context("no status")?;
         let body = self.buffer.get(body_at..).unwrap_or_default().to_vec();
         Ok(Answer { status, head, body })
     }

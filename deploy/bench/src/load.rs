@@ -58,7 +58,8 @@ impl Found {
             Ok(answer) => {
                 self.failed += 1;
                 let body = String::from_utf8_lossy(&answer.body);
-                self.example.get_or_insert_with(|| format!("{} {body}", answer.status));
+                self.example
+                    .get_or_insert_with(|| format!("{} {body}", answer.status));
             }
             Err(error) => {
                 self.failed += 1;
@@ -102,7 +103,13 @@ pub(crate) async fn closed(target: &Target, workers: u32, seconds: u32, bytes: V
 }
 
 /// `rate` requests a second, due at fixed times. `is_right` looks at each answer, with the time its request was sent.
-pub(crate) async fn open<F>(target: &Target, rate: u32, seconds: u32, bytes: Vec<u8>, is_right: F) -> Result<Found>
+pub(crate) async fn open<F>(
+    target: &Target,
+    rate: u32,
+    seconds: u32,
+    bytes: Vec<u8>,
+    is_right: F,
+) -> Result<Found>
 where
     F: Fn(&Answer, Instant) -> bool + Clone + Send + Sync + 'static,
 {
@@ -154,7 +161,12 @@ where
     found
 }
 
-async fn collect(mut all: JoinSet<Result<Found>>, target: &Target, started: Instant, before: Duration) -> Result<Found> {
+async fn collect(
+    mut all: JoinSet<Result<Found>>,
+    target: &Target,
+    started: Instant,
+    before: Duration,
+) -> Result<Found> {
     let mut found = Found::default();
     while let Some(worker) = all.join_next().await {
         found.absorb(worker.context("a worker panicked")??);

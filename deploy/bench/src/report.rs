@@ -13,7 +13,11 @@ pub(crate) fn conditions(stack: &Settings, options: &Options) {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or("unknown");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let build = if cfg!(debug_assertions) { "development" } else { "release" };
+    let build = if cfg!(debug_assertions) {
+        "development"
+    } else {
+        "release"
+    };
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
         "Conditions: {cores} cores ({}), a {build} build {}, load average before: {};",
@@ -47,7 +51,11 @@ pub(crate) fn line(what: &str, found: &Found) -> Result<()> {
         found.failed
     );
     if found.failed > 0 {
-        bail!("{} failed: {}", found.failed, found.example.as_deref().unwrap_or_default());
+        bail!(
+            "{} failed: {}",
+            found.failed,
+            found.example.as_deref().unwrap_or_default()
+        );
     }
     Ok(())
 }

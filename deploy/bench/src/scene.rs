@@ -38,7 +38,11 @@ impl Admin {
     /// Calls the control plane, and answers whatever it answered.
     pub(crate) async fn call(&mut self, method: &str, path: &str, body: &Value) -> Result<Answer> {
         let headers = format!("Authorization: Bearer {}\r\n", self.token);
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         self.connection
             .send(&request(method, path, "application/json", &headers, &body))
             .await
@@ -75,10 +79,15 @@ impl Scene {
         let application = json!({"name": "agent", "registration_method": "managed", "credential_type": "token",
             "traits": ["role:writer", "team:orders"]});
         let application = admin.post(&at("applications"), application, 201).await?;
-        let resource = json!({"identifier": RESOURCE, "scopes": ["orders:read", "orders:write", "orders:delete"]});
+        let resource =
+            json!({"identifier": RESOURCE, "scopes": ["orders:read", "orders:write", "orders:delete"]});
         admin.post(&at("resources"), resource, 201).await?;
-        let policy = admin.post(&at("policies"), json!({"name": "main", "content": content}), 201).await?;
-        let set = admin.post(&at("policy-sets"), json!({"name": "main"}), 201).await?;
+        let policy = admin
+            .post(&at("policies"), json!({"name": "main", "content": content}), 201)
+            .await?;
+        let set = admin
+            .post(&at("policy-sets"), json!({"name": "main"}), 201)
+            .await?;
         let scene = Self {
             application_id: text(&application, "id")?,
             secret: text(&application, "client_secret")?,
@@ -93,20 +102,33 @@ impl Scene {
     /// A new policy beside the first; answers its version.
     pub(crate) async fn add_policy(&self, admin: &mut Admin, name: &str, content: &str) -> Result<String> {
         let path = format!("/v1/zones/{}/policies", self.zone_id);
-        version_of(&admin.post(&path, json!({"name": name, "content": content}), 201).await?)
+        version_of(
+            &admin
+                .post(&path, json!({"name": name, "content": content}), 201)
+                .await?,
+        )
     }
 
     /// A version of the set with these policy versions.
     pub(crate) async fn bundle(&self, admin: &mut Admin, versions: &[&str]) -> Result<String> {
-        let path = format!("/v1/zones/{}/policy-sets/{}/versions", self.zone_id, self.policy_set_id);
-        let manifest: Vec<Value> = versions.iter().map(|id| json!({"policy_version_id": id})).collect();
+        let path = format!(
+            "/v1/zones/{}/policy-sets/{}/versions",
+            self.zone_id, self.policy_set_id
+        );
+        let manifest: Vec<Value> = versions
+            .iter()
+            .map(|id| json!({"policy_version_id": id}))
+            .collect();
         let body = json!({"manifest": manifest, "schema_version": "2026-03-16"});
         text(&admin.post(&path, body, 201).await?, "id")
     }
 
     /// Activates a version of the set; answers the zone's new epoch.
     pub(crate) async fn activate(&self, admin: &mut Admin, version: &str) -> Result<u64> {
-        let path = format!("/v1/zones/{}/policy-sets/{}/activate", self.zone_id, self.policy_set_id);
+        let path = format!(
+            "/v1/zones/{}/policy-sets/{}/activate",
+            self.zone_id, self.policy_set_id
+        );
         let answer = admin.call("POST", &path, &json!({"version_id": version})).await?;
         answer.expect(202, "activating")?;
         answer.header("caracal-zone-epoch").parse().context("no epoch")
@@ -133,7 +155,10 @@ impl Scene {
     /// A session token.
     pub(crate) async fn session(&self, stack: &Settings) -> Result<String> {
         let mut sts = Connection::open(&stack.sts).await?;
-        let answer = sts.send(&self.session_request()).await?.expect(200, "a session")?;
+        let answer = sts
+            .send(&self.session_request())
+            .await?
+            .expect(200, "a session")?;
         text(&answer, "access_token")
     }
 
@@ -146,7 +171,13 @@ impl Scene {
 }
 
 fn token_request(body: &str, headers: &str) -> Vec<u8> {
-    request("POST", "/oauth/2/token", "application/x-www-form-urlencoded", headers, body)
+    request(
+        "POST",
+        "/oauth/2/token",
+        "application/x-www-form-urlencoded",
+        headers,
+        body,
+    )
 }
 
 fn version_of(policy: &Value) -> Result<String> {
@@ -155,10 +186,14 @@ fn version_of(policy: &Value) -> Result<String> {
 
 fn text(of: &Value, member: &str) -> Result<String> {
     let text = of.get(member).and_then(Value::as_str);
-    text.map(str::to_owned).with_context(|| format!("no {member} in {of}"))
+    text.map(str::to_owned)
+        .with_context(|| format!("no {member} in {of}"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "only to tell one run's zones from another's")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only to tell one run's zones from another's"
+)]
 fn name() -> Result<String> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     Ok(format!("Bench {}", now.as_nanos()))

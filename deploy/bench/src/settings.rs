@@ -22,7 +22,14 @@ impl Settings {
         let dir = PathBuf::from(variable("CARACAL_DIR").unwrap_or_else(|| ".caracal".to_owned()));
         let written = std::fs::read_to_string(dir.join("dev.env")).unwrap_or_default();
         let setting = |name: &str| {
-            let line = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.trim_matches('\'').to_owned());
+            let line = |line: &str| {
+                Some(
+                    line.strip_prefix(name)?
+                        .strip_prefix('=')?
+                        .trim_matches('\'')
+                        .to_owned(),
+                )
+            };
             variable(name)
                 .or_else(|| written.lines().find_map(line))
                 .with_context(|| format!("no {name}: run `make up` first"))
@@ -47,7 +54,10 @@ impl Settings {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this program's one reader of the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this program's one reader of the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -70,7 +70,7 @@ test_every_make_target_that_is_named_exists() {
 test_every_link_leads_somewhere() {
   local page link
   for page in "${PAGES[@]}"; do
-    for link in $(prose "$page" | grep -oE '\]\([^)#: ]+' | cut -c 3-); do
+    for link in $(prose "$page" | grep -oE '\]\([^)#: ]+[)#]' | tr -d '](#)'); do
       [[ -e $(dirname "$page")/$link ]] || fail "$page: $link"
     done
   done

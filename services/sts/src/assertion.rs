@@ -7,10 +7,8 @@ use caracal_domain::Refusal;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::Application;
 use caracal_jose::{ForeignClaims, ForeignError, ForeignExpect, ForeignKeys, ForeignToken};
-use caracal_storage::Database;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What an assertion may call itself.
 const TYPES: [&str; 2] = ["jwt", "client-authentication+jwt"];

@@ -34,12 +34,18 @@ async fn pours(piece: Vec<u8>, pause: Duration) -> String {
 async fn a_document_comes_back_and_anything_but_200_does_not() {
     local(async {
         let (address, _) = server(OK).await;
-        let document = fetcher().fetch(&format!("http://{address}/x")).await.expect("a document");
+        let document = fetcher()
+            .fetch(&format!("http://{address}/x"))
+            .await
+            .expect("a document");
         assert_eq!(document, "hi");
         let redirect = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
         let (address, _) = server(redirect).await;
         let answer = fetcher().fetch(&format!("http://{address}/")).await;
-        assert!(matches!(answer, Err(FetchError::Status(status)) if status == 302), "{answer:?}");
+        assert!(
+            matches!(answer, Err(FetchError::Status(status)) if status == 302),
+            "{answer:?}"
+        );
     })
     .await;
 }
@@ -60,7 +66,10 @@ async fn a_drip_ends_after_five_seconds() {
         let url = pours(vec![b' '], Duration::from_millis(100)).await;
         let started = Instant::now();
         let answer = fetcher().fetch(&url).await;
-        assert!(matches!(answer, Err(FetchError::Egress(EgressError::Timeout))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(FetchError::Egress(EgressError::Timeout))),
+            "{answer:?}"
+        );
         let took = started.elapsed();
         assert!((4..7).contains(&took.as_secs()), "{took:?}");
     })
@@ -70,18 +79,33 @@ async fn a_drip_ends_after_five_seconds() {
 #[tokio::test]
 async fn the_rules_of_the_house_hold_for_documents_too() {
     local(async {
-        for url in ["http://169.254.169.254/", "http://[::ffff:169.254.169.254]/", "http://0.0.0.0/"] {
+        for url in [
+            "http://169.254.169.254/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://0.0.0.0/",
+        ] {
             let answer = fetcher().fetch(url).await;
-            let why = matches!(answer, Err(FetchError::Egress(EgressError::Forbidden(Forbidden::NeverAllowed))));
+            let why = matches!(
+                answer,
+                Err(FetchError::Egress(EgressError::Forbidden(
+                    Forbidden::NeverAllowed
+                )))
+            );
             assert!(why, "{url}: {answer:?}");
         }
         let (address, _) = server(OK).await;
         let strict = Metadata::new(policy(false), Vec::new()).expect("a fetcher");
         let answer = strict.fetch(&format!("http://{address}/")).await;
-        assert!(matches!(answer, Err(FetchError::Egress(EgressError::Forbidden(_)))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(FetchError::Egress(EgressError::Forbidden(_)))),
+            "{answer:?}"
+        );
         let guarded = Metadata::new(policy(true), vec![address]).expect("a fetcher");
         let answer = guarded.fetch(&format!("http://{address}/")).await;
-        let own = matches!(answer, Err(FetchError::Egress(EgressError::Forbidden(Forbidden::OwnListener))));
+        let own = matches!(
+            answer,
+            Err(FetchError::Egress(EgressError::Forbidden(Forbidden::OwnListener)))
+        );
         assert!(own, "{answer:?}");
     })
     .await;

@@ -165,7 +165,11 @@ impl CodeCache {
     fn file(&self, module: &str) -> Result<PathBuf> {
         let plain = !module.is_empty() && module.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let file = self.config.dir.join(module).with_extension("code");
-        if plain { Ok(file) } else { Err(invalid("a name that is no hash")) }
+        if plain {
+            Ok(file)
+        } else {
+            Err(invalid("a name that is no hash"))
+        }
     }
 }
 
@@ -265,10 +269,14 @@ mod tests {
             let path = dir.path().join(name);
             fs::write(&path, vec![0; 600 << 10]).unwrap();
             let file = fs::File::options().write(true).open(path).unwrap();
-            file.set_modified(old + std::time::Duration::from_secs(age)).unwrap();
+            file.set_modified(old + std::time::Duration::from_secs(age))
+                .unwrap();
         }
         cache.make_room().unwrap();
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["c"]);
     }
 }

@@ -18,7 +18,13 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 /// Part of the language rather than functions to call; the corpus uses them.
-const LANGUAGE: &[&str] = &["assign", "print", "rego.metadata.chain", "rego.metadata.rule", "walk"];
+const LANGUAGE: &[&str] = &[
+    "assign",
+    "print",
+    "rego.metadata.chain",
+    "rego.metadata.rule",
+    "walk",
+];
 
 struct Builtin {
     name: String,
@@ -40,7 +46,12 @@ async fn builtins() -> Vec<Builtin> {
         let call = format!("{name}({})", arguments.join(", "));
         Builtin { name, call }
     };
-    let all: Vec<Builtin> = all["builtins"].as_array().expect("a list").iter().map(builtin).collect();
+    let all: Vec<Builtin> = all["builtins"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(builtin)
+        .collect();
     let called = |builtin: &Builtin| {
         !builtin.name.starts_with("internal.") && !LANGUAGE.contains(&builtin.name.as_str())
     };
@@ -64,11 +75,18 @@ fn example(of: &Value) -> String {
         },
         "object" => {
             let fixed = of["static"].as_array().cloned().unwrap_or_default();
-            let fixed = fixed.iter().map(|p| format!("{}: {}", p["key"], example(&p["value"])));
-            let open = of.get("dynamic").map(|d| format!("{}: {}", example(&d["key"]), example(&d["value"])));
+            let fixed = fixed
+                .iter()
+                .map(|p| format!("{}: {}", p["key"], example(&p["value"])));
+            let open = of
+                .get("dynamic")
+                .map(|d| format!("{}: {}", example(&d["key"]), example(&d["value"])));
             format!("{{{}}}", fixed.chain(open).collect::<Vec<_>>().join(", "))
         }
-        "any" => of["of"].as_array().and_then(|any| any.first()).map_or_else(|| "\"a\"".to_owned(), example),
+        "any" => of["of"]
+            .as_array()
+            .and_then(|any| any.first())
+            .map_or_else(|| "\"a\"".to_owned(), example),
         _ => "\"a\"".to_owned(),
     }
 }
@@ -111,11 +129,28 @@ async fn a_builtin_is_refused_when_the_policy_is_created_or_answers_when_it_is_a
     let every: Vec<&Builtin> = all.iter().collect();
     let refused = refused(&every).await;
     for name in FORBIDDEN {
-        assert!(refused.iter().any(|builtin| builtin.name == *name), "{name} is let through");
+        assert!(
+            refused.iter().any(|builtin| builtin.name == *name),
+            "{name} is let through"
+        );
     }
-    let families = ["io.jwt.", "graphql.", "crypto.x509.", "providers.", "rego.parse", "yaml."];
-    for builtin in every.iter().filter(|b| families.iter().any(|family| b.name.starts_with(family))) {
-        assert!(refused.iter().any(|r| r.name == builtin.name), "{} is let through", builtin.name);
+    let families = [
+        "io.jwt.",
+        "graphql.",
+        "crypto.x509.",
+        "providers.",
+        "rego.parse",
+        "yaml.",
+    ];
+    for builtin in every
+        .iter()
+        .filter(|b| families.iter().any(|family| b.name.starts_with(family)))
+    {
+        assert!(
+            refused.iter().any(|r| r.name == builtin.name),
+            "{} is let through",
+            builtin.name
+        );
     }
     // What is let through must be there: a module that wants a builtin nobody provides does not even load, and one that
     // is there in name only aborts where OPA has an answer.

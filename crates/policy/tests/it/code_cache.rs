@@ -74,14 +74,21 @@ async fn a_file_that_was_tampered_with_is_never_run() {
     }
     let before = std::fs::read(file).expect("readable");
     load(&engine(dir.path(), 2), &module).await;
-    assert_ne!(before, std::fs::read(file).expect("readable"), "another key's seal was accepted");
+    assert_ne!(
+        before,
+        std::fs::read(file).expect("readable"),
+        "another key's seal was accepted"
+    );
 }
 
 #[tokio::test]
 async fn a_module_never_runs_the_code_of_another() {
     let dir = tempfile::tempdir().expect("a directory");
     let allowing = compile(POLICY).await;
-    let silent = compile("package caracal.authz\n\nresult := {\"decision\": \"deny\", \"diagnostics\": [1]} if input.x\n").await;
+    let silent = compile(
+        "package caracal.authz\n\nresult := {\"decision\": \"deny\", \"diagnostics\": [1]} if input.x\n",
+    )
+    .await;
     load(&engine(dir.path(), 1), &allowing).await;
     load(&engine(dir.path(), 1), &silent).await;
     let of = |module: &CompiledModule| dir.path().join(&module.name).with_extension("code");

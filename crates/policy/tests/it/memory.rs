@@ -42,7 +42,10 @@ async fn modules_and_instances_stay_within_the_budget_and_come_back_when_asked_f
     }
     let memory = engine.memory();
     assert!(memory.modules > 1 && memory.modules < all.len(), "{memory:?}");
-    assert!(!engine.is_loaded(&all[0].name), "what was used longest ago went first");
+    assert!(
+        !engine.is_loaded(&all[0].name),
+        "what was used longest ago went first"
+    );
     assert!(engine.is_loaded(&all[11].name));
 }
 
@@ -57,5 +60,8 @@ async fn waiting_instances_count_too() {
         .expect("loads");
     let memory = engine.memory();
     assert_eq!((memory.modules, memory.instances), (1, 1));
-    assert!(memory.code_bytes > 300_000 && memory.instance_bytes > 128 << 10, "{memory:?}");
+    assert!(
+        memory.code_bytes > 300_000 && memory.instance_bytes > 128 << 10,
+        "{memory:?}"
+    );
 }

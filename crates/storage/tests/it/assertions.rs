@@ -18,20 +18,34 @@ async fn an_assertion_is_used_up_by_one_of_many_and_forgotten_when_it_has_expire
         let scratch = &scratch;
         async move {
             let sts = &mut scratch.as_role("caracal_sts").await;
-            used_assertions::consume(sts, zone, application, "jti", until).await.unwrap()
+            used_assertions::consume(sts, zone, application, "jti", until)
+                .await
+                .unwrap()
         }
     });
     let won = futures::future::join_all(tries).await;
     assert_eq!(won.iter().filter(|first| **first).count(), 1);
     for (zone, application) in [(zone, neighbour), (other, theirs)] {
         assert!(
-            used_assertions::consume(conn, zone, application, "jti", until).await.unwrap(),
+            used_assertions::consume(conn, zone, application, "jti", until)
+                .await
+                .unwrap(),
             "the same jti of another application is another assertion"
         );
     }
     let sts = &mut scratch.as_role("caracal_sts").await;
-    assert_eq!(used_assertions::forget_expired(sts, fixture::now()).await.unwrap(), 0);
-    assert_eq!(used_assertions::forget_expired(sts, until + Duration::seconds(1)).await.unwrap(), 3);
+    assert_eq!(
+        used_assertions::forget_expired(sts, fixture::now())
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        used_assertions::forget_expired(sts, until + Duration::seconds(1))
+            .await
+            .unwrap(),
+        3
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,13 +68,20 @@ async fn a_snapshot_holds_live_subject_issuers_and_keys_of_applications() {
     );
     conn.batch_execute(&statement).await.unwrap();
     let snapshot = snapshot::load(conn, zone).await.unwrap().unwrap();
-    let issuers: Vec<_> = snapshot.subject_issuers.iter().map(|one| one.issuer.as_str()).collect();
+    let issuers: Vec<_> = snapshot
+        .subject_issuers
+        .iter()
+        .map(|one| one.issuer.as_str())
+        .collect();
     assert_eq!(issuers, ["https://a.example"]);
     let kept = snapshot.applications.get(&application).unwrap();
     assert_eq!(kept.jwks_uri.as_deref(), Some("https://k.example"));
     assert!(applications::is_known(conn, application).await.unwrap());
     applications::archive(conn, zone, application).await.unwrap();
-    assert!(applications::is_known(conn, application).await.unwrap(), "an id stays taken");
+    assert!(
+        applications::is_known(conn, application).await.unwrap(),
+        "an id stays taken"
+    );
     let nobody = fixture::new_application(zone, "nobody").id;
     assert!(!applications::is_known(conn, nobody).await.unwrap());
 }

@@ -150,7 +150,10 @@ async fn guesses_until_told_to_wait(sts: &Client, application: &str) -> usize {
         match answer.status {
             401 => {}
             429 => {
-                assert_eq!((answer.member("error"), answer.member("reason")), ("slow_down", "client_throttled"));
+                assert_eq!(
+                    (answer.member("error"), answer.member("reason")),
+                    ("slow_down", "client_throttled")
+                );
                 let wait: u32 = answer.header("Retry-After").parse().expect("seconds");
                 assert!((1..=60).contains(&wait), "{wait}");
                 return n;
@@ -171,22 +174,40 @@ async fn a_source_is_the_peer_unless_the_peer_is_a_trusted_proxy() {
     let from = |address: &str| trusting.sts(0).with("X-Forwarded-For", address);
     let counted = guesses_until_told_to_wait(&from("192.0.2.1"), &world.application_id).await;
     assert!((60..=66).contains(&counted), "sixty a minute: {counted}");
-    let wrong = [("application_id", world.application_id.as_str()), ("client_secret", "guess")];
+    let wrong = [
+        ("application_id", world.application_id.as_str()),
+        ("client_secret", "guess"),
+    ];
     let elsewhere = from("192.0.2.2").form("/oauth/2/token", &wrong).await;
-    assert_eq!(elsewhere.status, 401, "another source has its own count: {}", elsewhere.text);
+    assert_eq!(
+        elsewhere.status, 401,
+        "another source has its own count: {}",
+        elsewhere.text
+    );
     // A chain is read from the right, up to the first hop that is not trusted: what a caller puts before it is noise.
     let forged = from("192.0.2.77, 192.0.2.1").form("/oauth/2/token", &wrong).await;
     assert_eq!(forged.status, 429, "{}", forged.text);
 
     let plain = Stack::start().await;
     let world = World::new(&plain).await;
-    let wrong = [("application_id", world.application_id.as_str()), ("client_secret", "guess")];
+    let wrong = [
+        ("application_id", world.application_id.as_str()),
+        ("client_secret", "guess"),
+    ];
     let counted = guesses_until_told_to_wait(&plain.sts(0), &world.application_id).await;
     assert!((60..=66).contains(&counted), "{counted}");
     let pretending = plain.sts(0).with("X-Forwarded-For", "192.0.2.9");
-    assert_eq!(pretending.form("/oauth/2/token", &wrong).await.status, 429, "nobody chooses its own source");
+    assert_eq!(
+        pretending.form("/oauth/2/token", &wrong).await.status,
+        429,
+        "nobody chooses its own source"
+    );
     let other = World::new(&plain).await;
-    assert_eq!(other.token(&plain.sts(0), &[]).await.status, 200, "another application is not held up");
+    assert_eq!(
+        other.token(&plain.sts(0), &[]).await.status,
+        200,
+        "another application is not held up"
+    );
 }
 
 #[tokio::test]
@@ -202,9 +223,17 @@ async fn guesses_that_come_together_are_not_derived_together() {
             sts.form("/oauth/2/token", &form).await.status
         }
     }));
-    let (statuses, known) = tokio::join!(crowd, world.token(&stack.sts(0), &[]));
-    assert_eq!(known.status, 200, "a known secret passes a crowd of guesses: {}", known.text);
+    let sts = stack.sts(0);
+    let (statuses, known) = tokio::join!(crowd, world.token(&sts, &[]));
+    assert_eq!(
+        known.status, 200,
+        "a known secret passes a crowd of guesses: {}",
+        known.text
+    );
     let refused = statuses.iter().filter(|status| **status == 401).count();
     assert!(refused <= 70, "no more than sixty a minute are tried: {refused}");
-    assert!(statuses.iter().all(|status| matches!(status, 401 | 429)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| matches!(status, 401 | 429)),
+        "{statuses:?}"
+    );
 }

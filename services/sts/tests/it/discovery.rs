@@ -49,9 +49,15 @@ async fn metadata_names_the_zones_own_endpoints() {
     assert_eq!(rfc8414["token_endpoint"], format!("{issuer}/oauth/2/token"));
     assert_eq!(rfc8414["jwks_uri"], format!("{issuer}/.well-known/jwks.json"));
     assert_eq!(rfc8414["response_types_supported"], serde_json::json!(["code"]));
-    assert_eq!(rfc8414["code_challenge_methods_supported"], serde_json::json!(["S256"]));
+    assert_eq!(
+        rfc8414["code_challenge_methods_supported"],
+        serde_json::json!(["S256"])
+    );
     let (base, _) = issuer.split_once("/zones/").expect("a zone's issuer");
-    for (name, path) in [("introspection_endpoint", "introspect"), ("revocation_endpoint", "revoke")] {
+    for (name, path) in [
+        ("introspection_endpoint", "introspect"),
+        ("revocation_endpoint", "revoke"),
+    ] {
         assert_eq!(rfc8414[name], format!("{base}/oauth/2/{path}"));
     }
     for endpoint in ["token", "introspection", "revocation"] {

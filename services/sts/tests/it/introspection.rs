@@ -83,7 +83,10 @@ async fn strangers_may_not_ask() {
 /// What a gateway is told of a token.
 async fn told_to_a_gateway(stack: &Stack, token: &str) -> Value {
     let gateway = stack.sts(0).bearer(caracal_testkit::settings::GATEWAY_STS_KEY);
-    gateway.form("/oauth/2/introspect", &[("token", token)]).await.expect(200)
+    gateway
+        .form("/oauth/2/introspect", &[("token", token)])
+        .await
+        .expect(200)
 }
 
 #[tokio::test]
@@ -92,7 +95,11 @@ async fn an_application_sees_its_own_zone_only_and_a_gateway_every_claim() {
     let (world, other) = (World::new(&stack).await, World::new(&stack).await);
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
-    let mandate = world.mandate(&sts, &session, "orders:read").await.member("access_token").to_owned();
+    let mandate = world
+        .mandate(&sts, &session, "orders:read")
+        .await
+        .member("access_token")
+        .to_owned();
     let ask = async |client: &World, token: &str| {
         let form = [
             ("application_id", client.application_id.as_str()),
@@ -102,16 +109,27 @@ async fn an_application_sees_its_own_zone_only_and_a_gateway_every_claim() {
         sts.form("/oauth/2/introspect", &form).await.expect(200)
     };
     for token in [&session, &mandate] {
-        assert_eq!(ask(&other, token).await, json!({"active": false}), "of another zone");
+        assert_eq!(
+            ask(&other, token).await,
+            json!({"active": false}),
+            "of another zone"
+        );
         let told = ask(&world, token).await;
         for claim in claims(token).as_object().expect("claims").keys() {
             assert_eq!(told[claim], claims(token)[claim], "{claim}");
         }
-        assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("Bearer")));
+        assert_eq!(
+            (&told["active"], &told["token_type"]),
+            (&json!(true), &json!("Bearer"))
+        );
         assert_eq!(told_to_a_gateway(&stack, token).await, told);
     }
     let body = json!({"name": "shop", "registration_method": "managed", "credential_type": "token"});
-    let made = stack.admin().post(&world.path("applications"), &body).await.expect(201);
+    let made = stack
+        .admin()
+        .post(&world.path("applications"), &body)
+        .await
+        .expect(201);
     let form = |token| {
         [
             ("application_id", made["id"].as_str().expect("an id")),
@@ -120,19 +138,33 @@ async fn an_application_sees_its_own_zone_only_and_a_gateway_every_claim() {
         ]
     };
     let resource_server = sts.form("/oauth/2/introspect", &form(&mandate)).await.expect(200);
-    assert_eq!(resource_server["active"], json!(true), "a mandate is meant for others");
+    assert_eq!(
+        resource_server["active"],
+        json!(true),
+        "a mandate is meant for others"
+    );
     let neighbour = sts.form("/oauth/2/introspect", &form(&session)).await.expect(200);
-    assert_eq!(neighbour, json!({"active": false}), "a session is its holder's own");
+    assert_eq!(
+        neighbour,
+        json!({"active": false}),
+        "a session is its holder's own"
+    );
     for nonsense in ["", "x", "a.b.c", &format!("{mandate}x")] {
         let told = stack.sts(0).bearer(caracal_testkit::settings::GATEWAY_STS_KEY);
         let told = told.form("/oauth/2/introspect", &[("token", nonsense)]).await;
-        assert!(told.status == 400 && nonsense.is_empty() || told.body == json!({"active": false}), "{}", told.text);
+        assert!(
+            told.status == 400 && nonsense.is_empty() || told.body == json!({"active": false}),
+            "{}",
+            told.text
+        );
     }
 
     let application = world.path(&format!("applications/{}", world.application_id));
     assert_eq!(stack.admin().delete(&application).await.status, 204);
-    eventually("tokens of an archived application are inactive", Duration::from_secs(2), || async {
-        (told_to_a_gateway(&stack, &mandate).await == json!({"active": false})).then_some(())
-    })
+    eventually(
+        "tokens of an archived application are inactive",
+        Duration::from_secs(2),
+        || async { (told_to_a_gateway(&stack, &mandate).await == json!({"active": false})).then_some(()) },
+    )
     .await;
 }

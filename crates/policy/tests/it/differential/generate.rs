@@ -62,7 +62,17 @@ const RESOURCES: &[&str] = &[
     "resource:///",
 ];
 const TEXTS: &[&str] = &[
-    "10.1.2.3", "1.2.3", "1.10.0-rc.1", "42", "007", "-1.5e3", "{\"a\":[1,null]}", "[1,2", "null", "a b&c=d/é", "",
+    "10.1.2.3",
+    "1.2.3",
+    "1.10.0-rc.1",
+    "42",
+    "007",
+    "-1.5e3",
+    "{\"a\":[1,null]}",
+    "[1,2",
+    "null",
+    "a b&c=d/é",
+    "",
 ];
 const TIMES: &[&str] = &[
     "2026-11-23T09:30:00.000Z",
@@ -92,10 +102,15 @@ fn any_input() -> impl Strategy<Value = Value> {
         (select(NAMES), some_of(TRAITS), some_of(TRAITS), any::<bool>()),
         (select(RESOURCES), some_of(SCOPES), some_of(SCOPES)),
         (session(), edge(), any::<bool>()),
-        (select(TEXTS), proptest::collection::vec(number(), 0..4), instant()),
+        (
+            select(TEXTS),
+            proptest::collection::vec(number(), 0..4),
+            instant(),
+        ),
     );
     (parts, proptest::option::weighted(0.3, damage())).prop_map(|(parts, damage)| {
-        let ((name, traits, labels, dcr), (resource, offered, wanted), (session, edge, resolved), rest) = parts;
+        let ((name, traits, labels, dcr), (resource, offered, wanted), (session, edge, resolved), rest) =
+            parts;
         let (text, numbers, unix) = rest;
         let mut input = json!({
             "schema_version": "2026-03-16",
@@ -128,12 +143,22 @@ fn instant() -> impl Strategy<Value = i64> {
 fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
         (-5_i64..50).prop_map(|n| json!(n)),
-        select(vec![json!(0.5), json!(2.0), json!(-0.25), json!(1e3), json!(4_294_967_296_i64)]),
+        select(vec![
+            json!(0.5),
+            json!(2.0),
+            json!(-0.25),
+            json!(1e3),
+            json!(4_294_967_296_i64)
+        ]),
     ]
 }
 
 fn session() -> impl Strategy<Value = Value> {
-    let some = (select(TIMES), select(vec!["application", "user"]), select(vec!["app-1", "app-2", ""]));
+    let some = (
+        select(TIMES),
+        select(vec!["application", "user"]),
+        select(vec!["app-1", "app-2", ""]),
+    );
     prop_oneof![
         1 => Just(Value::Null),
         3 => some.prop_map(|(at, kind, subject)| {
