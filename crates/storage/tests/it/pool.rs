@@ -52,6 +52,8 @@ async fn a_connection_that_died_while_idle_is_replaced_unseen() {
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE application_name = 'storage-it' AND datname = current_database()";
     sql_query(kill).execute(&mut scratch.owner().await).await.unwrap();
+    // Long before the connection counts as idle; all it takes is that the end of the other side has arrived.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     database_time(&mut database.acquire().await.unwrap())
         .await
         .unwrap();
