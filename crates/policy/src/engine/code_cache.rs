@@ -81,7 +81,10 @@ impl CodeCache {
         if let Err(error) = offered {
             tracing::warn!(module, %error, "stored code was not used");
         }
-        let _ = fs::remove_dir_all(self.private.path().join("modules"));
+        // wasmtime's own statistics stay, since it goes on writing them; the code has served.
+        for (_, code) in code_files(self.private.path()).unwrap_or_default() {
+            let _ = fs::remove_file(code);
+        }
         outcome
     }
 
@@ -104,7 +107,7 @@ impl CodeCache {
     /// Seals what wasmtime has just written.
     fn keep(&self, module: &str) -> Result<()> {
         let file = self.file(module)?;
-        let Some(written) = newest_code(self.private.path())? else {
+        let Some((_, written)) = code_files(self.private.path())?.into_iter().max() else {
             return Ok(());
         };
         let code = fs::read(&written)?;
@@ -178,10 +181,9 @@ fn bound(module: &str, body: &[u8]) -> Vec<u8> {
     [LABEL, &[0], module.as_bytes(), &[0], body].concat()
 }
 
-/// The code file that was written last below `dir`; statistics lie beside it.
-fn newest_code(dir: &Path) -> Result<Option<PathBuf>> {
-    let mut newest: Option<(SystemTime, PathBuf)> = None;
-    let mut folders = vec![dir.to_owned()];
+/// The files of code below `dir`, each with when it was written; statistics lie beside them, with an extension.
+fn code_files(dir: &Path) -> Result<Vec<(SystemTime, PathBuf)>> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -189,12 +191,11 @@ fn newest_code(dir: &Path) -> Result<Option<PathBuf>> {
             if about.is_dir() {
                 folders.push(entry.path());
             } else if entry.path().extension().is_none() {
-                let found = (about.modified()?, entry.path());
-                newest = newest.max(Some(found));
+                found.push((about.modified()?, entry.path()));
             }
         }
     }
-    Ok(newest.map(|(_, path)| path))
+    Ok(found)
 }
 
 #[expect(

@@ -1,4 +1,4 @@
-use super::{ask, compile, manifest, serve};
+use super::{ask, compile, manifest, serve, serve_within};
 use caracal_domain::combine;
 use caracal_domain::decision::PolicyFault;
 use caracal_policy::{Engine, EngineConfig};
@@ -14,6 +14,9 @@ result := {\"decision\": \"allow\"} if {
 	a * b * c == -1
 }
 ";
+
+/// The contract's own.
+const DEADLINE: Duration = Duration::from_millis(50);
 
 const HUNGRY: &str = "package caracal.authz
 
@@ -63,7 +66,7 @@ async fn an_endless_policy_hits_the_deadline_and_blocks_nobody() {
 #[tokio::test]
 async fn one_deadline_holds_for_all_policies_of_a_decision() {
     let (endless, plain) = (compile(ENDLESS).await, compile(&allows("x")).await);
-    let (engine, manifest) = serve(&[&plain, &endless, &endless, &plain]).await;
+    let (engine, manifest) = serve_within(DEADLINE, &[&plain, &endless, &endless, &plain]).await;
     let evaluation = engine.evaluate(&manifest, &json!({})).await;
     assert_eq!(combine(&evaluation.verdicts), Err(PolicyFault::Deadline));
     assert!(
@@ -148,4 +151,57 @@ async fn a_set_has_its_share_of_decisions() {
         (first, second),
         (Err(PolicyFault::Deadline), Err(PolicyFault::Busy))
     );
+}
+
+/// What takes long or much in a place where a policy cannot be interrupted, or would like to.
+const BOMBS: &[(&str, &str)] = &[
+    (
+        "a nested repetition",
+        "regex.match(`((a{1,500}){1,500}){1,500}`, input.text)",
+    ),
+    (
+        "a backtracker's nightmare",
+        "regex.match(`^(a+)+$`, concat(\"\", [input.text, \"b\"]))",
+    ),
+    (
+        "many stars",
+        "glob.match(\"**a**a**a**a**a**a**a**b\", [\"/\"], input.text)",
+    ),
+    (
+        "every submatch",
+        "count(regex.find_all_string_submatch_n(`(a)(a)(a)`, large, -1)) > 0",
+    ),
+    ("a digest", "crypto.sha256(large) != \"\""),
+    ("a keyed digest", "crypto.hmac.sha512(large, \"k\") != \"\""),
+    ("hexadecimal", "hex.encode(large) != \"\""),
+    ("an escape", "urlquery.encode(large) != \"\""),
+    ("a form", "urlquery.decode_object(large) != {}"),
+    ("a format", "sprintf(\"%s%s%s\", [large, large, large]) != \"\""),
+    ("a version", "semver.is_valid(large)"),
+    ("a duration", "time.parse_duration_ns(large) > 0"),
+    ("a unit", "units.parse(large) > 0"),
+    ("a date", "time.parse_rfc3339_ns(large) > 0"),
+    (
+        "JSON",
+        "json.unmarshal(concat(\"\", [\"[\", replace(large, \"a\", \"[\")])) == 1",
+    ),
+];
+
+#[tokio::test]
+async fn bombs_end_soon_after_the_deadline() {
+    let input = json!({"text": "a".repeat(4096)});
+    for (name, call) in BOMBS {
+        let content = format!(
+            "package caracal.authz\n\nlarge := concat(\"\", [input.text | some _ in numbers.range(1, 1000)]) if input.text\n\nresult := {{\"decision\": \"allow\"}} if {{\n\t{call}\n}}\n"
+        );
+        let module = compile(&content).await;
+        let (engine, manifest) = serve_within(DEADLINE, &[&module]).await;
+        let mut best = Duration::MAX;
+        // The best of three: other tests have the processor too.
+        for _ in 0..3 {
+            let evaluation = engine.evaluate(&manifest, &input).await;
+            best = best.min(evaluation.elapsed);
+        }
+        assert!(best < Duration::from_millis(250), "{name} took {best:?}");
+    }
 }

@@ -17,6 +17,7 @@ use caracal_policy::{CompiledModule, Compiler, Engine, EngineConfig, locate};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The OPA that `OPA_BIN` or `PATH` names.
@@ -37,9 +38,19 @@ async fn compile(content: &str) -> CompiledModule {
     compiler().compile(content).await.expect("a good policy")
 }
 
-/// An engine with the modules loaded, and a manifest that names them in order.
+/// An engine with the modules loaded, and a manifest that names them in order. It is patient, since the machine is busy
+/// with other tests.
 async fn serve(modules: &[&CompiledModule]) -> (Engine, Manifest) {
-    let engine = Engine::new(EngineConfig::default()).expect("an engine");
+    serve_within(Duration::from_secs(5), modules).await
+}
+
+/// The same with a deadline.
+async fn serve_within(deadline: Duration, modules: &[&CompiledModule]) -> (Engine, Manifest) {
+    let config = EngineConfig {
+        deadline,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config).expect("an engine");
     for module in modules {
         engine
             .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
