@@ -7,6 +7,7 @@
 //! Start with [`signer`] (how a token comes to be) and [`token`] (what is refused before a signature is even looked
 //! at), then [`foreign`] (the tokens of others) and [`envelope`].
 
+pub mod body_mac;
 pub mod envelope;
 mod error;
 pub mod foreign;
@@ -20,6 +21,7 @@ mod strict_json;
 pub mod token;
 pub mod verifier;
 
+pub use body_mac::BodyMac;
 pub use envelope::{Dek, Kek, Purpose};
 pub use error::Error;
 pub use foreign::{

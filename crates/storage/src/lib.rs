@@ -16,6 +16,7 @@ mod column;
 pub mod database;
 pub mod dead_letters;
 pub mod error;
+pub mod idempotency;
 pub mod keys;
 pub mod migrations;
 pub mod modules;

@@ -3,8 +3,10 @@
 
 use crate::admin_token::sha256;
 use crate::app::Api;
+use crate::attempt::Attempt;
 use crate::change::By;
 use crate::error::{Failure, Refusal};
+use crate::idempotency::{self, key_of};
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::web::Data;
@@ -96,6 +98,7 @@ impl<R: FromRequest> FromRequest for Anyone<R> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             authenticate(&request).await?;
+            key_of(&request)?;
             Ok(Self {
                 rest: rest(&request, &mut payload).await?,
             })
@@ -115,9 +118,9 @@ impl<A: Access, R: FromRequest> FromRequest for Everywhere<A, R> {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
             check_read_only::<A>(&actor)?;
-            let rest = rest(&request, &mut payload).await?;
+            let (by, rest) = admit::<A, R>(actor, None, &request, &mut payload).await?;
             Ok(Self {
-                by: by(actor, &request)?,
+                by,
                 rest,
                 access: PhantomData,
             })
@@ -146,13 +149,14 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
                 .map_err(|e| ApiError::from(Failure::from(e)))?;
             drop(conn);
             let zone = zone.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
+            attempted(&request, &actor, Some(zone.id));
             check_read_only::<A>(&actor)?;
             if A::WRITES && zone.is_system && !actor.is_global() {
                 return Err(refused(Refusal::SystemZoneReadOnly));
             }
-            let rest = rest(&request, &mut payload).await?;
+            let (by, rest) = admit::<A, R>(actor, Some(zone.id), &request, &mut payload).await?;
             Ok(Self {
-                by: by(actor, &request)?,
+                by,
                 zone,
                 rest,
                 access: PhantomData,
@@ -162,23 +166,50 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
 }
 
 async fn authenticate(request: &HttpRequest) -> Result<(Actor, Connection), ApiError> {
-    let api = request
-        .app_data::<Data<Api>>()
-        .ok_or_else(|| ApiError::from(Failure::Fault("finding the API")))?;
+    let api = api(request)?;
     let token = bearer(request).ok_or_else(unauthenticated)?;
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
     let found = admin_tokens::find_by_hash(&mut conn, &sha256(token))
         .await
         .map_err(Failure::from)?;
     let found = found.ok_or_else(unauthenticated)?;
-    Ok((
-        Actor {
-            token_id: found.id,
-            zone: found.zone_id,
-            read_only: found.read_only,
-        },
-        conn,
-    ))
+    let actor = Actor {
+        token_id: found.id,
+        zone: found.zone_id,
+        read_only: found.read_only,
+    };
+    attempted(request, &actor, actor.zone);
+    Ok((actor, conn))
+}
+
+/// Notes who tries, for the record of a refusal.
+fn attempted(request: &HttpRequest, actor: &Actor, zone: Option<ZoneId>) {
+    let actor = actor.clone();
+    request.extensions_mut().insert(Attempt { actor, zone });
+}
+
+/// Who does it, and the rest of the request; a POST with an idempotency key goes on only if it is the first.
+async fn admit<A: Access, R: FromRequest>(
+    actor: Actor,
+    zone: Option<ZoneId>,
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<(By, R), Error> {
+    let by = by(actor, request)?;
+    match key_of(request)? {
+        Some(key) if A::WRITES => {
+            let api = api(request)?;
+            let (held, rest) = idempotency::admit(api, (by.name(), zone, key), request, payload).await?;
+            let held = Some(held);
+            Ok((By { held, ..by }, rest))
+        }
+        _ => Ok((by, rest(request, payload).await?)),
+    }
+}
+
+fn api(request: &HttpRequest) -> Result<&Data<Api>, ApiError> {
+    let api = request.app_data::<Data<Api>>();
+    api.ok_or_else(|| Failure::Fault("finding the API").into())
 }
 
 fn check_read_only<A: Access>(actor: &Actor) -> Result<(), Error> {
@@ -198,6 +229,7 @@ fn by(actor: Actor, request: &HttpRequest) -> Result<By, Error> {
     Ok(By {
         actor: Some(actor),
         request_id,
+        held: None,
     })
 }
 

@@ -28,18 +28,18 @@ const LIST: List = List {
 };
 const PREFIX: &str = "cat_";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Scope {
+enum Reach {
     Global,
     Zone,
 }
 
 /// A token as shown: never its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct AdminTokenView {
     id: AdminTokenId,
-    scope: Scope,
+    scope: Reach,
     zone_id: Option<ZoneId>,
     name: Option<String>,
     read_only: bool,
@@ -56,9 +56,9 @@ impl AdminTokenView {
         Self {
             id: row.id,
             scope: if row.zone_id.is_some() {
-                Scope::Zone
+                Reach::Zone
             } else {
-                Scope::Global
+                Reach::Global
             },
             zone_id: row.zone_id,
             name: row.name,
@@ -72,10 +72,10 @@ impl AdminTokenView {
 }
 
 /// The body of `POST /v1/admin-tokens`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAdminTokenBody {
-    scope: Scope,
+    scope: Reach,
     zone_id: Option<ZoneId>,
     name: Option<Name>,
     #[serde(default)]
@@ -84,6 +84,11 @@ pub(crate) struct NewAdminTokenBody {
 }
 
 /// `GET /v1/admin-tokens`.
+#[utoipa::path(
+    get, path = "/v1/admin-tokens",
+    params(ListQuery),
+    responses((status = 200, body = [AdminTokenView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -99,6 +104,11 @@ pub(crate) async fn list(
 }
 
 /// `POST /v1/admin-tokens`: the secret is shown once, as `token`.
+#[utoipa::path(
+    post, path = "/v1/admin-tokens",
+    request_body = NewAdminTokenBody,
+    responses((status = 201, body = AdminTokenView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: Everywhere<Govern, JsonBody<NewAdminTokenBody>>,
@@ -112,6 +122,7 @@ pub(crate) async fn create(
 }
 
 /// `DELETE /v1/admin-tokens/{id}`.
+#[utoipa::path(delete, path = "/v1/admin-tokens/{id}", responses((status = 204)))]
 pub(crate) async fn revoke(
     api: Data<Api>,
     request: Everywhere<Govern, PathId<AdminTokenId>>,
@@ -127,7 +138,7 @@ impl Api {
         by: &By,
         body: NewAdminTokenBody,
     ) -> Result<(AdminTokenRow, SecretString), Failure> {
-        if (body.scope == Scope::Zone) != body.zone_id.is_some() {
+        if (body.scope == Reach::Zone) != body.zone_id.is_some() {
             return Err(Failure::field(
                 "zone_id",
                 "is required for scope zone, and only there",
@@ -182,7 +193,7 @@ impl Api {
     }
 
     /// Whose ledger keeps what concerns no tenant.
-    async fn system_zone(&self, conn: &mut Conn) -> Result<ZoneId, Failure> {
+    pub(crate) async fn system_zone(&self, conn: &mut Conn) -> Result<ZoneId, Failure> {
         let system = zones::find_by_slug(conn, SYSTEM_SLUG).await?;
         Ok(system.ok_or(Failure::Fault("finding the system zone"))?.id)
     }

@@ -2,14 +2,17 @@
 
 use crate::config::Config;
 use crate::error::Failure;
+use crate::refusals::{self, Refusals};
 use crate::routes::routes;
+use crate::attempt;
 use crate::seed;
-use actix_web::web::Data;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data};
 use caracal_domain::Clock;
 use caracal_domain::id::ZoneId;
 use caracal_domain::quota::Quota;
 use caracal_egress::EgressPolicy;
-use caracal_jose::{Kek, SecretMint, hash_secret};
+use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::Compiler;
 use caracal_storage::{Database, DatabaseConfig};
@@ -33,6 +36,8 @@ pub struct Api {
     pub(crate) database: Database,
     pub(crate) kek: Kek,
     pub(crate) secrets: SecretMint,
+    pub(crate) bodies: BodyMac,
+    pub(crate) refusals: Refusals,
     pub(crate) compiler: Compiler,
     pub(crate) egress: EgressPolicy,
     pub(crate) registrations: Mutex<Quota<ZoneId>>,
@@ -76,6 +81,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         clock: Arc::clone(&clock),
         database,
         secrets: SecretMint::from_kek(&config.kek)?,
+        bodies: BodyMac::from_kek(&config.kek)?,
+        refusals: Refusals::default(),
         kek: config.kek,
         compiler: Compiler::new(config.opa),
         egress: config.egress,
@@ -88,6 +95,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         "seed",
         seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()),
     );
+    host.tasks.spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
     ready.probe(&host.probes);
 
     let http = host.http();
@@ -95,14 +103,17 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         http.answered(method, route, status, took);
     });
     let probes = host.probes.clone();
+    let shared = api.clone();
     let app = move || {
-        let (probes, api) = (probes.clone(), api.clone());
+        let (probes, api) = (probes.clone(), shared.clone());
         caracal_web::app(&shell, move |config| {
             probes.configure(config);
-            config.app_data(api).configure(routes);
+            let watched = web::scope("").wrap(from_fn(attempt::watch)).configure(routes);
+            config.app_data(api).service(watched);
         })
     };
     host.serve(app).await?;
     settled(PATIENCE).await;
+    api.flush_refusals().await;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod manage;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::{CredentialTypeWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, given};
@@ -25,7 +26,7 @@ use validator::Validate;
 pub(crate) use manage::Registered;
 
 /// An application as shown: never its secret or the hash of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ApplicationView<'a> {
     id: ApplicationId,
     zone_id: ZoneId,
@@ -76,7 +77,7 @@ impl<'a> From<&'a ApplicationRow> for ApplicationView<'a> {
 }
 
 /// The body of `POST …/applications`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewApplicationBody {
     name: Name,
@@ -97,7 +98,7 @@ pub(crate) struct NewApplicationBody {
 }
 
 /// The body of `POST …/applications/dcr`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RegistrationBody {
     name: Name,
@@ -112,31 +113,32 @@ pub(crate) struct RegistrationBody {
 }
 
 /// The body of `PATCH …/applications/{id}`.
-#[derive(Debug, Default, Deserialize, Validate)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ApplicationPatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     credential_type: Option<CredentialType>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     client_secret: Option<SecretText>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Option<Vec<Name>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     consent: Option<bool>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Option<Vec<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     jwks: Option<Value>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     jwks_uri: Option<String>,
 }
 
 /// A secret the caller chose: 8 to 512 visible characters.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[schema(value_type = String, min_length = 8, max_length = 512)]
 #[serde(try_from = "String")]
 pub(crate) struct SecretText(SecretString);
 
@@ -170,6 +172,11 @@ impl From<RegistrationBody> for NewApplicationBody {
 }
 
 /// `GET …/applications`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/applications",
+    params(ListQuery),
+    responses((status = 200, body = [ApplicationView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -186,6 +193,11 @@ pub(crate) async fn list(
 }
 
 /// `POST …/applications`.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/applications",
+    request_body = NewApplicationBody,
+    responses((status = 201, body = ApplicationView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewApplicationBody>>,
@@ -201,6 +213,11 @@ pub(crate) async fn create(
 }
 
 /// `POST …/applications/dcr`: dynamic client registration.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/applications/dcr",
+    request_body = RegistrationBody,
+    responses((status = 201, body = ApplicationView), (status = 429))
+)]
 pub(crate) async fn register(
     api: Data<Api>,
     request: InZone<Write, JsonBody<RegistrationBody>>,
@@ -216,6 +233,10 @@ pub(crate) async fn register(
 }
 
 /// `GET …/applications/{id}`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/applications/{id}",
+    responses((status = 200, body = ApplicationView))
+)]
 pub(crate) async fn item(
     api: Data<Api>,
     request: InZone<Read, PathId<ApplicationId>>,
@@ -230,6 +251,11 @@ pub(crate) async fn item(
 }
 
 /// `PATCH …/applications/{id}`.
+#[utoipa::path(
+    patch, path = "/v1/zones/{zone_id}/applications/{id}",
+    params(IfMatch), request_body = ApplicationPatch,
+    responses((status = 200, body = ApplicationView))
+)]
 pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch, JsonBody<ApplicationPatch>)>,
@@ -246,6 +272,10 @@ pub(crate) async fn change(
 }
 
 /// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
+    responses((status = 200, body = ApplicationView))
+)]
 pub(crate) async fn rotate_secret(
     api: Data<Api>,
     request: InZone<Write, PathId<ApplicationId>>,
@@ -261,6 +291,11 @@ pub(crate) async fn rotate_secret(
 }
 
 /// `DELETE …/applications/{id}`: archives; its sessions and mandates end.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/applications/{id}",
+    params(IfMatch),
+    responses((status = 204))
+)]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch)>,

@@ -3,7 +3,8 @@
 use crate::actor::{InZone, Read};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
-use crate::paging::List;
+use crate::openapi::words::AuditDecisionWord;
+use crate::paging::{List, Rows};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::redact;
@@ -11,11 +12,12 @@ use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_web::{ApiError, QueryParams};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// The parameters of `GET …/audit`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
     since: Option<Timestamp>,
@@ -33,7 +35,7 @@ pub(crate) struct AuditQuery {
 }
 
 /// An event as listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct EventView {
     id: Uuid,
     zone_id: Uuid,
@@ -48,7 +50,7 @@ struct EventView {
 }
 
 /// An event with everything it is known by.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DetailedView {
     #[serde(flatten)]
     event: EventView,
@@ -63,6 +65,11 @@ struct DetailedView {
 }
 
 /// `GET …/audit`: newest first.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/audit",
+    params(AuditQuery),
+    responses((status = 200, body = Rows<EventView>))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, QueryParams<AuditQuery>>,
@@ -91,10 +98,14 @@ pub(crate) async fn list(
         .await
         .map_err(Failure::from)?;
     let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
-    Ok(paged.object(|row| json!(event(row))))
+    Ok(paged.object(event))
 }
 
 /// `GET …/audit/by-request/{requestId}`: every event of one request, in order, with full detail.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/audit/by-request/{request_id}",
+    responses((status = 200, body = [DetailedView]))
+)]
 pub(crate) async fn by_request(
     api: Data<Api>,
     request: InZone<Read, HttpRequest>,

@@ -11,20 +11,36 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse};
+use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use futures::future::LocalBoxFuture;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 pub(crate) use plant::{RESOURCE, SCOPE};
 
 /// The body, which may be absent.
-#[derive(Debug, Default, Deserialize, Validate)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct BootstrapBody {
+    #[serde(default)]
     force: bool,
+}
+
+/// What the bootstrap leaves.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct BootstrapView<'a> {
+    zone_id: ZoneId,
+    app_id: ApplicationId,
+    application_id: ApplicationId,
+    /// In the answer that makes it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_client_secret: Option<&'a str>,
+    resource: &'a str,
+    scope: &'a str,
+    rotated: bool,
+    signing_key_resealed: bool,
 }
 
 /// A JSON body, or none at all.
@@ -45,6 +61,11 @@ impl FromRequest for Perhaps {
 
 /// `POST /v1/local/bootstrap`: a zone `local` with an application, a resource and an active policy. Again changes
 /// nothing but, with `force`, the secret.
+#[utoipa::path(
+    post, path = "/v1/local/bootstrap",
+    request_body = Option<BootstrapBody>,
+    responses((status = 200, body = BootstrapView), (status = 201, body = BootstrapView), (status = 404))
+)]
 pub(crate) async fn bootstrap(
     api: Data<Api>,
     request: Everywhere<Govern, Perhaps>,
@@ -59,18 +80,16 @@ pub(crate) async fn bootstrap(
     } else {
         StatusCode::OK
     };
-    let mut body = json!({
-        "zone_id": planted.zone,
-        "app_id": planted.application,
-        "application_id": planted.application,
-        "resource": RESOURCE,
-        "scope": SCOPE,
-        "rotated": planted.rotated,
-        "signing_key_resealed": planted.rotated,
-    });
-    if let (Some(secret), Some(object)) = (&planted.secret, body.as_object_mut()) {
-        object.insert("app_client_secret".to_owned(), json!(secret.expose_secret()));
-    }
+    let body = BootstrapView {
+        zone_id: planted.zone,
+        app_id: planted.application,
+        application_id: planted.application,
+        app_client_secret: planted.secret.as_ref().map(ExposeSecret::expose_secret),
+        resource: RESOURCE,
+        scope: SCOPE,
+        rotated: planted.rotated,
+        signing_key_resealed: planted.rotated,
+    };
     Ok(reply::written(status, planted.epoch)
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(body))

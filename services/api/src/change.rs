@@ -4,15 +4,18 @@
 use crate::actor::Actor;
 use crate::app::Api;
 use crate::error::Failure;
+use crate::idempotency::{Answer, Held};
+use actix_web::http::StatusCode;
 use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
-use caracal_lifecycle::trace::current_traceparent;
+use caracal_trace::current_traceparent;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
 use caracal_wire::AUDIT_SUBJECT;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Who does it, in which request.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub(crate) struct By {
     pub(crate) actor: Option<Actor>,
     /// The request.
     pub(crate) request_id: RequestId,
+    /// The idempotency key it holds, if it came with one.
+    pub(crate) held: Option<Arc<Held>>,
 }
 
 impl By {
@@ -29,6 +34,7 @@ impl By {
         Self {
             actor: None,
             request_id,
+            held: None,
         }
     }
 
@@ -37,6 +43,14 @@ impl By {
         self.actor
             .as_ref()
             .map_or_else(|| "caracal-api".to_owned(), Actor::name)
+    }
+
+    /// Keeps the answer for whoever repeats the request.
+    async fn complete(&self, tx: &mut Conn, deed: &Deed, epoch: Option<Epoch>) -> Result<(), Failure> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let (status, body) = deed.answer();
+        let epoch = epoch.map(Epoch::get);
+        held.complete(tx, &Answer { status: status.as_u16(), body, epoch }).await
     }
 }
 
@@ -48,6 +62,7 @@ pub(crate) struct Deed {
     object: String,
     before: Value,
     after: Value,
+    answer: Option<(StatusCode, Value)>,
 }
 
 impl Deed {
@@ -59,6 +74,7 @@ impl Deed {
             object: object.to_string(),
             before: Value::Null,
             after: Value::Null,
+            answer: None,
         }
     }
 
@@ -72,6 +88,22 @@ impl Deed {
     pub(crate) fn to<V: Serialize>(mut self, view: &V) -> Self {
         self.after = serde_json::to_value(view).unwrap_or_default();
         self
+    }
+
+    /// What a repeated request is answered, where that is not the object as it now looks (`201` for `….create`, else
+    /// `200`). Never with a secret.
+    pub(crate) fn answered<V: Serialize>(mut self, status: StatusCode, view: &V) -> Self {
+        self.answer = Some((status, serde_json::to_value(view).unwrap_or_default()));
+        self
+    }
+
+    fn answer(&self) -> (StatusCode, Value) {
+        let usual = || {
+            let new = self.what.ends_with(".create");
+            let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+            (status, self.after.clone())
+        };
+        self.answer.clone().unwrap_or_else(usual)
     }
 }
 
@@ -166,16 +198,21 @@ impl Api {
         deed: Deed,
         body: FeedBody,
     ) -> Result<Epoch, Failure> {
-        let zone = deed.zone;
-        self.record(&mut tx, by, deed).await?;
-        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
+        self.keep(&mut tx, by, &deed).await?;
+        let change = Change::draw(&mut tx, &*self.clock, deed.zone).await?;
         let epoch = change.announce(&mut tx, body).await?;
+        by.complete(&mut tx, &deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(epoch)
     }
 
     /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done.
     pub(crate) async fn record(&self, tx: &mut Conn, by: &By, deed: Deed) -> Result<(), Failure> {
+        self.keep(tx, by, &deed).await?;
+        by.complete(tx, &deed, None).await
+    }
+
+    async fn keep(&self, tx: &mut Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
         let event = AuditEvent::new(
             EventId::mint(&*self.clock),
             deed.zone,
@@ -184,7 +221,7 @@ impl Api {
             AuditDecision::Allow,
             json!({
                 "actor": by.name(),
-                "object_id": deed.object,
+                "object_id": &deed.object,
                 "changes": difference(&deed.before, &deed.after),
             }),
             self.clock.now(),

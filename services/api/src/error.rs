@@ -33,6 +33,9 @@ refusals! {
     VersionConflict => PRECONDITION_FAILED, "version_conflict", "`If-Match` names another version.";
     NoFields => BAD_REQUEST, "no_fields", "Nothing to change.";
     InvalidCursor => BAD_REQUEST, "invalid_cursor", "Not a cursor of this list.";
+    InvalidIdempotencyKey => BAD_REQUEST, "invalid_idempotency_key", "Not 1 to 255 printable ASCII characters.";
+    IdempotencyKeyConflict => CONFLICT, "idempotency_key_conflict", "The key was used with another body.";
+    IdempotencyKeyInFlight => CONFLICT, "idempotency_key_in_flight", "The first request of the key is still running.";
     InvalidZone => BAD_REQUEST, "invalid_zone", "The slug is taken.";
     ZoneNotFound => NOT_FOUND, "zone_not_found", "No such zone.";
     DcrShutdownRequired => CONFLICT, "dcr_shutdown_required", "Live self-registered applications need a decision.";

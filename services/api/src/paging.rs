@@ -28,11 +28,22 @@ pub(crate) struct List {
 }
 
 /// The parameters of a list without filters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
+    /// How many, at most.
+    #[param(minimum = 1, maximum = 1000, default = 200)]
     limit: Option<i64>,
+    /// Where the page before ended.
     cursor: Option<String>,
+}
+
+/// A page as sessions and audit answer it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Rows<V> {
+    rows: Vec<V>,
+    next_cursor: Option<String>,
 }
 
 /// A page of rows and where the next begins.
@@ -119,8 +130,9 @@ impl<R> Paged<R> {
 
     /// `{rows, next_cursor}`, as sessions and audit have it.
     pub(crate) fn object<V: Serialize>(self, view: impl Fn(R) -> V) -> HttpResponse {
-        let rows: Vec<V> = self.rows.into_iter().map(view).collect();
-        HttpResponse::Ok().json(serde_json::json!({"rows": rows, "next_cursor": self.next}))
+        let rows = self.rows.into_iter().map(view).collect();
+        let next_cursor = self.next;
+        HttpResponse::Ok().json(Rows { rows, next_cursor })
     }
 }
 

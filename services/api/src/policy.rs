@@ -5,6 +5,7 @@ mod manage;
 use crate::actor::{Anyone, InZone, Read, Write};
 use crate::app::Api;
 use crate::error::{Failure, rego_issue};
+use crate::openapi::IssueView;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::Name;
@@ -14,7 +15,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::{PolicyId, PolicyVersionId, ZoneId};
 use caracal_policy::{CompileError, content_sha256};
 use caracal_storage::policies::{self, PolicyRow, PolicyVersionRow};
-use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, Issue, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use validator::Validate;
 pub(crate) use manage::NewPolicySpec;
 
 /// A policy as shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct PolicyView<'a> {
     id: PolicyId,
     zone_id: ZoneId,
@@ -62,7 +63,7 @@ impl<'a> From<&'a PolicyRow> for PolicyView<'a> {
 }
 
 /// A version as shown; its source only where it is asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct PolicyVersionView<'a> {
     id: PolicyVersionId,
     policy_id: PolicyId,
@@ -91,7 +92,7 @@ impl<'a> From<&'a PolicyVersionRow> for PolicyVersionView<'a> {
 }
 
 /// The body of `POST …/policies`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicyBody {
     name: Name,
@@ -104,7 +105,7 @@ pub(crate) struct NewPolicyBody {
 }
 
 /// The body of `POST …/policies/{id}/versions`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicyVersionBody {
     content: String,
@@ -113,14 +114,23 @@ pub(crate) struct NewPolicyVersionBody {
 }
 
 /// The body of `POST /v1/policies/validate`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ValidateBody {
     content: String,
 }
 
+/// What creating a policy would say.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ValidationView {
+    valid: bool,
+    content_sha256: String,
+    #[schema(value_type = Vec<IssueView>)]
+    issues: Vec<Issue>,
+}
+
 /// The one schema of policy inputs there is (contract §2, "Policy input").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 pub(crate) enum SchemaVersion {
     /// The first.
     #[default]
@@ -137,6 +147,11 @@ impl SchemaVersion {
 }
 
 /// `POST /v1/policies/validate`: what creating it would say; stores nothing.
+#[utoipa::path(
+    post, path = "/v1/policies/validate",
+    request_body = ValidateBody,
+    responses((status = 200, body = ValidationView))
+)]
 pub(crate) async fn validate(
     api: Data<Api>,
     request: Anyone<JsonBody<ValidateBody>>,
@@ -147,14 +162,19 @@ pub(crate) async fn validate(
         Err(CompileError::Invalid(issues)) => issues,
         Err(unavailable @ CompileError::Unavailable(_)) => return Err(Failure::from(unavailable).into()),
     };
-    Ok(HttpResponse::Ok().json(json!({
-        "valid": issues.is_empty(),
-        "content_sha256": content_sha256(&content),
-        "issues": issues.iter().map(rego_issue).collect::<Vec<_>>(),
-    })))
+    Ok(HttpResponse::Ok().json(ValidationView {
+        valid: issues.is_empty(),
+        content_sha256: content_sha256(&content),
+        issues: issues.iter().map(rego_issue).collect(),
+    }))
 }
 
 /// `GET …/policies`: without their sources.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policies",
+    params(ListQuery),
+    responses((status = 200, body = [PolicyView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -171,6 +191,11 @@ pub(crate) async fn list(
 }
 
 /// `POST …/policies`: the policy and its first version.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/policies",
+    request_body = NewPolicyBody,
+    responses((status = 201, body = PolicyView), (status = 422))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicyBody>>,
@@ -190,6 +215,7 @@ pub(crate) async fn create(
 }
 
 /// `GET …/policies/{id}`: with every version and its source.
+#[utoipa::path(get, path = "/v1/zones/{zone_id}/policies/{id}", responses((status = 200, body = PolicyView)))]
 pub(crate) async fn item(
     api: Data<Api>,
     request: InZone<Read, PathId<PolicyId>>,
@@ -209,6 +235,11 @@ pub(crate) async fn item(
 }
 
 /// `POST …/policies/{id}/versions`.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/policies/{id}/versions",
+    request_body = NewPolicyVersionBody,
+    responses((status = 201, body = PolicyVersionView), (status = 422))
+)]
 pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, JsonBody<NewPolicyVersionBody>)>,
@@ -229,6 +260,11 @@ pub(crate) async fn add_version(
 }
 
 /// `DELETE …/policies/{id}`: archives; what is active stays active, and cannot be activated again.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/policies/{id}",
+    params(IfMatch),
+    responses((status = 204))
+)]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, IfMatch)>,

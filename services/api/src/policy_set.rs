@@ -3,6 +3,7 @@
 mod activate;
 mod manage;
 
+use activate::ActivationStatus;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
@@ -14,7 +15,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
-use caracal_domain::id::{PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
+use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
 use caracal_storage::policy_sets::{self, ActivationRow, ManifestLine, PolicySetRow, PolicySetVersionRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use validator::Validate;
 
 /// A policy set as shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct PolicySetView<'a> {
     id: PolicySetId,
     zone_id: ZoneId,
@@ -58,7 +59,7 @@ impl<'a> PolicySetView<'a> {
 }
 
 /// A version as shown; its manifest only where it is asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct PolicySetVersionView<'a> {
     id: PolicySetVersionId,
     policy_set_id: PolicySetId,
@@ -87,7 +88,7 @@ impl<'a> From<&'a PolicySetVersionRow> for PolicySetVersionView<'a> {
 }
 
 /// The body of `POST …/policy-sets`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetBody {
     name: Name,
@@ -96,7 +97,7 @@ pub(crate) struct NewPolicySetBody {
 }
 
 /// The body of `POST …/policy-sets/{id}/versions`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetVersionBody {
     #[validate(length(min = 1, max = 256, message = "must hold 1 to 256 entries"))]
@@ -106,21 +107,35 @@ pub(crate) struct NewPolicySetVersionBody {
 }
 
 /// One line of a manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManifestEntryBody {
     policy_version_id: PolicyVersionId,
 }
 
 /// The body of `POST …/policy-sets/{id}/activate`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActivateBody {
     version_id: PolicySetVersionId,
     shadow_version_id: Option<PolicySetVersionId>,
 }
 
+/// The answer to an activation.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ActivatedView {
+    activated: bool,
+    version_id: PolicySetVersionId,
+    shadow_version_id: Option<PolicySetVersionId>,
+    outbox_id: OutboxId,
+}
+
 /// `GET …/policy-sets`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policy-sets",
+    params(ListQuery),
+    responses((status = 200, body = [PolicySetView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -140,6 +155,11 @@ pub(crate) async fn list(
 }
 
 /// `POST …/policy-sets`.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/policy-sets",
+    request_body = NewPolicySetBody,
+    responses((status = 201, body = PolicySetView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicySetBody>>,
@@ -159,6 +179,10 @@ pub(crate) async fn create(
 }
 
 /// `GET …/policy-sets/{id}`: with every version.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policy-sets/{id}",
+    responses((status = 200, body = PolicySetView))
+)]
 pub(crate) async fn item(
     api: Data<Api>,
     request: InZone<Read, PathId<PolicySetId>>,
@@ -171,6 +195,11 @@ pub(crate) async fn item(
 }
 
 /// `POST …/policy-sets/{id}/versions`: a manifest; every replica begins to warm what it names.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions",
+    request_body = NewPolicySetVersionBody,
+    responses((status = 201, body = PolicySetVersionView), (status = 422))
+)]
 pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<NewPolicySetVersionBody>)>,
@@ -187,6 +216,10 @@ pub(crate) async fn add_version(
 }
 
 /// `GET …/policy-sets/{id}/versions/{versionId}`: with its manifest.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}",
+    responses((status = 200, body = PolicySetVersionView))
+)]
 pub(crate) async fn version(
     api: Data<Api>,
     request: InZone<Read, (PathId<PolicySetId>, PathId<PolicySetVersionId>)>,
@@ -204,6 +237,11 @@ pub(crate) async fn version(
 }
 
 /// `POST …/policy-sets/{id}/activate`: swaps the zone's manifest; compiles nothing.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/policy-sets/{id}/activate",
+    request_body = ActivateBody,
+    responses((status = 202, body = ActivatedView), (status = 422))
+)]
 pub(crate) async fn activate(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<ActivateBody>)>,
@@ -215,15 +253,19 @@ pub(crate) async fn activate(
         ..
     } = request;
     let done = to_completion(async move { api.activate(&by, zone.id, id, body).await }).await?;
-    Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(json!({
-        "activated": true,
-        "version_id": done.version_id,
-        "shadow_version_id": done.shadow_version_id,
-        "outbox_id": done.outbox_id,
-    })))
+    Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(ActivatedView {
+        activated: true,
+        version_id: done.version_id,
+        shadow_version_id: done.shadow_version_id,
+        outbox_id: done.outbox_id,
+    }))
 }
 
 /// `GET …/policy-sets/{id}/activation-status`: which replicas have loaded what is active.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policy-sets/{id}/activation-status",
+    responses((status = 200, body = ActivationStatus))
+)]
 pub(crate) async fn activation_status(
     api: Data<Api>,
     request: InZone<Read, PathId<PolicySetId>>,
@@ -234,6 +276,11 @@ pub(crate) async fn activation_status(
 }
 
 /// `DELETE …/policy-sets/{id}`: archives; if it was active, the zone then has no active set and denies.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/policy-sets/{id}",
+    params(IfMatch),
+    responses((status = 204))
+)]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, IfMatch)>,

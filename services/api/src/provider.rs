@@ -6,6 +6,7 @@ mod manage;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::ProviderKindWord;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, given};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use validator::Validate;
 
 /// A provider as shown: of its secrets only the names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProviderView<'a> {
     id: ProviderId,
     zone_id: ZoneId,
@@ -54,7 +55,7 @@ impl<'a> From<&'a ProviderRow> for ProviderView<'a> {
 }
 
 /// The body of `POST …/providers`. It may hold secrets, so it has no `Debug`.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewProviderBody {
     identifier: Name,
@@ -68,24 +69,29 @@ pub(crate) struct NewProviderBody {
 }
 
 /// The body of `PATCH …/providers/{id}`.
-#[derive(Default, PartialEq, Deserialize, Validate)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default, PartialEq, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ProviderPatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     identifier: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     kind: Option<ProviderKind>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     owner_type: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     config_json: Option<Map<String, Value>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     secret_config: Option<Map<String, Value>>,
 }
 
 /// `GET …/providers`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/providers",
+    params(ListQuery),
+    responses((status = 200, body = [ProviderView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -102,6 +108,11 @@ pub(crate) async fn list(
 }
 
 /// `POST …/providers`.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/providers",
+    request_body = NewProviderBody,
+    responses((status = 201, body = ProviderView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewProviderBody>>,
@@ -121,6 +132,10 @@ pub(crate) async fn create(
 }
 
 /// `GET …/providers/{id}`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/providers/{id}",
+    responses((status = 200, body = ProviderView))
+)]
 pub(crate) async fn item(
     api: Data<Api>,
     request: InZone<Read, PathId<ProviderId>>,
@@ -135,6 +150,11 @@ pub(crate) async fn item(
 }
 
 /// `PATCH …/providers/{id}`: `config_json` is replaced, secrets are merged, `null` removes one.
+#[utoipa::path(
+    patch, path = "/v1/zones/{zone_id}/providers/{id}",
+    params(IfMatch), request_body = ProviderPatch,
+    responses((status = 200, body = ProviderView))
+)]
 pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch, JsonBody<ProviderPatch>)>,
@@ -155,6 +175,11 @@ pub(crate) async fn change(
 }
 
 /// `DELETE …/providers/{id}`: archives; resources that use it are refused until they have another.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/providers/{id}",
+    params(IfMatch),
+    responses((status = 204))
+)]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch)>,

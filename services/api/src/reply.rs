@@ -10,6 +10,8 @@ use caracal_web::zone_epoch;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 /// `200` with an object.
 pub(crate) fn item<V: Serialize>(view: &V, version: i64) -> HttpResponse {
@@ -64,6 +66,18 @@ impl IfMatch {
         } else {
             Err(Refusal::VersionConflict.into())
         }
+    }
+}
+
+impl utoipa::IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let parameter = ParameterBuilder::new()
+            .name("If-Match")
+            .parameter_in(ParameterIn::Header)
+            .description(Some("Only if the object still has this ETag."))
+            .schema(Some(text));
+        vec![parameter.build()]
     }
 }
 

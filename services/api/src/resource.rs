@@ -5,6 +5,7 @@ mod manage;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::{AuthModeWord, OperationWord, ResourceIdentifierWord, ScopeWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, given, given_or_null};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use validator::Validate;
 
 /// A resource as shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ResourceView<'a> {
     id: ResourceId,
     zone_id: ZoneId,
@@ -32,6 +33,7 @@ pub(crate) struct ResourceView<'a> {
     scopes: &'a [String],
     credential_provider_id: Option<ProviderId>,
     auth_mode: AuthMode,
+    #[schema(value_type = Vec<Operation>)]
     operations: &'a Value,
     forward_headers: &'a [String],
     created_at: Timestamp,
@@ -59,7 +61,7 @@ impl<'a> From<&'a ResourceRow> for ResourceView<'a> {
 }
 
 /// The body of `POST …/resources`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewResourceBody {
     identifier: ResourceIdentifier,
@@ -79,33 +81,38 @@ pub(crate) struct NewResourceBody {
 }
 
 /// The body of `PATCH …/resources/{id}`.
-#[derive(Debug, Default, PartialEq, Deserialize, Validate)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default, PartialEq, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) struct ResourcePatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     identifier: Option<ResourceIdentifier>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     scopes: Option<ScopeSet>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
-    #[serde(deserialize_with = "given_or_null")]
+    #[serde(default, deserialize_with = "given_or_null")]
     upstream_url: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     prefix: Option<bool>,
-    #[serde(deserialize_with = "given_or_null")]
+    #[serde(default, deserialize_with = "given_or_null")]
     credential_provider_id: Option<Option<ProviderId>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     auth_mode: Option<AuthMode>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 256, message = "must hold at most 256"))]
     operations: Option<Vec<Operation>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     forward_headers: Option<Vec<String>>,
 }
 
 /// `GET …/resources`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/resources",
+    params(ListQuery),
+    responses((status = 200, body = [ResourceView]))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -122,6 +129,11 @@ pub(crate) async fn list(
 }
 
 /// `POST …/resources`.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/resources",
+    request_body = NewResourceBody,
+    responses((status = 201, body = ResourceView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewResourceBody>>,
@@ -141,6 +153,10 @@ pub(crate) async fn create(
 }
 
 /// `GET …/resources/{id}`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/resources/{id}",
+    responses((status = 200, body = ResourceView))
+)]
 pub(crate) async fn item(
     api: Data<Api>,
     request: InZone<Read, PathId<ResourceId>>,
@@ -155,6 +171,11 @@ pub(crate) async fn item(
 }
 
 /// `PATCH …/resources/{id}`.
+#[utoipa::path(
+    patch, path = "/v1/zones/{zone_id}/resources/{id}",
+    params(IfMatch), request_body = ResourcePatch,
+    responses((status = 200, body = ResourceView))
+)]
 pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch, JsonBody<ResourcePatch>)>,
@@ -175,6 +196,11 @@ pub(crate) async fn change(
 }
 
 /// `DELETE …/resources/{id}`: archives.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/resources/{id}",
+    params(IfMatch),
+    responses((status = 204))
+)]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch)>,

@@ -5,7 +5,8 @@ mod revoke;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
-use crate::paging::List;
+use crate::openapi::words::SubjectTypeWord;
+use crate::paging::{List, Rows};
 use crate::reply;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -20,7 +21,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// A session as shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SessionView {
     id: SessionId,
     zone_id: ZoneId,
@@ -54,7 +55,8 @@ impl SessionView {
 }
 
 /// The parameters of `GET …/sessions`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionQuery {
     status: Option<String>,
@@ -64,6 +66,11 @@ pub(crate) struct SessionQuery {
 }
 
 /// `GET …/sessions`: newest first.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/sessions",
+    params(SessionQuery),
+    responses((status = 200, body = Rows<SessionView>))
+)]
 pub(crate) async fn list(
     api: Data<Api>,
     request: InZone<Read, QueryParams<SessionQuery>>,
@@ -94,6 +101,10 @@ pub(crate) async fn list(
 }
 
 /// `POST …/sessions/{id}/revoke`: ends it and everything below it, everywhere; again changes nothing.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/sessions/{id}/revoke",
+    responses((status = 200, body = SessionView))
+)]
 pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, PathId<SessionId>>,

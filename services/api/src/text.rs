@@ -10,7 +10,8 @@ const MAX_SLUG_BYTES: usize = 100;
 const RESERVED: &str = "caracal.sys/";
 
 /// A name people read: 1 to 200 characters, none of them control characters, not only blanks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(min_length = 1, max_length = 200)]
 #[serde(try_from = "String")]
 pub(crate) struct Name(String);
 
@@ -37,7 +38,8 @@ impl TryFrom<String> for Name {
 }
 
 /// A zone's slug: `^[a-z0-9-]+$`, at most 100 characters (seed `004`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[schema(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 100)]
 #[serde(try_from = "String")]
 pub(crate) struct Slug(String);
 

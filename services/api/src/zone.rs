@@ -28,7 +28,7 @@ const LIST: List = List {
 };
 
 /// A zone as shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ZoneView<'a> {
     id: ZoneId,
     org_id: &'a str,
@@ -61,8 +61,15 @@ impl<'a> From<&'a ZoneRow> for ZoneView<'a> {
     }
 }
 
+/// Whether applications may register themselves, and how many have.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct DcrStatusView {
+    dcr_enabled: bool,
+    live_applications: i64,
+}
+
 /// The body of `POST /v1/zones`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewZoneBody {
     name: Name,
@@ -75,32 +82,32 @@ pub(crate) struct NewZoneBody {
 }
 
 /// The body of `PATCH /v1/zones/{id}`.
-#[derive(Debug, Default, Deserialize, Validate)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ZonePatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     org_id: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     slug: Option<Slug>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     dcr_enabled: Option<bool>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     pkce_required: Option<bool>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     login_flow: Option<Name>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     is_system: Option<bool>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[validate(range(min = 1, max = 1_000_000, message = "must be from 1 to 1000000"))]
     mint_rate_per_minute: Option<i32>,
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     dcr_shutdown: Option<DcrShutdown>,
 }
 
 /// What becomes of live self-registered applications when the door closes (seed `000`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DcrShutdown {
     KeepLive,
@@ -108,6 +115,7 @@ pub(crate) enum DcrShutdown {
 }
 
 /// `GET /v1/zones`: every live zone.
+#[utoipa::path(get, path = "/v1/zones", params(ListQuery), responses((status = 200, body = [ZoneView])))]
 pub(crate) async fn list(
     api: Data<Api>,
     request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
@@ -120,6 +128,11 @@ pub(crate) async fn list(
 }
 
 /// `POST /v1/zones`: a zone with its own keys.
+#[utoipa::path(
+    post, path = "/v1/zones",
+    request_body = NewZoneBody,
+    responses((status = 201, body = ZoneView))
+)]
 pub(crate) async fn create(
     api: Data<Api>,
     request: Everywhere<Govern, JsonBody<NewZoneBody>>,
@@ -134,11 +147,17 @@ pub(crate) async fn create(
 }
 
 /// `GET /v1/zones/{id}`.
+#[utoipa::path(get, path = "/v1/zones/{zone_id}", responses((status = 200, body = ZoneView)))]
 pub(crate) async fn item(request: InZone<Read>) -> HttpResponse {
     reply::item(&ZoneView::from(&request.zone), request.zone.version)
 }
 
 /// `PATCH /v1/zones/{id}`. Limits and `is_system` are the operator's.
+#[utoipa::path(
+    patch, path = "/v1/zones/{zone_id}",
+    params(IfMatch), request_body = ZonePatch,
+    responses((status = 200, body = ZoneView))
+)]
 pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (IfMatch, JsonBody<ZonePatch>)>,
@@ -162,6 +181,7 @@ pub(crate) async fn change(
 }
 
 /// `DELETE /v1/zones/{id}`: archives; minting stops at once.
+#[utoipa::path(delete, path = "/v1/zones/{zone_id}", params(IfMatch), responses((status = 204)))]
 pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Govern, IfMatch>,
@@ -172,10 +192,12 @@ pub(crate) async fn archive(
 }
 
 /// `GET /v1/zones/{id}/dcr-status`.
+#[utoipa::path(get, path = "/v1/zones/{zone_id}/dcr-status", responses((status = 200, body = DcrStatusView)))]
 pub(crate) async fn dcr_status(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
-    let live = api.live_registrations(request.zone.id).await?;
-    let view = json!({"dcr_enabled": request.zone.dcr_enabled, "live_applications": live});
-    Ok(HttpResponse::Ok().json(view))
+    Ok(HttpResponse::Ok().json(DcrStatusView {
+        dcr_enabled: request.zone.dcr_enabled,
+        live_applications: api.live_registrations(request.zone.id).await?,
+    }))
 }
 
 impl Api {

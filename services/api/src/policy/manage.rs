@@ -51,6 +51,7 @@ impl Api {
         let (policy, version) = self.insert_policy(&mut tx, by, zone.id, spec, module).await?;
         let mut view = PolicyView::from(&policy);
         view.version = Some(PolicyVersionView::from(&version));
+        view.version_id = Some(version.id);
         let deed = Deed::new(zone.id, "policy.create", policy.id).to(&view);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {

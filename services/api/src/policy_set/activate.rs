@@ -21,7 +21,7 @@ pub(crate) struct Activated {
 }
 
 /// How far the active version has come.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ActivationStatus {
     version_id: Option<PolicySetVersionId>,
     outbox_id: Option<OutboxId>,
@@ -30,7 +30,7 @@ pub(super) struct ActivationStatus {
     replicas: Vec<Replica>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Replica {
     instance: String,
     version_id: PolicySetVersionId,

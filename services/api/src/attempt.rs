@@ -1,0 +1,88 @@
+//! What is around every handler: a refused attempt is recorded (contract §1, "Control-plane audit"), and an
+//! idempotency key under which nothing was done is free again.
+
+use crate::actor::Actor;
+use crate::app::Api;
+use crate::idempotency::Held;
+use crate::refusals::{Ledger, Refused};
+use crate::routes::{Route, TABLE};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage};
+use caracal_domain::RequestId;
+use caracal_domain::id::ZoneId;
+use caracal_trace::current_traceparent;
+use caracal_web::{ApiError, source_address};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Who tries, as far as it is known when the attempt ends; kept with the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    /// Who.
+    pub(crate) actor: Actor,
+    /// In whose ledger it belongs, if not the system zone's: the actor's own zone, or the one it was let into.
+    pub(crate) zone: Option<ZoneId>,
+}
+
+/// Calls the handler and sees how it ended.
+pub(crate) async fn watch(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let response = next.call(request).await?;
+    let Some(api) = response.request().app_data::<Data<Api>>().cloned() else {
+        return Ok(response);
+    };
+    let held = response.request().extensions().get::<Arc<Held>>().cloned();
+    if let Some(held) = held {
+        api.give_back(&held).await;
+    }
+    if response.status().is_client_error() {
+        if let Some(refused) = refused(&api, &response) {
+            api.refusals.note(refused);
+        }
+    }
+    Ok(response)
+}
+
+/// The record of a refusal, if it is one of an attempt: to change something, or to see what is not the caller's.
+fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
+    let request = response.request();
+    let route = route_of(request.method().as_str(), &request.match_pattern()?)?;
+    let status = response.status();
+    let prying = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    if route.method == "get" && !prying {
+        return None;
+    }
+    let extensions = request.extensions();
+    let attempt = extensions.get::<Attempt>();
+    let source = source_address(request, &[]);
+    let reason = response.response().error().and_then(|error| error.as_error::<ApiError>());
+    Some(Refused {
+        ledger: match attempt {
+            None => Ledger::Strangers(source),
+            Some(attempt) => attempt.zone.map_or(Ledger::System, Ledger::Zone),
+        },
+        what: route.deed(),
+        request_id: extensions.get::<RequestId>()?.clone(),
+        reason: reason.map_or("refused", ApiError::code),
+        metadata: json!({
+            "actor": attempt.map(|attempt| attempt.actor.name()),
+            "method": request.method().as_str(),
+            "path": request.path(),
+            "object_id": request.match_info().get("id"),
+            "status": status.as_u16(),
+            "source": source.to_string(),
+        }),
+        at: api.clock.now(),
+        trace: current_traceparent(),
+    })
+}
+
+fn route_of(method: &str, path: &str) -> Option<&'static Route> {
+    TABLE.iter().find(|route| route.path == path && route.method.eq_ignore_ascii_case(method))
+}

@@ -1,0 +1,169 @@
+//! What holds for every route and so is said once: who may call, path ids, idempotency, the envelope, headers.
+
+use serde_json::{Map, Value, json};
+
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+/// Every status that may be refused with, and why.
+const REFUSALS: [(&str, &str); 12] = [
+    ("400", "The body, a query parameter or a header is not what the route takes."),
+    ("401", "No token, or not one that is live."),
+    ("403", "The token does not reach so far."),
+    ("404", "No such object, or not one the token may see."),
+    ("409", "It contradicts what is there."),
+    ("412", "If-Match names another version."),
+    ("413", "The body is larger than 1 MiB."),
+    ("415", "The body is not JSON by its media type."),
+    ("422", "The policy is no policy."),
+    ("429", "Too many, or too fast."),
+    ("500", "Our own fault; X-Request-Id finds it in the log."),
+    ("503", "Something it needs cannot be reached; nothing was done."),
+];
+
+/// Completes a document that holds what the handlers say of themselves.
+pub(super) fn complete(document: &mut Value) {
+    if let Some(components) = member(document, "components") {
+        let responses = REFUSALS.map(|(status, why)| (status.to_owned(), refusal(why)));
+        components.insert("responses".to_owned(), Value::Object(Map::from_iter(responses)));
+        let scheme = json!({"admin_token": {
+            "type": "http", "scheme": "bearer", "description": "CARACAL_ADMIN_TOKEN, or one of /v1/admin-tokens",
+        }});
+        components.insert("securitySchemes".to_owned(), scheme);
+    }
+    let Some(paths) = member(document, "paths") else { return };
+    for (path, item) in paths {
+        for method in METHODS {
+            if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
+                complete_operation(method, path, operation);
+            }
+        }
+    }
+}
+
+fn refusal(why: &str) -> Value {
+    json!({
+        "description": why,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
+    })
+}
+
+fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
+    name(path, operation);
+    let public = operation.contains_key("security");
+    operation.insert("security".to_owned(), if public { json!([]) } else { json!([{"admin_token": []}]) });
+    let parameters = parameters(method, path, public, operation);
+    let takes = |place: &str| parameters.iter().any(|p| p.get("in").is_some_and(|found| found == place));
+    let named = |name: &str| parameters.iter().any(|p| p.get("name").is_some_and(|found| found == name));
+    let body = operation.contains_key("requestBody");
+    let reasons = [
+        ("400", body || takes("query") || named("Idempotency-Key")),
+        ("401", !public),
+        ("403", !public),
+        ("404", takes("path")),
+        ("409", named("Idempotency-Key") || method == "patch"),
+        ("412", named("If-Match")),
+        ("413", body),
+        ("415", body),
+        ("500", true),
+        ("503", true),
+    ];
+    let facts = Facts {
+        writes: !public && method != "get",
+        in_zone: path.starts_with("/v1/zones/{zone_id}"),
+        item: path.ends_with("id}") && method != "delete",
+        pages: named("cursor"),
+    };
+    operation.insert("parameters".to_owned(), Value::Array(parameters));
+    let responses = operation.entry("responses").or_insert_with(|| json!({}));
+    let Some(responses) = responses.as_object_mut() else { return };
+    for (status, answer) in responses.iter_mut() {
+        if status.starts_with('2') {
+            add_headers(&facts, status, answer);
+        } else {
+            *answer = reference(status);
+        }
+    }
+    for (status, _) in reasons.iter().filter(|(_, applies)| *applies) {
+        responses.insert((*status).to_owned(), reference(status));
+    }
+}
+
+/// What the headers of a success depend on.
+struct Facts {
+    writes: bool,
+    in_zone: bool,
+    item: bool,
+    pages: bool,
+}
+
+fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
+    let mut headers = Map::new();
+    let mut header = |name: &str, what: &str| {
+        headers.insert(name.to_owned(), json!({"description": what, "schema": {"type": "string"}}));
+    };
+    header("X-Request-Id", "The caller's, or a new one; the ledger knows the request by it.");
+    if facts.writes && facts.in_zone {
+        header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
+    }
+    if facts.item || status == "201" {
+        header("ETag", "The object's version, for If-Match.");
+    }
+    if facts.pages {
+        header("Link", "The next page, if there is one (rel=\"next\").");
+    }
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("headers".to_owned(), Value::Object(headers));
+    }
+}
+
+/// A unique id, and a summary without the path that stands above it anyway.
+fn name(path: &str, operation: &mut Map<String, Value>) {
+    let tag = operation.get("tags").and_then(|tags| tags.get(0)).and_then(Value::as_str);
+    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    let id = format!("{}_{id}", tag.unwrap_or_default());
+    operation.insert("operationId".to_owned(), json!(id));
+    let said = operation.get("summary").and_then(Value::as_str).unwrap_or_default();
+    let said = if said.starts_with('`') { said.split_once("`: ").map_or("", |(_, what)| what) } else { said };
+    let said = if said.is_empty() { format!("{} {path}", id.replace('_', " ")) } else { said.to_owned() };
+    operation.insert("summary".to_owned(), json!(capitalised(&said)));
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// What the handler names, the path's ids, and what every route of its kind takes.
+fn parameters(method: &str, path: &str, public: bool, operation: &mut Map<String, Value>) -> Vec<Value> {
+    let said = match operation.remove("parameters") {
+        Some(Value::Array(said)) => said,
+        _ => Vec::new(),
+    };
+    let segments = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let mut all: Vec<Value> = segments.map(path_parameter).collect();
+    all.extend(said.into_iter().filter(|parameter| parameter.get("in").is_none_or(|place| place != "path")));
+    if method == "post" && !public {
+        all.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "The same key and body within 24 hours are answered as the first time.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }));
+    }
+    all
+}
+
+fn path_parameter(name: &str) -> Value {
+    let schema = if name == "request_id" {
+        json!({"type": "string", "minLength": 1, "maxLength": 128})
+    } else {
+        json!({"type": "string", "format": "uuid"})
+    };
+    json!({"name": name, "in": "path", "required": true, "schema": schema})
+}
+
+fn reference(status: &str) -> Value {
+    json!({"$ref": format!("#/components/responses/{status}")})
+}
+
+fn member<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Map<String, Value>> {
+    value.as_object_mut()?.entry(name).or_insert_with(|| json!({})).as_object_mut()
+}

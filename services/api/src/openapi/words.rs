@@ -1,0 +1,99 @@
+//! The words of other crates as OpenAPI shows them (`build.rs` says which stands for which).
+
+use std::borrow::Cow;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::RefOr;
+
+/// Words of which there is a closed list.
+macro_rules! closed {
+    ($($(#[doc = $what:literal])+ $name:ident: $($word:literal)|+;)+) => {$(
+        $(#[doc = $what])+
+        #[derive(Debug)]
+        pub(crate) struct $name;
+
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let words = Self::WORDS.iter().copied();
+                let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+                text.description(Some(concat!($($what),+).trim())).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).trim_end_matches("Word").into()
+            }
+        }
+    )+};
+}
+
+closed! {
+    /// How it was decided.
+    AuditDecisionWord: "allow" | "deny" | "partial";
+    /// How the gateway authenticates to a resource's upstream.
+    AuthModeWord: "caracal_jwt" | "provider_oauth" | "provider_apikey" | "none";
+    /// How an application proves itself.
+    CredentialTypeWord: "token" | "password" | "public-key" | "url" | "public";
+    /// Where a signing key stands in its life.
+    KeyStatusWord: "next" | "active" | "retiring" | "retired";
+    /// What a provider is; the finer names are equal values.
+    ProviderKindWord: "oauth2" | "oidc" | "apikey" | "workload" | "oauth2_authorization_code"
+        | "oauth2_client_credentials" | "api_key" | "bearer_token";
+    /// How an application came to be.
+    RegistrationMethodWord: "managed" | "dcr";
+    /// What a session is of.
+    SubjectTypeWord: "application" | "user";
+}
+
+/// One action a token may take, such as `orders:read`.
+#[derive(Debug, ToSchema)]
+#[schema(as = Scope, pattern = "^[a-z0-9:_./-]+$", min_length = 1, max_length = 200)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct ScopeWord(String);
+
+/// A stable name of a resource, such as `resource://orders`: visible ASCII.
+#[derive(Debug, ToSchema)]
+#[schema(as = ResourceIdentifier, min_length = 1, max_length = 2048)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct ResourceIdentifierWord(String);
+
+/// One permitted call of a resource.
+#[derive(Debug, ToSchema)]
+#[schema(as = Operation)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct OperationWord {
+    /// HTTP method; HEAD counts as GET.
+    method: String,
+    /// Path with `{name}` segments and perhaps a trailing `/**`.
+    path: String,
+    /// The scope the caller must hold.
+    scope: ScopeWord,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use caracal_domain::{AuditDecision, SubjectType, zone};
+    use serde::de::DeserializeOwned;
+
+    #[test]
+    fn the_words_shown_are_the_words_understood() {
+        fn understood<T: DeserializeOwned>(words: &[&str]) {
+            for word in words {
+                assert!(serde_json::from_value::<T>((*word).into()).is_ok(), "{word}");
+            }
+        }
+        understood::<AuditDecision>(AuditDecisionWord::WORDS);
+        understood::<zone::AuthMode>(AuthModeWord::WORDS);
+        understood::<zone::CredentialType>(CredentialTypeWord::WORDS);
+        understood::<zone::KeyStatus>(KeyStatusWord::WORDS);
+        understood::<zone::ProviderKind>(ProviderKindWord::WORDS);
+        understood::<zone::RegistrationMethod>(RegistrationMethodWord::WORDS);
+        understood::<SubjectType>(SubjectTypeWord::WORDS);
+    }
+}
