@@ -43,6 +43,21 @@ pub(crate) struct BootstrapView<'a> {
     signing_key_resealed: bool,
 }
 
+impl BootstrapView<'_> {
+    fn of(zone: ZoneId, application: ApplicationId, rotated: bool) -> Self {
+        Self {
+            zone_id: zone,
+            app_id: application,
+            application_id: application,
+            app_client_secret: None,
+            resource: RESOURCE,
+            scope: SCOPE,
+            rotated,
+            signing_key_resealed: rotated,
+        }
+    }
+}
+
 /// A JSON body, or none at all.
 pub(crate) struct Perhaps(BootstrapBody);
 
@@ -81,14 +96,8 @@ pub(crate) async fn bootstrap(
         StatusCode::OK
     };
     let body = BootstrapView {
-        zone_id: planted.zone,
-        app_id: planted.application,
-        application_id: planted.application,
         app_client_secret: planted.secret.as_ref().map(ExposeSecret::expose_secret),
-        resource: RESOURCE,
-        scope: SCOPE,
-        rotated: planted.rotated,
-        signing_key_resealed: planted.rotated,
+        ..BootstrapView::of(planted.zone, planted.application, planted.rotated)
     };
     Ok(reply::written(status, planted.epoch)
         .insert_header((CACHE_CONTROL, "no-store"))

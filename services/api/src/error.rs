@@ -43,6 +43,7 @@ refusals! {
     ApplicationNotFound => NOT_FOUND, "application_not_found", "No such application.";
     ApplicationAlreadyExists => CONFLICT, "application_already_exists", "The name is taken.";
     ApplicationHasNoSecret => CONFLICT, "application_has_no_secret", "Nothing to rotate.";
+    AppReferencedByActivePolicy => CONFLICT, "app_referenced_by_active_policy", "The active policy names it.";
     DcrDisabled => FORBIDDEN, "dcr_disabled", "The zone takes no self-registered applications.";
     DcrRateLimitExceeded => TOO_MANY_REQUESTS, "dcr_rate_limit_exceeded", "Ten registrations a second.";
     DcrLimitExceeded => TOO_MANY_REQUESTS, "dcr_limit_exceeded", "A thousand live registrations.";

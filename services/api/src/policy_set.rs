@@ -3,7 +3,7 @@
 mod activate;
 mod manage;
 
-use activate::ActivationStatus;
+use activate::{Activated, ActivationStatus};
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
@@ -130,6 +130,17 @@ pub(crate) struct ActivatedView {
     outbox_id: OutboxId,
 }
 
+impl From<&Activated> for ActivatedView {
+    fn from(done: &Activated) -> Self {
+        Self {
+            activated: true,
+            version_id: done.version_id,
+            shadow_version_id: done.shadow_version_id,
+            outbox_id: done.outbox_id,
+        }
+    }
+}
+
 /// `GET …/policy-sets`.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets",
@@ -253,12 +264,7 @@ pub(crate) async fn activate(
         ..
     } = request;
     let done = to_completion(async move { api.activate(&by, zone.id, id, body).await }).await?;
-    Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(ActivatedView {
-        activated: true,
-        version_id: done.version_id,
-        shadow_version_id: done.shadow_version_id,
-        outbox_id: done.outbox_id,
-    }))
+    Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(ActivatedView::from(&done)))
 }
 
 /// `GET …/policy-sets/{id}/activation-status`: which replicas have loaded what is active.

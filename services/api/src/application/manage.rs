@@ -11,8 +11,8 @@ use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
 use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody, Timestamp};
 use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
-use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Conn, Page, anchors, sessions};
+use caracal_storage::zones::{self, ZoneRow};
+use caracal_storage::{Conn, Page, anchors, policy_sets, sessions};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
@@ -65,8 +65,8 @@ impl Api {
             expires_at,
         };
         let mut tx = self.database.begin().await?;
-        if expires_at.is_some() && applications::live_dcr(&mut tx, zone.id).await? >= DCR_MOST_LIVE {
-            return Err(Refusal::DcrLimitExceeded.into());
+        if expires_at.is_some() {
+            check_room(&mut tx, zone.id).await?;
         }
         let row = applications::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "application.create", row.id).to(&ApplicationView::from(&row));
@@ -141,6 +141,7 @@ impl Api {
             && changes.traits.is_none()
             && changes.consent.is_none()
             && changes.redirect_uris.is_none()
+            && changes.credential_type.is_none()
         {
             return Err(Refusal::NoFields.into());
         }
@@ -167,6 +168,10 @@ impl Api {
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
         drop(conn);
+        let same = patch.credential_type.is_none_or(|wish| wish == before.credential_type);
+        if same && patch.client_secret.is_none() && patch.jwks.is_none() && patch.jwks_uri.is_none() {
+            return Ok(None);
+        }
         let offered = Offered {
             credential_type: patch.credential_type.unwrap_or(before.credential_type),
             secret: patch.client_secret.clone(),
@@ -220,6 +225,11 @@ impl Api {
             .ok_or(Refusal::ApplicationNotFound)?;
         if let Some(if_match) = if_match {
             if_match.check(before.version)?;
+        }
+        let disarmed = changes.credential_type == Some(CredentialType::Public)
+            && before.credential_type != CredentialType::Public;
+        if disarmed && policy_sets::active_names(&mut tx, zone, &[&id.to_string(), &before.name]).await? {
+            return Err(Refusal::AppReferencedByActivePolicy.into());
         }
         let row = applications::update(&mut tx, zone, id, &changes).await?;
         let deed = Deed::new(zone, what, id)
@@ -292,6 +302,19 @@ impl Api {
             .await?;
         Ok(())
     }
+}
+
+/// Whether the zone takes one more registration: counted under its row's lock, so that parallel writers cannot exceed
+/// the limit, nor slip in while the door closes.
+async fn check_room(tx: &mut Conn, zone: ZoneId) -> Result<(), Failure> {
+    let zone = zones::find_for_update(tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+    if !zone.dcr_enabled {
+        return Err(Refusal::DcrDisabled.into());
+    }
+    if applications::live_dcr(tx, zone.id).await? >= DCR_MOST_LIVE {
+        return Err(Refusal::DcrLimitExceeded.into());
+    }
+    Ok(())
 }
 
 fn consent(required: bool) -> String {

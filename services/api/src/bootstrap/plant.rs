@@ -1,11 +1,13 @@
 //! What the bootstrap leaves behind, made in one transaction of the same parts as everything else.
 
+use super::BootstrapView;
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::policy::{NewPolicySpec, SchemaVersion};
 use crate::text::Name;
 use crate::zone::{NewZoneSpec, SlugWish};
+use actix_web::http::StatusCode;
 use caracal_domain::Epoch;
 use caracal_domain::FeedBody;
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
@@ -98,7 +100,8 @@ impl Api {
         };
         applications::update(&mut tx, zone.id, application.id, &changes).await?;
         self.reseal_keys(&mut tx, zone.id).await?;
-        let deed = Deed::new(zone.id, "local.rebootstrap", application.id);
+        let view = BootstrapView::of(zone.id, application.id, true);
+        let deed = Deed::new(zone.id, "local.rebootstrap", application.id).answered(StatusCode::OK, &view);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok((epoch, Some(secret)))
     }
@@ -144,7 +147,9 @@ impl Api {
             .insert_policy_set_version(&mut tx, by, zone, set.id, manifest, schema)
             .await?;
         let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
-        self.record(&mut tx, by, Deed::new(zone, "local.bootstrap", zone).to(&made))
+        let view = BootstrapView::of(zone, application.id, false);
+        let deed = Deed::new(zone, "local.bootstrap", zone).to(&made);
+        self.record(&mut tx, by, deed.answered(StatusCode::CREATED, &view))
             .await?;
         let active = self
             .activate_in(&mut tx, by, zone, set.id, set_version.id, None)

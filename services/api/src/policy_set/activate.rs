@@ -1,9 +1,10 @@
 //! Activation: one row says which version decides in a zone. Nothing is compiled; replicas switch when they are warm.
 
-use super::ActivateBody;
+use super::{ActivateBody, ActivatedView};
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
+use actix_web::http::StatusCode;
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
 use caracal_storage::policy_sets::{self, Activation};
@@ -91,9 +92,16 @@ impl Api {
                 before.and_then(|b| b.shadow_version_id),
             ))
             .to(&active(Some(version_id), shadow_version_id));
-        self.record(tx, by, deed).await?;
         let change = Change::draw(tx, &*self.clock, zone).await?;
         let (outbox_id, epoch) = (change.outbox_id, change.epoch);
+        let done = Activated {
+            version_id,
+            shadow_version_id,
+            outbox_id,
+            epoch,
+        };
+        self.record(tx, by, deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done)))
+            .await?;
         let activated_by = by.name();
         let row = Activation {
             zone_id: zone,
@@ -113,12 +121,7 @@ impl Api {
                 },
             )
             .await?;
-        Ok(Activated {
-            version_id,
-            shadow_version_id,
-            outbox_id,
-            epoch,
-        })
+        Ok(done)
     }
 
     /// What each replica of the STS says of the zone's active version, if it is this set's.

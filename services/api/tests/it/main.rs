@@ -1,12 +1,17 @@
 //! The control plane as a process of its own, over HTTP, against a real PostgreSQL and the real OPA.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod attempt;
 mod bad_input;
 mod bootstrap;
 mod change;
+mod idempotency;
+mod openapi;
 mod permission;
 mod policy;
+mod race;
 mod straight_path;
+mod sweep;
 mod zone;
 
 use caracal_testkit::stack::{Service, Stack, builder::Builder};

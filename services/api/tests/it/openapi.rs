@@ -1,0 +1,117 @@
+use super::alone;
+use caracal_api::openapi::document;
+use caracal_api::routes::TABLE;
+use caracal_testkit::stack::Service;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn described() -> Value {
+    serde_json::from_str(document()).expect("the document is JSON")
+}
+
+/// Every object in the document that describes an operation, with its method and path.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let item = item.as_object().expect("a path item");
+            item.iter()
+                .map(move |(method, operation)| (method.clone(), path.clone(), operation))
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_describes_every_route_and_no_other() {
+    let document = described();
+    let described: BTreeSet<_> = operations(&document)
+        .into_iter()
+        .map(|(method, path, _)| (path, method))
+        .collect();
+    let registered: BTreeSet<_> = TABLE
+        .iter()
+        .map(|route| (route.path.to_owned(), route.method.to_owned()))
+        .collect();
+    assert_eq!(described, registered);
+    assert_eq!(registered.len(), TABLE.len(), "no route is registered twice");
+}
+
+#[test]
+fn every_operation_says_who_may_call_it_and_how_it_refuses() {
+    let document = described();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(ids.insert(operation["operationId"].to_string()), "{name}: its id is taken");
+        assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{name}");
+        let public = operation["security"] == serde_json::json!([]);
+        let answers = operation["responses"].as_object().expect("responses");
+        assert_eq!(answers.contains_key("401"), !public, "{name}");
+        assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
+        for (status, answer) in answers.iter().filter(|(status, _)| !status.starts_with('2')) {
+            let wanted = format!("#/components/responses/{status}");
+            assert_eq!(answer["$ref"], wanted.as_str(), "{name}");
+            assert!(document["components"]["responses"][status].is_object(), "{name} {status}");
+        }
+        let parameters = operation["parameters"].as_array().expect("parameters");
+        for segment in path.split('/').filter(|segment| segment.starts_with('{')) {
+            let known = parameters.iter().any(|p| segment == format!("{{{}}}", p["name"].as_str().unwrap_or_default()));
+            assert!(known, "{name} {segment}");
+        }
+        if operation.get("requestBody").is_some() {
+            assert!(answers.contains_key("413") && answers.contains_key("415"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_in_the_document_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|inner| references(inner, found));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| references(inner, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = described();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 100);
+    for reference in found {
+        let pointer = reference.trim_start_matches('#');
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+/// `UPDATE_REFERENCE=1` writes it anew.
+#[test]
+fn the_reference_in_docs_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("docs/reference");
+        std::fs::write(&path, document()).expect("docs/reference/openapi.json is writable");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == document(), "docs/reference/openapi.json is old: UPDATE_REFERENCE=1 deploy/dev/test.sh -p caracal-api openapi");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_is_public_and_its_page_loads_nothing_from_elsewhere() {
+    let stack = alone().start().await;
+    let anyone = stack.anonymous(Service::Api, 0);
+    let answer = anyone.get("/openapi.json").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, document()));
+    for path in ["/docs", "/docs/page.js", "/docs/page.css"] {
+        let answer = anyone.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(!answer.text.contains("http://") && !answer.text.contains("https://") && !answer.text.contains("src=\"//"));
+    }
+}
