@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help tools build up down restart status logs demo test check bench compose-env compose-native clean
+.PHONY: help tools build up down restart status logs demo test check bench api-fuzz compose-env compose-native clean
 
 # One profile for all, so that a fresh machine compiles the dependencies once. PROFILE=release is what images ship.
 PROFILE ?= dev
@@ -47,6 +47,9 @@ check: tools ## Formatting, lints, licences, documentation, shell scripts, conta
 
 bench: build ## Measures policy evaluation, and a running stack end to end
 	@deploy/dev/demo.sh bench $(ARGS)
+
+api-fuzz: build ## Lets a property-based tester (schemathesis) loose on the control plane
+	@deploy/dev/api-fuzz.sh $(ARGS)
 
 compose-env: ## Makes the secrets that docker-compose.yml asks for
 	@deploy/docker/make-env.sh

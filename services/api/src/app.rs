@@ -1,10 +1,11 @@
 //! The long-lived parts of the API, and the only place where they are put together.
 
+use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
-use crate::attempt;
 use crate::seed;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
@@ -96,6 +97,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()),
     );
     host.tasks.spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
+    host.tasks.spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
 
     let http = host.http();

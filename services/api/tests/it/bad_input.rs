@@ -1,12 +1,22 @@
 use super::{ALLOW, Zone, alone};
+use caracal_api::routes::{Route, TABLE};
 use caracal_testkit::stack::Service;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with one that would do.
-fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) -> Vec<(Method, String, Value)> {
+async fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) -> Vec<(Method, String, Value)> {
     let post = |path: String, body: Value| (Method::POST, path, body);
-    vec![
+    let mut patches = Vec::new();
+    for (noun, body) in [
+        ("applications", json!({"name": "patched", "registration_method": "managed"})),
+        ("resources", json!({"identifier": "resource://patched", "scopes": ["read"]})),
+        ("providers", json!({"identifier": "patched", "kind": "apikey"})),
+    ] {
+        let id = zone.post(noun, &body).await.member("id").to_owned();
+        patches.push((Method::PATCH, zone.at(&format!("{noun}/{id}")), json!({"name": "patched"})));
+    }
+    let others = vec![
         post("/v1/zones".into(), json!({"name": "z"})),
         (
             Method::PATCH,
@@ -40,7 +50,29 @@ fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) -> Vec
             zone.at(&format!("policy-sets/{set}/activate")),
             json!({"version_id": set_version}),
         ),
-    ]
+    ];
+    patches.into_iter().chain(others).collect()
+}
+
+/// Every operation that takes a body, by the description of the API.
+fn with_a_body() -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(caracal_api::openapi::document()).expect("JSON");
+    let takes = |route: &&Route| document["paths"][route.path][route.method].get("requestBody").is_some();
+    let named = |route: &Route| (route.method.to_uppercase(), route.path.to_owned());
+    TABLE.iter().filter(takes).map(named).collect()
+}
+
+fn fits(path: &str, pattern: &str) -> bool {
+    let (path, pattern): (Vec<_>, Vec<_>) = (path.split('/').collect(), pattern.split('/').collect());
+    let same = |(here, there): (&&str, &&str)| here == there || (there.starts_with('{') && here.len() == 36);
+    path.len() == pattern.len() && path.iter().zip(&pattern).all(same)
+}
+
+/// The same body with one member said twice.
+fn twice(body: &Value) -> String {
+    let (name, value) = body.as_object().and_then(|members| members.iter().next()).expect("a member");
+    let text = body.to_string();
+    format!("{{\"{name}\":{value},{}", text.trim_start_matches('{'))
 }
 
 /// The same body with one member of another type.
@@ -54,6 +86,11 @@ fn distorted(body: &Value) -> Vec<Value> {
         json!("\u{0}"),
         json!(""),
         json!("x".repeat(5000)),
+        json!("\u{202e}\u{200f}\u{0}\u{1f4a9}\u{fffe}"),
+        json!("\u{202e}\u{200b}\u{1f4a9}\u{fffe} e\u{301}"),
+        json!("'; DROP TABLE zones; --"),
+        json!(i64::MAX),
+        json!(-1.5e300),
     ];
     members
         .keys()
@@ -74,7 +111,12 @@ async fn bad_input_is_the_callers_and_told_in_the_envelope() {
         .await;
     let zone = Zone::new(&stack, "Sweep").await;
     let drafted = zone.drafted().await;
-    for (method, path, body) in bodies(&zone, &drafted) {
+    let bodies = bodies(&zone, &drafted).await;
+    for (method, pattern) in with_a_body() {
+        let covered = bodies.iter().any(|(by, path, _)| by.as_str() == method && fits(path, &pattern));
+        assert!(covered, "give {method} {pattern} a body");
+    }
+    for (method, path, body) in bodies {
         let send = async |content_type: &str, bytes: Vec<u8>| {
             let fill = |request: reqwest::RequestBuilder| {
                 request
@@ -100,6 +142,8 @@ async fn bad_input_is_the_callers_and_told_in_the_envelope() {
             &unknown.to_string(),
             &deep,
             "\u{feff}{}",
+            "{\"name\": \"\\ud800\"}",
+            &twice(&body),
         ] {
             let answer = send("application/json", bad.as_bytes().to_vec()).await;
             assert_eq!(

@@ -6,6 +6,7 @@ mod bad_input;
 mod bootstrap;
 mod change;
 mod idempotency;
+mod isolation;
 mod openapi;
 mod permission;
 mod policy;
