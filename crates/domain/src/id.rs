@@ -128,6 +128,10 @@ ids! {
     GrantId,
     /// A step-up challenge.
     ChallengeId,
+    /// An outside issuer whose tokens make user sessions.
+    SubjectIssuerId,
+    /// An invitation to administer a zone.
+    InvitationId,
     /// An administrator's bearer token.
     AdminTokenId,
     /// An outside issuer whose tokens make user sessions.

@@ -331,6 +331,38 @@ pub async fn live_dcr(conn: &mut Conn, zone: ZoneId) -> Result<i64> {
     Ok(live.count().get_result(conn).await?)
 }
 
+/// How many applications registered themselves in the second before this transaction began, archived ones included.
+/// Exact for whoever holds the zone's row lock.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn registered_within_a_second(conn: &mut Conn, zone: ZoneId) -> Result<i64> {
+    let a_second_ago = diesel::dsl::sql::<diesel::sql_types::Timestamptz>("now() - interval '1 second'");
+    let recent = applications::table
+        .filter(applications::zone_id.eq(Uuid::from(zone)))
+        .filter(applications::registration_method.eq(RegistrationMethod::Dcr.name()))
+        .filter(applications::created_at.gt(a_second_ago));
+    Ok(recent.count().get_result(conn).await?)
+}
+
+/// Whether a policy of the zone's active set names the application: its id anywhere, or its name as a string.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn named_by_active_policy(conn: &mut Conn, zone: ZoneId, id: ApplicationId, name: &str) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        found: bool,
+    }
+    let query = diesel::sql_query(include_str!("applications/named_by_active_policy.sql"))
+        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
+        .bind::<diesel::sql_types::Text, _>(id.to_string())
+        .bind::<diesel::sql_types::Text, _>(Value::from(name).to_string());
+    let found: Found = query.get_result(conn).await?;
+    Ok(found.found)
+}
+
 pub(crate) async fn live(zone: ZoneId, mut conn: &Conn) -> Result<HashMap<ApplicationId, Arc<Application>>> {
     let of_zone = applications::table.filter(applications::zone_id.eq(Uuid::from(zone)));
     let live = of_zone

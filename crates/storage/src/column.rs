@@ -2,6 +2,7 @@
 
 use caracal_domain::anchor::AnchorKind;
 use caracal_domain::claims::SubjectType;
+use caracal_domain::decision::ChallengeType;
 use caracal_domain::event::AuditDecision;
 use caracal_domain::zone::{AuthMode, CredentialType, KeyStatus, ProviderKind, RegistrationMethod};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -88,6 +89,8 @@ named! {
     AnchorKind, "anchor kind": Sid = "sid", RootSid = "root_sid", AgentSessionId = "agent_session_id",
         DelegationEdgeId = "delegation_edge_id", Jti = "jti", Kid = "kid", Subject = "subject",
         Application = "application";
+    ChallengeType, "challenge type":
+        Mfa = "mfa", HumanApproval = "human_approval", SoftwareAttestation = "software_attestation";
 }
 
 #[cfg(test)]
@@ -115,5 +118,6 @@ mod tests {
         agree::<SubjectType>();
         agree::<AuditDecision>();
         agree::<AnchorKind>();
+        agree::<ChallengeType>();
     }
 }

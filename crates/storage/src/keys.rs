@@ -1,5 +1,7 @@
 //! A zone's data-encryption key and its signing keys; only ever ciphertext.
 
+mod rotate;
+
 use crate::Conn;
 use crate::column::{Named, Stored};
 use crate::error::{Error, Result};
@@ -10,6 +12,8 @@ use caracal_domain::zone::{KeyStatus, Sealed, SigningKey};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
+
+pub use rotate::{retire_expired, rotate_emergency, rotate_graceful, schedule_rotation, zones_due};
 
 /// A signing key as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]

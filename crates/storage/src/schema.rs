@@ -122,6 +122,45 @@ table! {
 }
 
 table! {
+    grants (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, application_id -> Uuid, user_id -> Text, resource_id -> Uuid,
+        scopes -> Array<Text>, created_by -> Text, version -> BigInt, created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
+    subject_issuers (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, issuer -> Text, jwks_uri -> Nullable<Text>, audience -> Text,
+        subject_prefix -> Text, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+        archived_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
+    subject_blocks (zone_id, subject_id) {
+        zone_id -> Uuid, subject_id -> Text, blocked_until -> Timestamptz, blocked_by -> Text,
+    }
+}
+
+table! {
+    step_up_challenges (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, application_id -> Uuid, session_id -> Nullable<Uuid>,
+        agent_session_id -> Nullable<Uuid>, challenge_type -> Text, resources -> Array<Text>, scopes -> Array<Text>,
+        secret_sha256 -> Binary, metadata_json -> Jsonb, created_at -> Timestamptz, expires_at -> Timestamptz,
+        satisfied_at -> Nullable<Timestamptz>, satisfied_by -> Nullable<Text>, consumed_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
+    invitations (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, email -> Text, role -> Text, token_sha256 -> Binary, created_by -> Text,
+        created_at -> Timestamptz, expires_at -> Timestamptz, accepted_at -> Nullable<Timestamptz>,
+        admin_token_id -> Nullable<Uuid>, revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
     sessions (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, session_type -> Text, subject_id -> Text, application_id -> Uuid,
         parent_id -> Nullable<Uuid>, root_id -> Uuid, scopes -> Array<Text>, targets -> Array<Text>,
@@ -191,8 +230,11 @@ table! {
 
 allow_tables_to_appear_in_same_query!(
     zones,
+    signing_keys,
+    applications,
     anchors,
     admin_tokens,
+    invitations,
     policies,
     policy_versions,
     policy_set_versions,

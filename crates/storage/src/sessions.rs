@@ -214,6 +214,16 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: SessionId) -> Result<Option
     Ok(row.select(SessionRow::as_select()).first(conn).await.optional()?)
 }
 
+/// The session, whatever its state, locked against other writers until the transaction ends.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: SessionId) -> Result<Option<SessionRow>> {
+    let row = sessions::table.find((Uuid::from(zone), Uuid::from(id)));
+    let locked = row.select(SessionRow::as_select()).for_no_key_update();
+    Ok(locked.first(conn).await.optional()?)
+}
+
 /// A page of the zone's sessions, newest first.
 ///
 /// # Errors

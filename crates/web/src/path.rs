@@ -4,8 +4,8 @@ use crate::error::ApiError;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use caracal_domain::id::{
-    AdminTokenId, AgentSessionId, ApplicationId, ChallengeId, DelegationEdgeId, GrantId, PolicyId,
-    PolicySetId, PolicySetVersionId, ProviderId, ResourceId, SessionId, ZoneId,
+    AdminTokenId, AgentSessionId, ApplicationId, ChallengeId, DelegationEdgeId, GrantId, InvitationId,
+    PolicyId, PolicySetId, PolicySetVersionId, ProviderId, ResourceId, SessionId, SubjectIssuerId, ZoneId,
 };
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -38,6 +38,8 @@ objects! {
     GrantId => "id", "grant_not_found";
     SessionId => "id", "session_not_found";
     ChallengeId => "id", "challenge_not_found_or_expired";
+    SubjectIssuerId => "id", "subject_issuer_not_found";
+    InvitationId => "id", "invitation_not_found";
     AdminTokenId => "id", "admin_token_not_found";
     AgentSessionId => "id", "agent_not_found";
     DelegationEdgeId => "id", "delegation_not_found";

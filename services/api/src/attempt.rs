@@ -14,7 +14,7 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage};
 use caracal_domain::RequestId;
 use caracal_domain::id::ZoneId;
-use caracal_trace::current_traceparent;
+use caracal_lifecycle::trace::current_traceparent;
 use caracal_web::{ApiError, source_address};
 use serde_json::json;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
-use caracal_trace::current_traceparent;
+use caracal_lifecycle::trace::current_traceparent;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
 use caracal_wire::AUDIT_SUBJECT;
 use serde::Serialize;

@@ -113,7 +113,7 @@ impl Sts {
         };
         let (payload, trace) = (
             caracal_wire::encode_feed(&message),
-            caracal_trace::current_traceparent(),
+            caracal_lifecycle::trace::current_traceparent(),
         );
         outbox::append(&mut tx, &message, &payload, trace.as_deref()).await?;
         tx.commit().await?;
@@ -161,7 +161,7 @@ fn anchor_of(claims: &Claims, epoch: Epoch, now: Timestamp) -> Anchor {
 async fn write_record(tx: &mut Conn, event: &AuditEvent) -> Result<(), caracal_storage::Error> {
     let (payload, trace) = (
         caracal_wire::encode_audit(event),
-        caracal_trace::current_traceparent(),
+        caracal_lifecycle::trace::current_traceparent(),
     );
     spool::append(
         tx,

@@ -1,0 +1,1 @@
+DROP INDEX subject_issuers_token_live;

@@ -1,0 +1,2 @@
+DROP INDEX applications_registered_live;
+DROP INDEX applications_registered;

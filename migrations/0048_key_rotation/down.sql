@@ -1,0 +1,2 @@
+DROP INDEX signing_keys_leaving;
+DROP INDEX signing_keys_due;

@@ -1,0 +1,109 @@
+//! `POST /v1/zones/{zone}/subjects/revoke`: the kill switch.
+
+use crate::actor::{InZone, Write};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use crate::reply;
+use crate::text::SubjectText;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use caracal_domain::id::ZoneId;
+use caracal_domain::{FeedBody, Timestamp};
+use caracal_storage::{endings, subject_blocks, zones};
+use caracal_web::{ApiError, JsonBody, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use validator::Validate;
+
+/// The body of `POST …/subjects/revoke`.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SubjectRevocationRequest)]
+pub(crate) struct SubjectRevocationBody {
+    #[schema(value_type = String, min_length = 1, max_length = 512)]
+    subject_id: SubjectText,
+    /// Until then the subject cannot sign in either. Without it the subject may sign in again, also one that an
+    /// earlier call blocked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    block_until: Option<Timestamp>,
+}
+
+/// What ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SubjectRevocation {
+    subject_id: String,
+    revoked_sessions: usize,
+    terminated_agents: usize,
+    revoked_edges: usize,
+    revoked_connections: usize,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    blocked_until: Option<Timestamp>,
+}
+
+/// `POST …/subjects/revoke`: ends the subject's sessions, agents, edges and connections. A subject nobody has heard of
+/// is no mistake: what it holds ends, which is nothing.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/subjects/revoke", tag = "Sessions",
+    params(("zone_id" = Uuid, Path)),
+    request_body = SubjectRevocationBody,
+    responses((status = 200, body = SubjectRevocation))
+)]
+pub(crate) async fn revoke(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<SubjectRevocationBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
+    let written = to_completion(async move { api.revoke_subject(&by, zone.id, body).await }).await?;
+    Ok(reply::written(StatusCode::OK, written.epoch).json(written.value))
+}
+
+impl Api {
+    async fn revoke_subject(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        body: SubjectRevocationBody,
+    ) -> Result<Written<SubjectRevocation>, Failure> {
+        if body.block_until.is_some_and(|until| until <= self.clock.now()) {
+            return Err(Failure::field("block_until", "must be in the future"));
+        }
+        let subject = body.subject_id.into_string();
+        let mut tx = self.database.begin().await?;
+        // First of all: whoever adds to what the subject holds under this lock is before us or after us.
+        zones::find_for_update(&mut tx, zone)
+            .await?
+            .ok_or(Refusal::ZoneNotFound)?;
+        let blocked_before = subject_blocks::blocked_until(&mut tx, zone, &subject).await?;
+        match body.block_until {
+            Some(until) => subject_blocks::block(&mut tx, zone, &subject, until, &by.name()).await?,
+            None => subject_blocks::lift(&mut tx, zone, &subject).await?,
+        }
+        let toll = self.end_subject(&mut tx, by, zone, &subject).await?;
+        let connections = endings::revoke_connections(&mut tx, zone, &subject).await?;
+        let revocation = SubjectRevocation {
+            subject_id: subject,
+            revoked_sessions: toll.sessions,
+            terminated_agents: toll.agents,
+            revoked_edges: toll.edges,
+            revoked_connections: connections,
+            blocked_until: body.block_until,
+        };
+        let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
+            .from(&json!({"blocked_until": blocked_before}))
+            .to(&revocation);
+        // Directives that hold a credential of the subject's must be asked for again.
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written {
+            value: revocation,
+            epoch,
+        })
+    }
+}
