@@ -134,8 +134,6 @@ ids! {
     InvitationId,
     /// An administrator's bearer token.
     AdminTokenId,
-    /// An outside issuer whose tokens make user sessions.
-    SubjectIssuerId,
     /// A decision event in the ledger.
     EventId,
     /// A row of the transactional outbox; also its `Nats-Msg-Id`.

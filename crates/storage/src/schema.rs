@@ -53,13 +53,6 @@ table! {
 }
 
 table! {
-    subject_issuers (zone_id, id) {
-        zone_id -> Uuid, id -> Uuid, issuer -> Text, jwks_uri -> Nullable<Text>, audience -> Text,
-        subject_prefix -> Text, created_at -> Timestamptz, archived_at -> Nullable<Timestamptz>,
-    }
-}
-
-table! {
     used_assertions (zone_id, application_id, jti) {
         zone_id -> Uuid, application_id -> Uuid, jti -> Text, expires_at -> Timestamptz,
     }

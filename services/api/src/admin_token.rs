@@ -18,6 +18,7 @@ use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -26,25 +27,27 @@ const LIST: List = List {
     zone: None,
     default: 200,
 };
-const PREFIX: &str = "cat_";
+pub(crate) const PREFIX: &str = "cat_";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Reach {
+pub(crate) enum Reach {
     Global,
     Zone,
 }
 
 /// A token as shown: never its secret.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct AdminTokenView {
+pub(crate) struct AdminTokenView {
     id: AdminTokenId,
     scope: Reach,
     zone_id: Option<ZoneId>,
     name: Option<String>,
     read_only: bool,
     created_by: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// The secret, in the answer that makes it and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +55,7 @@ struct AdminTokenView {
 }
 
 impl AdminTokenView {
-    fn of(row: AdminTokenRow, token: Option<String>) -> Self {
+    pub(crate) fn of(row: AdminTokenRow, token: Option<String>) -> Self {
         Self {
             id: row.id,
             scope: if row.zone_id.is_some() {

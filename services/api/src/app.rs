@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
-use crate::seed;
+use crate::{seed, upkeep};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use caracal_domain::Clock;
@@ -24,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use url::Url;
 
 const DATABASE_CONNECTIONS: usize = 16;
 /// Each derivation takes 19 MiB and 25 ms of a processor.
@@ -43,6 +44,7 @@ pub struct Api {
     pub(crate) egress: EgressPolicy,
     pub(crate) registrations: Mutex<Quota<ZoneId>>,
     pub(crate) local_bootstrap: bool,
+    pub(crate) issuer_url: Url,
     derivations: Semaphore,
 }
 
@@ -89,6 +91,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         egress: config.egress,
         registrations: Mutex::default(),
         local_bootstrap: config.local_bootstrap,
+        issuer_url: config.issuer_url,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
     });
     let ready = seed::Ready::default();
@@ -99,6 +102,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     host.tasks.spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
     host.tasks.spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
+    host.tasks.spawn("upkeep", upkeep::keep_up(Arc::clone(&api)));
 
     let http = host.http();
     let shell = Shell::new(clock, host.in_flight(), move |method, route, status, took| {

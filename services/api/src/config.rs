@@ -6,6 +6,7 @@ use caracal_lifecycle::{Env, Mode};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use url::Url;
 
 /// See the module.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub opa: PathBuf,
     /// Whether `/v1/local/bootstrap` is there (`CARACAL_LOCAL_BOOTSTRAP_ENABLED`).
     pub local_bootstrap: bool,
+    /// The base of every issuer of ours (`ISSUER_URL`).
+    pub issuer_url: Url,
     /// Where upstreams may be (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
 }
@@ -35,6 +38,7 @@ impl Config {
                 .ok()
         });
         let admin_token = env.shared_secret("CARACAL_ADMIN_TOKEN");
+        let issuer_url = env.http_url("ISSUER_URL");
         let opa = env.or("OPA_BIN", PathBuf::from("opa"));
         let path = env.or("PATH", OsString::new());
         let local_bootstrap = env.flag("CARACAL_LOCAL_BOOTSTRAP_ENABLED", false);
@@ -51,6 +55,7 @@ impl Config {
             admin_token: admin_token?,
             opa: caracal_policy::locate(Path::new(&opa), &path),
             local_bootstrap,
+            issuer_url: issuer_url?,
             egress,
         })
     }
@@ -109,6 +114,7 @@ mod tests {
             ("DATABASE_URL", "postgres://x"),
             ("ZONE_KEK", &key),
             ("CARACAL_ADMIN_TOKEN", "admin"),
+            ("ISSUER_URL", "http://127.0.0.1:8080"),
             ("CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true"),
             ("ALLOW_PRIVATE_UPSTREAMS", "true"),
         ];

@@ -1,6 +1,9 @@
 //! How authority ends: the rows, the anchors that every replica refuses by, and the messages that carry them, all in
-//! the caller's transaction. Sessions end by one cut-off each for a subject or an application, whatever their number;
-//! agents and edges by one anchor each.
+//! the caller's transaction. Sessions end by one cut-off for a subject or an application, whatever their number; agents
+//! and edges by one anchor each.
+//!
+//! Rows first, the zone's epoch last, as every writer has it: so no two of them wait for each other. A session that
+//! comes to be meanwhile has a smaller epoch than the cut-off, so its tokens are refused all the same.
 
 use crate::app::Api;
 use crate::change::{By, Change};
@@ -15,27 +18,55 @@ use std::fmt::Display;
 /// No token lives longer: a session token an hour, and what is minted under it no longer than that; an agent a day.
 const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(24);
 
-/// How much ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Toll {
+/// Names to refuse, and until when.
+type Named = Vec<(AnchorKind, String, Timestamp)>;
+
+/// What ended as rows, and is still to be announced.
+#[derive(Debug, Default)]
+#[must_use = "rows that ended without their anchors leave tokens good"]
+pub(crate) struct Ending {
+    /// How many sessions.
     pub(crate) sessions: usize,
-    pub(crate) agents: usize,
-    pub(crate) edges: usize,
+    cut_offs: Named,
+    agents: Named,
+    edges: Named,
+}
+
+impl Ending {
+    /// How many agents.
+    pub(crate) const fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// How many delegation edges.
+    pub(crate) const fn edges(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Both together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.sessions += other.sessions;
+        self.cut_offs.extend(other.cut_offs);
+        self.agents.extend(other.agents);
+        self.edges.extend(other.edges);
+        self
+    }
 }
 
 impl Api {
-    /// Ends every session of a subject and whatever was decided for it before now.
+    /// Ends every session of a subject.
     pub(crate) async fn end_sessions_of(
         &self,
         tx: &mut Conn,
         by: &By,
         zone: ZoneId,
         subject: &str,
-    ) -> Result<usize, Failure> {
-        let cut_off = (AnchorKind::Subject, subject.to_owned(), self.last_expiry());
-        self.refuse(tx, zone, vec![cut_off], |anchors| FeedBody::SessionsRevoked { anchors })
-            .await?;
-        Ok(sessions::revoke_of_subject(tx, zone, subject, &by.name()).await?)
+    ) -> Result<Ending, Failure> {
+        Ok(Ending {
+            sessions: sessions::revoke_of_subject(tx, zone, subject, &by.name()).await?,
+            cut_offs: vec![(AnchorKind::Subject, subject.to_owned(), self.last_expiry())],
+            ..Ending::default()
+        })
     }
 
     /// Ends a subject's sessions, the agents bound to them with all they spawned, and the edges that touch those. A
@@ -46,66 +77,45 @@ impl Api {
         by: &By,
         zone: ZoneId,
         subject: &str,
-    ) -> Result<Toll, Failure> {
+    ) -> Result<Ending, Failure> {
         let ended = self.end_sessions_of(tx, by, zone, subject).await?;
-        let toll = self
-            .end_agents(tx, by, zone, subject.parse().ok(), Some(subject))
-            .await?;
-        Ok(Toll {
-            sessions: ended,
-            ..toll
-        })
+        let agents = end_agents(tx, by, zone, subject.parse().ok(), Some(subject)).await?;
+        Ok(ended.and(agents))
     }
 
-    /// Ends an application's sessions, agents and edges, and whatever was decided for it before now.
+    /// Ends an application's sessions, its agents with all they spawned, and the edges that touch those.
     pub(crate) async fn end_holder(
         &self,
         tx: &mut Conn,
         by: &By,
         zone: ZoneId,
         application: ApplicationId,
-    ) -> Result<Toll, Failure> {
-        let cut_off = (AnchorKind::Application, application.to_string(), self.last_expiry());
-        self.refuse(tx, zone, vec![cut_off], |anchors| FeedBody::SessionsRevoked { anchors })
-            .await?;
-        let ended = sessions::revoke_of_application(tx, zone, application, &by.name()).await?;
-        let toll = self.end_agents(tx, by, zone, Some(application), None).await?;
-        Ok(Toll {
-            sessions: ended,
-            ..toll
-        })
+    ) -> Result<Ending, Failure> {
+        let ended = Ending {
+            sessions: sessions::revoke_of_application(tx, zone, application, &by.name()).await?,
+            cut_offs: vec![(AnchorKind::Application, application.to_string(), self.last_expiry())],
+            ..Ending::default()
+        };
+        Ok(ended.and(end_agents(tx, by, zone, Some(application), None).await?))
     }
 
-    async fn end_agents(
-        &self,
-        tx: &mut Conn,
-        by: &By,
-        zone: ZoneId,
-        application: Option<ApplicationId>,
-        subject: Option<&str>,
-    ) -> Result<Toll, Failure> {
-        let agents = endings::terminate_agents(tx, zone, application, subject, &by.name()).await?;
-        let edges = endings::revoke_edges(tx, zone, &agents, &by.name()).await?;
-        let named = of(AnchorKind::AgentSessionId, &agents);
-        self.refuse(tx, zone, named, |anchors| FeedBody::AgentsEnded { anchors })
+    /// Adds the anchors of what ended, and announces them. The zone's row is locked from here on.
+    pub(crate) async fn announce(&self, tx: &mut Conn, zone: ZoneId, ending: Ending) -> Result<(), Failure> {
+        self.refuse(tx, zone, ending.cut_offs, |anchors| FeedBody::SessionsRevoked { anchors })
             .await?;
-        let named = of(AnchorKind::DelegationEdgeId, &edges);
-        self.refuse(tx, zone, named, |anchors| FeedBody::DelegationsRevoked { anchors })
+        self.refuse(tx, zone, ending.agents, |anchors| FeedBody::AgentsEnded { anchors })
             .await?;
-        Ok(Toll {
-            sessions: 0,
-            agents: agents.len(),
-            edges: edges.len(),
-        })
+        self.refuse(tx, zone, ending.edges, |anchors| FeedBody::DelegationsRevoked { anchors })
+            .await?;
+        Ok(())
     }
 
-    /// Draws an epoch, adds the anchors at it and announces them; nothing happens without any. The zone's row is locked
-    /// from here on, so a decision of an older epoch cannot outrun the anchors.
+    /// Draws an epoch, adds the anchors at it and announces them; without any, nothing happens.
     pub(crate) async fn refuse(
         &self,
         tx: &mut Conn,
         zone: ZoneId,
-        named: Vec<(AnchorKind, String, Timestamp)>,
+        named: Named,
         body: impl FnOnce(Vec<Anchor>) -> FeedBody,
     ) -> Result<Option<Epoch>, Failure> {
         if named.is_empty() {
@@ -132,7 +142,23 @@ impl Api {
     }
 }
 
-fn of<I: Display>(kind: AnchorKind, ended: &[Ended<I>]) -> Vec<(AnchorKind, String, Timestamp)> {
+async fn end_agents(
+    tx: &mut Conn,
+    by: &By,
+    zone: ZoneId,
+    application: Option<ApplicationId>,
+    subject: Option<&str>,
+) -> Result<Ending, Failure> {
+    let agents = endings::terminate_agents(tx, zone, application, subject, &by.name()).await?;
+    let edges = endings::revoke_edges(tx, zone, &agents, &by.name()).await?;
+    Ok(Ending {
+        agents: named(AnchorKind::AgentSessionId, &agents),
+        edges: named(AnchorKind::DelegationEdgeId, &edges),
+        ..Ending::default()
+    })
+}
+
+fn named<I: Display>(kind: AnchorKind, ended: &[Ended<I>]) -> Named {
     ended
         .iter()
         .map(|one| (kind, one.id.to_string(), one.expires_at))

@@ -60,6 +60,17 @@ refusals! {
     ShadowVersionNotFound => NOT_FOUND, "shadow_version_not_found", "No such version to observe.";
     ReferencedPolicyVersionMissing => CONFLICT, "referenced_policy_version_missing", "A policy was archived since.";
     SessionNotFound => NOT_FOUND, "session_not_found", "No such session.";
+    GrantNotFound => NOT_FOUND, "grant_not_found", "No such grant, or none to revoke.";
+    GrantAlreadyExists => CONFLICT, "grant_already_exists", "An active grant binds the same three.";
+    GrantScopesExceedResource => FORBIDDEN, "grant_scopes_exceed_resource", "The resource has not all of these scopes.";
+    SubjectIssuerNotFound => NOT_FOUND, "subject_issuer_not_found", "No such subject issuer.";
+    SubjectIssuerAlreadyExists => CONFLICT, "subject_issuer_already_exists", "The prefix or the tokens are taken.";
+    SubjectIssuerLimitExceeded => CONFLICT, "subject_issuer_limit_exceeded", "A zone has at most twenty.";
+    ChallengeNotFoundOrExpired => NOT_FOUND, "challenge_not_found_or_expired", "No such challenge, or too late for it.";
+    ChallengeAlreadySatisfied => CONFLICT, "challenge_already_satisfied", "A proof counts once.";
+    InvitationNotFound => NOT_FOUND, "invitation_not_found", "No such invitation that is open.";
+    RotationInProgress => CONFLICT, "rotation_in_progress", "A rotation waits for its key to be known.";
+    AppReferencedByActivePolicy => CONFLICT, "app_referenced_by_active_policy", "An active policy names it.";
     RequestNotFound => NOT_FOUND, "request_not_found", "No event of this request.";
 }
 
@@ -165,6 +176,8 @@ fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
         "providers_identifier_live" => Refusal::ProviderAlreadyExists,
         "policies_name_live" => Refusal::PolicyAlreadyExists,
         "policy_sets_name_live" => Refusal::PolicySetAlreadyExists,
+        "grants_one_active" => Refusal::GrantAlreadyExists,
+        "subject_issuers_prefix_live" | "subject_issuers_token_live" => Refusal::SubjectIssuerAlreadyExists,
         "policy_set_manifest_policy_version" => Refusal::PolicyVersionNotFound,
         "zone_activations_active" => Refusal::VersionNotFound,
         "zone_activations_shadow" => Refusal::ShadowVersionNotFound,
@@ -173,6 +186,7 @@ fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
         "resource" => Refusal::ResourceNotFound,
         "provider" | "resources_provider" => Refusal::ProviderNotFound,
         "policy" => Refusal::PolicyNotFound,
+        "subject issuer" => Refusal::SubjectIssuerNotFound,
         "policy set" => Refusal::PolicySetNotFound,
         _ => return None,
     })

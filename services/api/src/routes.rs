@@ -1,8 +1,8 @@
 //! The URL table, one line per path. The server, the description (`openapi.rs`) and the sweeping tests read this one.
 
 use crate::{
-    admin_token, application, audit, bootstrap, docs, policy, policy_set, provider, resource, session, signing_key,
-    template, zone,
+    admin_token, application, audit, bootstrap, docs, grant, invitation, policy, policy_set, provider, resource, session,
+    signing_key, step_up, subject, subject_issuer, template, zone,
 };
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
@@ -57,11 +57,13 @@ table! {
     "/v1/local/bootstrap" => post bootstrap::bootstrap;
     "/v1/admin-tokens" => get admin_token::list, post admin_token::create;
     "/v1/admin-tokens/{id}" => delete admin_token::revoke;
+    "/v1/invitations/accept" => post invitation::accept;
     "/v1/policies/validate" => post policy::validate;
     "/v1/zones" => get zone::list, post zone::create;
     "/v1/zones/{zone_id}" => get zone::item, patch zone::change, delete zone::archive;
     "/v1/zones/{zone_id}/dcr-status" => get zone::dcr_status;
     "/v1/zones/{zone_id}/signing-keys" => get signing_key::list;
+    "/v1/zones/{zone_id}/signing-keys/rotate" => post signing_key::rotate;
     "/v1/zones/{zone_id}/applications" => get application::list, post application::create;
     "/v1/zones/{zone_id}/applications/dcr" => post application::register;
     "/v1/zones/{zone_id}/applications/{id}" =>
@@ -80,6 +82,17 @@ table! {
     "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}" => get policy_set::version;
     "/v1/zones/{zone_id}/policy-sets/{id}/activate" => post policy_set::activate;
     "/v1/zones/{zone_id}/policy-sets/{id}/activation-status" => get policy_set::activation_status;
+    "/v1/zones/{zone_id}/grants" => get grant::list, post grant::create;
+    "/v1/zones/{zone_id}/grants/{id}" => get grant::item, delete grant::revoke;
+    "/v1/zones/{zone_id}/subject-issuers" => get subject_issuer::list, post subject_issuer::create;
+    "/v1/zones/{zone_id}/subject-issuers/{id}" =>
+        get subject_issuer::item, patch subject_issuer::change, delete subject_issuer::archive;
+    "/v1/zones/{zone_id}/subjects/revoke" => post subject::revoke;
+    "/v1/zones/{zone_id}/step-up-challenges" => get step_up::list;
+    "/v1/zones/{zone_id}/step-up-challenges/{id}" => get step_up::item;
+    "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy" => post step_up::satisfy;
+    "/v1/zones/{zone_id}/invitations" => get invitation::list, post invitation::create;
+    "/v1/zones/{zone_id}/invitations/{id}" => delete invitation::revoke;
     "/v1/zones/{zone_id}/sessions" => get session::list;
     "/v1/zones/{zone_id}/sessions/{id}/revoke" => post session::revoke;
     "/v1/zones/{zone_id}/audit" => get audit::list;

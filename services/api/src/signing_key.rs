@@ -1,43 +1,114 @@
-//! `GET /v1/zones/{id}/signing-keys`.
+//! `/v1/zones/{id}/signing-keys`: what a zone signs with, and how that changes.
 
-use crate::actor::{InZone, Read};
+mod rotate;
+
+use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
-use crate::openapi::words::KeyStatusWord;
+use crate::reply;
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use caracal_domain::Timestamp;
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::KeyStatus;
 use caracal_storage::keys::{self, SigningKeyRow};
-use caracal_web::ApiError;
-use serde::Serialize;
+use caracal_web::{ApiError, JsonBody, to_completion};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use validator::Validate;
 
-/// A signing key as shown.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+/// A signing key as shown: never its private half.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct SigningKeyView {
+    #[schema(value_type = Uuid)]
     kid: SigningKeyId,
+    /// `next`, `active`, `retiring` or `retired`.
+    #[schema(value_type = String)]
     status: KeyStatus,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// When it began to sign; of a `next` key, when it will, once a graceful rotation waits for it.
+    #[schema(value_type = Option<String>, format = DateTime)]
     activates_at: Option<Timestamp>,
+    /// When it leaves, or left, the JWKS.
+    #[schema(value_type = Option<String>, format = DateTime)]
     retires_at: Option<Timestamp>,
 }
 
-/// `GET …/signing-keys`: every key the zone ever had, oldest first; never its private half.
+impl From<&SigningKeyRow> for SigningKeyView {
+    fn from(row: &SigningKeyRow) -> Self {
+        Self {
+            kid: row.id,
+            status: row.status,
+            created_at: row.created_at,
+            activates_at: row.activates_at,
+            retires_at: row.retires_at,
+        }
+    }
+}
+
+/// How a rotation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RotationMode {
+    /// Nobody notices: the next key signs once every verifier has it, the old one stays published until its last token
+    /// has expired.
+    Graceful,
+    /// The next key signs at once, and whatever an older one signed is refused.
+    Emergency,
+}
+
+/// The body of `POST …/signing-keys/rotate`.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeyRotation)]
+pub(crate) struct RotationBody {
+    mode: RotationMode,
+}
+
+/// `GET …/signing-keys`: every key the zone ever had, oldest first.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/signing-keys",
-    responses((status = 200, body = [SigningKeyView]))
+    get, path = "/v1/zones/{zone_id}/signing-keys", tag = "Signing keys",
+    params(("zone_id" = Uuid, Path)),
+    responses((status = 200, body = Vec<SigningKeyView>))
 )]
 pub(crate) async fn list(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
     let rows = api.signing_keys(request.zone.id).await?;
-    let views = rows.iter().map(|key| SigningKeyView {
-        kid: key.id,
-        status: key.status,
-        created_at: key.created_at,
-        activates_at: key.activates_at,
-        retires_at: key.retires_at,
-    });
-    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+    let views: Vec<_> = rows.iter().map(SigningKeyView::from).collect();
+    Ok(HttpResponse::Ok().json(views))
+}
+
+/// `POST …/signing-keys/rotate`: 200 with the keys as they now are when it is done, 202 when a graceful rotation waits
+/// until the next key is old enough.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/signing-keys/rotate", tag = "Signing keys",
+    params(("zone_id" = Uuid, Path)),
+    request_body = RotationBody,
+    responses(
+        (status = 200, body = Vec<SigningKeyView>),
+        (status = 202, body = Vec<SigningKeyView>, description = "The next key signs at its `activates_at`."),
+        (status = 409, description = "rotation_in_progress"),
+    )
+)]
+pub(crate) async fn rotate(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<RotationBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
+    let rotated = to_completion(async move { api.rotate_keys(&by, zone.id, body.mode).await }).await?;
+    let status = if rotated.waits {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    let views: Vec<_> = rotated.keys.iter().map(SigningKeyView::from).collect();
+    Ok(reply::written(status, rotated.epoch).json(views))
 }
 
 impl Api {

@@ -3,7 +3,7 @@
 use crate::actor::{InZone, Write};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
-use crate::error::{Failure, Refusal};
+use crate::error::Failure;
 use crate::reply;
 use crate::text::SubjectText;
 use actix_web::HttpResponse;
@@ -11,7 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{FeedBody, Timestamp};
-use caracal_storage::{endings, subject_blocks, zones};
+use caracal_storage::{endings, subject_blocks};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -77,28 +77,25 @@ impl Api {
         }
         let subject = body.subject_id.into_string();
         let mut tx = self.database.begin().await?;
-        // First of all: whoever adds to what the subject holds under this lock is before us or after us.
-        zones::find_for_update(&mut tx, zone)
-            .await?
-            .ok_or(Refusal::ZoneNotFound)?;
         let blocked_before = subject_blocks::blocked_until(&mut tx, zone, &subject).await?;
         match body.block_until {
             Some(until) => subject_blocks::block(&mut tx, zone, &subject, until, &by.name()).await?,
             None => subject_blocks::lift(&mut tx, zone, &subject).await?,
         }
-        let toll = self.end_subject(&mut tx, by, zone, &subject).await?;
+        let ending = self.end_subject(&mut tx, by, zone, &subject).await?;
         let connections = endings::revoke_connections(&mut tx, zone, &subject).await?;
         let revocation = SubjectRevocation {
             subject_id: subject,
-            revoked_sessions: toll.sessions,
-            terminated_agents: toll.agents,
-            revoked_edges: toll.edges,
+            revoked_sessions: ending.sessions,
+            terminated_agents: ending.agents(),
+            revoked_edges: ending.edges(),
             revoked_connections: connections,
             blocked_until: body.block_until,
         };
         let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
             .from(&json!({"blocked_until": blocked_before}))
             .to(&revocation);
+        self.announce(&mut tx, zone, ending).await?;
         // Directives that hold a credential of the subject's must be asked for again.
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {

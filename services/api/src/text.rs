@@ -5,6 +5,7 @@ use caracal_storage::zones::ZoneRow;
 use serde::{Deserialize, Deserializer, Serialize};
 
 const MAX_NAME_CHARS: usize = 200;
+const MAX_SUBJECT_CHARS: usize = 512;
 const MAX_SLUG_BYTES: usize = 100;
 /// Belongs to system zones (contract §1, "System zone").
 const RESERVED: &str = "caracal.sys/";
@@ -32,6 +33,29 @@ impl TryFrom<String> for Name {
         let length = text.chars().count();
         if text.trim().is_empty() || length > MAX_NAME_CHARS || text.chars().any(char::is_control) {
             return Err("must be 1 to 200 characters, not blank and without control characters");
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Whom a session is for: 1 to 512 characters, not blank and none of them control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct SubjectText(String);
+
+impl SubjectText {
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl TryFrom<String> for SubjectText {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let length = text.chars().count();
+        if text.trim().is_empty() || length > MAX_SUBJECT_CHARS || text.chars().any(char::is_control) {
+            return Err("must be 1 to 512 characters, not blank and without control characters");
         }
         Ok(Self(text))
     }

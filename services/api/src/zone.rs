@@ -19,7 +19,7 @@ use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
-pub(crate) use manage::{NewZoneSpec, SlugWish};
+pub(crate) use manage::{NewZoneSpec, SlugWish, new_signing_key};
 
 const LIST: List = List {
     name: "zones",

@@ -7,6 +7,7 @@ use caracal_domain::zone::CredentialType;
 use caracal_egress::check_url;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::collections::HashSet;
 use url::Url;
 
 const MOST_KEYS: usize = 16;
@@ -23,6 +24,7 @@ pub(super) struct Offered {
 
 /// What is kept, and what is shown once.
 pub(super) struct Credential {
+    pub(super) credential_type: CredentialType,
     pub(super) secret_hash: Option<String>,
     pub(super) jwks: Option<Value>,
     pub(super) jwks_uri: Option<String>,
@@ -74,6 +76,7 @@ impl Api {
             }
         };
         Ok(Credential {
+            credential_type,
             secret_hash,
             jwks,
             jwks_uri,
@@ -96,24 +99,36 @@ fn check_jwks(jwks: &Value) -> Result<(), Failure> {
     if !(1..=MOST_KEYS).contains(&keys.len()) {
         return Err(Failure::field("jwks.keys", "must hold 1 to 16 keys"));
     }
-    for key in keys {
-        if !key
-            .get("kty")
-            .is_some_and(|kty| kty == "EC" || kty == "RSA" || kty == "OKP")
-        {
-            return Err(Failure::field(
-                "jwks.keys",
-                "every key needs a kty of EC, RSA or OKP",
-            ));
-        }
+    let mut ids = HashSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        let refuse = |why| Failure::field(&format!("jwks.keys.{index}"), why);
         if PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some()) {
-            return Err(Failure::field(
-                "jwks.keys",
-                "a key has private parts; send public keys only",
-            ));
+            return Err(refuse("has private parts; send public keys only"));
+        }
+        if !is_public_key(key) {
+            return Err(refuse("must be a public key of kty EC, RSA or OKP with all its members"));
+        }
+        if key.get("kid").is_some_and(|kid| !kid.is_string() || !ids.insert(kid)) {
+            return Err(refuse("must have a kid of its own, or none"));
         }
     }
     Ok(())
+}
+
+/// Whether a JWK has the members its type needs (RFC 7518 §6.2.1, §6.3.1, RFC 8037 §2).
+fn is_public_key(key: &Value) -> bool {
+    let members: &[&str] = match key.get("kty").and_then(Value::as_str) {
+        Some("EC") => &["x", "y"],
+        Some("RSA") => &["n", "e"],
+        Some("OKP") => &["x"],
+        _ => return false,
+    };
+    let curve_fits = members.contains(&"n") || key.get("crv").is_some_and(Value::is_string);
+    let is_base64url = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let has = |member: &&str| key.get(member).and_then(Value::as_str).is_some_and(is_base64url);
+    curve_fits && members.iter().all(has)
 }
 
 /// Redirect URIs are compared exactly, so they are only looked at, never changed (RFC 8252 §7, RFC 6749 §3.1.2).
@@ -124,8 +139,14 @@ pub(super) fn check_redirect_uris(uris: &[String]) -> Result<(), Failure> {
         if url.fragment().is_some() || uri.len() > 2048 {
             return Err(refuse("must have no fragment and at most 2048 characters"));
         }
-        if matches!(url.scheme(), "javascript" | "data" | "file" | "vbscript" | "blob") {
+        if matches!(url.scheme(), "javascript" | "data" | "file" | "vbscript" | "blob" | "about") {
             return Err(refuse("this scheme cannot be redirected to"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("must have no user name and no password"));
+        }
+        if uri.bytes().any(|b| b.is_ascii_control() || b == b' ' || b == b'\\') {
+            return Err(refuse("must be spelled as it is compared: without blanks and backslashes"));
         }
     }
     Ok(())
@@ -149,6 +170,10 @@ mod tests {
             json!({"keys": []}),
             json!({"keys": [1]}),
             json!({"keys": [private]}),
+            json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "a"}]}),
+            json!({"keys": [{"kty": "RSA", "n": "?", "e": "AQAB"}]}),
+            json!({"keys": [{"kty": "OKP", "x": "a"}]}),
+            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "a", "kid": "1"}, {"kty": "OKP", "crv": "Ed25519", "x": "b", "kid": "1"}]}),
         ] {
             assert!(check_jwks(&bad).is_err(), "{bad}");
         }
@@ -169,6 +194,9 @@ mod tests {
             "https://a.example/#f",
             "javascript:alert(1)",
             "data:text/html,x",
+            "https://user@app.example/cb",
+            " https://app.example/cb",
+            "https://app.example\\@evil.example/cb",
         ] {
             assert!(!check(bad), "{bad}");
         }

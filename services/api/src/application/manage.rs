@@ -3,25 +3,23 @@
 use super::credential::{Credential, Offered, check_redirect_uris};
 use super::{ApplicationPatch, ApplicationView, NewApplicationBody};
 use crate::app::Api;
-use crate::change::{By, Change, Deed};
+use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
-use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody, Timestamp};
+use caracal_domain::{Epoch, FeedBody, Timestamp};
 use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
+use caracal_storage::Conn;
 use caracal_storage::zones::{self, ZoneRow};
-use caracal_storage::{Conn, Page, anchors, policy_sets, sessions};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
 const DCR_DEFAULT_SECONDS: i64 = 3600;
 const DCR_MOST_SECONDS: i64 = 24 * 3600;
-const DCR_PER_SECOND: u32 = 10;
+const DCR_PER_SECOND: i64 = 10;
 const DCR_MOST_LIVE: i64 = 1000;
-/// No session token lives longer, and no mandate outlives its session.
-const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(24);
 
 /// An application as it now is, its secret if we have just made one, and the epoch that shows it.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ impl Api {
         };
         let mut tx = self.database.begin().await?;
         if expires_at.is_some() {
-            check_room(&mut tx, zone.id).await?;
+            admit_registration(&mut tx, zone.id).await?;
         }
         let row = applications::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "application.create", row.id).to(&ApplicationView::from(&row));
@@ -102,7 +100,9 @@ impl Api {
             return Err(Failure::field("expires_in", "must be from 1 to 86400 seconds"));
         }
         let now = self.clock.now();
-        let admitted = self.registrations.lock().admit(zone.id, DCR_PER_SECOND, 1, now);
+        // Looked at again, exactly, when it is written; this spares us the derivation of a secret for a flood.
+        let allowed = u32::try_from(DCR_PER_SECOND).unwrap_or(u32::MAX);
+        let admitted = self.registrations.lock().admit(zone.id, allowed, 1, now);
         admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?;
         Ok(Some(now + TimeDelta::seconds(seconds)))
     }
@@ -133,11 +133,14 @@ impl Api {
         };
         let mut secret = None;
         if let Some(new) = credential {
+            // Together, so that of two changes at once one holds as a whole.
+            changes.credential_type = Some(new.credential_type);
             changes.secret_hash = Some(new.secret_hash);
             changes.jwks = Some(new.jwks);
             changes.jwks_uri = Some(new.jwks_uri);
             secret = new.shown;
-        } else if changes.name.is_none()
+        } else if changes.credential_type.is_none()
+            && changes.name.is_none()
             && changes.traits.is_none()
             && changes.consent.is_none()
             && changes.redirect_uris.is_none()
@@ -156,11 +159,8 @@ impl Api {
         id: ApplicationId,
         patch: &ApplicationPatch,
     ) -> Result<Option<Credential>, Failure> {
-        let untouched = patch.credential_type.is_none()
-            && patch.client_secret.is_none()
-            && patch.jwks.is_none()
-            && patch.jwks_uri.is_none();
-        if untouched {
+        let no_proof = patch.client_secret.is_none() && patch.jwks.is_none() && patch.jwks_uri.is_none();
+        if patch.credential_type.is_none() && no_proof {
             return Ok(None);
         }
         let mut conn = self.database.acquire().await?;
@@ -168,12 +168,13 @@ impl Api {
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
         drop(conn);
-        let same = patch.credential_type.is_none_or(|wish| wish == before.credential_type);
-        if same && patch.client_secret.is_none() && patch.jwks.is_none() && patch.jwks_uri.is_none() {
+        let credential_type = patch.credential_type.unwrap_or(before.credential_type);
+        // The same kind of proof by the same or its other name: what is kept stays good.
+        if no_proof && (credential_type == before.credential_type || both_secret(credential_type, before.credential_type)) {
             return Ok(None);
         }
         let offered = Offered {
-            credential_type: patch.credential_type.unwrap_or(before.credential_type),
+            credential_type,
             secret: patch.client_secret.clone(),
             jwks: patch.jwks.clone(),
             jwks_uri: patch.jwks_uri.clone(),
@@ -223,14 +224,13 @@ impl Api {
         let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
-        if let Some(if_match) = if_match {
-            if_match.check(before.version)?;
+        match if_match {
+            Some(if_match) => if_match.check(before.version)?,
+            // The type may have changed while the secret was derived.
+            None if before.secret_hash.is_none() => return Err(Refusal::ApplicationHasNoSecret.into()),
+            None => {}
         }
-        let disarmed = changes.credential_type == Some(CredentialType::Public)
-            && before.credential_type != CredentialType::Public;
-        if disarmed && policy_sets::active_names(&mut tx, zone, &[&id.to_string(), &before.name]).await? {
-            return Err(Refusal::AppReferencedByActivePolicy.into());
-        }
+        check_downgrade(&mut tx, &before, &changes).await?;
         let row = applications::update(&mut tx, zone, id, &changes).await?;
         let deed = Deed::new(zone, what, id)
             .from(&ApplicationView::from(&before))
@@ -252,69 +252,53 @@ impl Api {
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
         if_match.check(before.version)?;
-        self.end_application(&mut tx, by, &before).await?;
+        let ending = self.end_application(&mut tx, by, &before).await?;
+        self.announce(&mut tx, zone, ending).await?;
         let deed = Deed::new(zone, "application.archive", id).from(&ApplicationView::from(&before));
         self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
     }
-
-    /// Archives every self-registered application of the zone and ends what they hold (seed `000`, `revoke_live`).
-    pub(crate) async fn end_registrations(
-        &self,
-        tx: &mut Conn,
-        by: &By,
-        zone: ZoneId,
-    ) -> Result<(), Failure> {
-        let mut page = Page::first(500);
-        loop {
-            let rows = applications::list(tx, zone, &page).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            page.after = Some((last.created_at, last.id.into()));
-            for row in rows
-                .iter()
-                .filter(|row| row.registration_method == RegistrationMethod::Dcr)
-            {
-                self.end_application(tx, by, row).await?;
-                let deed = Deed::new(zone, "application.archive", row.id).from(&ApplicationView::from(row));
-                self.record(tx, by, deed).await?;
-            }
-        }
-    }
-
-    /// Archives one application, revokes its sessions, and cuts off whatever was decided for it before now.
-    async fn end_application(&self, tx: &mut Conn, by: &By, row: &ApplicationRow) -> Result<(), Failure> {
-        applications::archive(tx, row.zone_id, row.id).await?;
-        sessions::revoke_of_application(tx, row.zone_id, row.id, &by.name()).await?;
-        let change = Change::draw(tx, &*self.clock, row.zone_id).await?;
-        let anchor = Anchor {
-            kind: AnchorKind::Application,
-            value: row.id.to_string(),
-            epoch: change.epoch,
-            expires_at: self.clock.now() + LONGEST_TOKEN,
-        };
-        anchors::insert(tx, row.zone_id, &anchor).await?;
-        change
-            .announce(
-                tx,
-                FeedBody::SessionsRevoked {
-                    anchors: vec![anchor],
-                },
-            )
-            .await?;
-        Ok(())
-    }
 }
 
-/// Whether the zone takes one more registration: counted under its row's lock, so that parallel writers cannot exceed
-/// the limit, nor slip in while the door closes.
-async fn check_room(tx: &mut Conn, zone: ZoneId) -> Result<(), Failure> {
-    let zone = zones::find_for_update(tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+/// The rules of self-registration, counted one writer at a time.
+async fn admit_registration(tx: &mut Conn, zone: ZoneId) -> Result<(), Failure> {
+    let zone = zones::find_for_update(tx, zone)
+        .await?
+        .ok_or(Refusal::ZoneNotFound)?;
     if !zone.dcr_enabled {
         return Err(Refusal::DcrDisabled.into());
+    }
+    if applications::registered_within_a_second(tx, zone.id).await? >= DCR_PER_SECOND {
+        return Err(Refusal::DcrRateLimitExceeded.into());
     }
     if applications::live_dcr(tx, zone.id).await? >= DCR_MOST_LIVE {
         return Err(Refusal::DcrLimitExceeded.into());
     }
     Ok(())
+}
+
+/// An application that the active policies name must go on proving itself (seed `004`).
+async fn check_downgrade(
+    tx: &mut Conn,
+    before: &ApplicationRow,
+    changes: &ApplicationChanges,
+) -> Result<(), Failure> {
+    let becomes_public = changes.credential_type == Some(CredentialType::Public);
+    if !becomes_public || before.credential_type == CredentialType::Public {
+        return Ok(());
+    }
+    // No activation between this look and the commit.
+    zones::find_for_update(tx, before.zone_id)
+        .await?
+        .ok_or(Refusal::ZoneNotFound)?;
+    if applications::named_by_active_policy(tx, before.zone_id, before.id, &before.name).await? {
+        return Err(Refusal::AppReferencedByActivePolicy.into());
+    }
+    Ok(())
+}
+
+const fn both_secret(one: CredentialType, other: CredentialType) -> bool {
+    use CredentialType::{Password, Token};
+    matches!(one, Token | Password) && matches!(other, Token | Password)
 }
 
 fn consent(required: bool) -> String {

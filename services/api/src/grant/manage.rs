@@ -66,7 +66,8 @@ impl Api {
             .ok_or(Refusal::GrantNotFound)?;
         // Checked after the row is ours, so that nobody moves the version on meanwhile.
         if_match.check(after.version - 1)?;
-        self.end_sessions_of(&mut tx, by, zone, &after.user_id).await?;
+        let ending = self.end_sessions_of(&mut tx, by, zone, &after.user_id).await?;
+        self.announce(&mut tx, zone, ending).await?;
         let deed = Deed::new(zone, "grant.revoke", id)
             .from(&GrantView::from(&before))
             .to(&GrantView::from(&after));

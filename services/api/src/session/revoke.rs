@@ -19,7 +19,7 @@ impl Api {
     ) -> Result<Written<SessionRow>, Failure> {
         let mut tx = self.database.begin().await?;
         let now = self.clock.now();
-        let before = sessions::find(&mut tx, zone, id)
+        let before = sessions::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SessionNotFound)?;
         if before.state(now) != SessionState::Active {

@@ -3,6 +3,7 @@
 use super::{DcrShutdown, NewZoneBody, ZonePatch, ZoneView};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
+use crate::ending::Ending;
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::seed::SYSTEM_SLUG;
@@ -126,10 +127,15 @@ impl Api {
     ) -> Result<Written<ZoneRow>, Failure> {
         let shutdown = patch.dcr_shutdown;
         let changes = changes(patch);
-        if changes == ZoneChanges::default() {
+        if changes == ZoneChanges::default() && shutdown.is_none() {
             return Err(Refusal::NoFields.into());
         }
         let mut tx = self.database.begin().await?;
+        let mut ending = Ending::default();
+        if shutdown == Some(DcrShutdown::RevokeLive) {
+            // Before the zone's row is ours, as whoever changes one of them has it; taken back with all else on refusal.
+            ending = self.end_registrations(&mut tx, by, id).await?;
+        }
         let before = zones::find_for_update(&mut tx, id)
             .await?
             .ok_or(Refusal::ZoneNotFound)?;
@@ -141,7 +147,11 @@ impl Api {
         if before.slug == SYSTEM_SLUG && (changes.slug.is_some() || changes.is_system == Some(false)) {
             return Err(Refusal::SystemZoneProtected.into());
         }
-        let closes = before.dcr_enabled && changes.dcr_enabled == Some(false);
+        let stays_open = changes.dcr_enabled.unwrap_or(before.dcr_enabled);
+        if shutdown.is_some() && stays_open {
+            return Err(Failure::field("dcr_shutdown", "goes with dcr_enabled false only"));
+        }
+        let closes = before.dcr_enabled && !stays_open;
         if closes && shutdown.is_none() {
             let live = applications::live_dcr(&mut tx, id).await?;
             if live > 0 {
@@ -152,8 +162,10 @@ impl Api {
         let deed = Deed::new(id, "zone.update", id)
             .from(&ZoneView::from(&before))
             .to(&ZoneView::from(&zone));
-        if closes && shutdown == Some(DcrShutdown::RevokeLive) {
-            self.end_registrations(&mut tx, by, id).await?;
+        if shutdown == Some(DcrShutdown::RevokeLive) {
+            // Those that slipped in before the row was ours; none can any more.
+            let late = self.end_registrations(&mut tx, by, id).await?;
+            self.announce(&mut tx, id, ending.and(late)).await?;
         }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: zone, epoch })
@@ -203,7 +215,7 @@ async fn choose_slug(tx: &mut Conn, wish: SlugWish) -> Result<String, Failure> {
 }
 
 /// A key pair for the zone, its private half sealed for its own row.
-fn new_signing_key(
+pub(crate) fn new_signing_key(
     clock: &dyn Clock,
     zone: ZoneId,
     dek: &Dek,

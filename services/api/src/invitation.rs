@@ -1,0 +1,214 @@
+//! `/v1/zones/{zone}/invitations`: making somebody else an administrator of a zone; and `/v1/invitations/accept`, which
+//! asks for nothing but the invitation's token.
+
+mod manage;
+
+use crate::actor::{InZone, Read, Write};
+use crate::admin_token::AdminTokenView;
+use crate::app::Api;
+use crate::change::By;
+use crate::error::Failure;
+use crate::paging::{List, ListQuery};
+use crate::reply;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::id::{InvitationId, ZoneId};
+use caracal_storage::invitations::{self, InvitationRow};
+use caracal_web::{ApiError, CurrentRequestId, JsonBody, PathId, QueryParams, to_completion};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use validator::Validate;
+
+/// What the invited may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Everything in the zone.
+    Admin,
+    /// Read.
+    Viewer,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// Where an invitation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InvitationStatus {
+    /// It can be accepted.
+    Pending,
+    /// It was.
+    Accepted,
+    /// Nobody did in time.
+    Expired,
+}
+
+/// An invitation as shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InvitationView {
+    #[schema(value_type = Uuid)]
+    id: InvitationId,
+    #[schema(value_type = Uuid)]
+    zone_id: ZoneId,
+    email: String,
+    #[schema(value_type = Role)]
+    role: String,
+    status: InvitationStatus,
+    created_by: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    accepted_at: Option<Timestamp>,
+    /// In the answer that makes it and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl InvitationView {
+    fn of(row: &InvitationRow, now: Timestamp) -> Self {
+        let status = match row.accepted_at {
+            Some(_) => InvitationStatus::Accepted,
+            None if row.expires_at <= now => InvitationStatus::Expired,
+            None => InvitationStatus::Pending,
+        };
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            email: row.email.clone(),
+            role: row.role.clone(),
+            status,
+            created_by: row.created_by.clone(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            accepted_at: row.accepted_at,
+            token: None,
+        }
+    }
+}
+
+/// The body of `POST …/invitations`.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewInvitation)]
+pub(crate) struct NewInvitationBody {
+    #[validate(
+        email(message = "must be an e-mail address"),
+        length(max = 254, message = "must be at most 254 characters")
+    )]
+    email: String,
+    role: Role,
+    /// Seconds, 1 to 604800 (7 days), which is also the default.
+    #[validate(range(min = 1, max = 604_800, message = "must be from 1 to 604800 seconds"))]
+    expires_in: Option<i64>,
+}
+
+/// The body of `POST /v1/invitations/accept`.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = InvitationToken)]
+pub(crate) struct AcceptBody {
+    #[validate(length(max = 512, message = "must be at most 512 characters"))]
+    token: String,
+}
+
+/// `GET …/invitations`: those that were not taken back.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/invitations", tag = "Invitations",
+    params(("zone_id" = Uuid, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Vec<InvitationView>))
+)]
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("invitations", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = invitations::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    let now = api.clock.now();
+    Ok(paged.array(&http, |row| InvitationView::of(&row, now)))
+}
+
+/// `POST …/invitations`: the token is shown once.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/invitations", tag = "Invitations",
+    params(("zone_id" = Uuid, Path)),
+    request_body = NewInvitationBody,
+    responses((status = 201, body = InvitationView))
+)]
+pub(crate) async fn create(
+    api: Data<Api>,
+    request: InZone<Write, JsonBody<NewInvitationBody>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone {
+        by,
+        zone,
+        rest: JsonBody(body),
+        ..
+    } = request;
+    let now = api.clock.now();
+    let (written, token) = to_completion(async move { api.invite(&by, zone.id, body).await }).await?;
+    let view = InvitationView {
+        token: Some(token.expose_secret().to_owned()),
+        ..InvitationView::of(&written.value, now)
+    };
+    Ok(reply::written(StatusCode::CREATED, written.epoch)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(view))
+}
+
+/// `DELETE …/invitations/{id}`: takes back one that was not accepted.
+#[utoipa::path(
+    delete, path = "/v1/zones/{zone_id}/invitations/{id}", tag = "Invitations",
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    responses((status = 204), (status = 404, description = "invitation_not_found, also when it was accepted"))
+)]
+pub(crate) async fn revoke(
+    api: Data<Api>,
+    request: InZone<Write, PathId<InvitationId>>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone {
+        by,
+        zone,
+        rest: PathId(id),
+        ..
+    } = request;
+    let epoch = to_completion(async move { api.take_back_invitation(&by, zone.id, id).await }).await?;
+    Ok(reply::gone(epoch))
+}
+
+/// `POST /v1/invitations/accept`: a zone's admin token for an invitation's. Public.
+#[utoipa::path(
+    post, path = "/v1/invitations/accept", tag = "Invitations", security(()),
+    request_body = AcceptBody,
+    responses((status = 201, body = AdminTokenView), (status = 404, description = "invitation_not_found"))
+)]
+pub(crate) async fn accept(
+    api: Data<Api>,
+    request_id: CurrentRequestId,
+    body: JsonBody<AcceptBody>,
+) -> Result<HttpResponse, ApiError> {
+    let (by, body) = (By::system(request_id.0), body.into_inner());
+    let (row, token) = to_completion(async move { api.accept_invitation(by, body).await }).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(AdminTokenView::of(row, Some(token.expose_secret().to_owned()))))
+}

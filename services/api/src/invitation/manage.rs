@@ -1,0 +1,106 @@
+//! What is done with invitations.
+
+use super::{AcceptBody, InvitationView, NewInvitationBody};
+use crate::actor::Actor;
+use crate::admin_token::{self, sha256};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use caracal_domain::Epoch;
+use caracal_domain::id::{AdminTokenId, InvitationId, ZoneId};
+use caracal_jose::random_token;
+use caracal_storage::admin_tokens::{self, AdminTokenRow, NewAdminToken};
+use caracal_storage::invitations::{self, InvitationRow, NewInvitation};
+use caracal_storage::zones;
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
+
+const PREFIX: &str = "cinv_";
+const DEFAULT_SECONDS: i64 = 7 * 24 * 3600;
+
+impl Api {
+    /// Invites somebody. Draws no epoch: nothing that a replica holds has changed.
+    pub(super) async fn invite(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        body: NewInvitationBody,
+    ) -> Result<(Written<InvitationRow>, SecretString), Failure> {
+        let (now, token) = (self.clock.now(), random_token(PREFIX)?);
+        let new = NewInvitation {
+            zone_id: zone,
+            id: InvitationId::mint(&*self.clock),
+            email: body.email,
+            role: body.role.name(),
+            token_sha256: sha256(token.expose_secret()),
+            created_by: by.name(),
+            expires_at: now + TimeDelta::seconds(body.expires_in.unwrap_or(DEFAULT_SECONDS)),
+        };
+        let mut tx = self.database.begin().await?;
+        let row = invitations::insert(&mut tx, &new).await?;
+        let deed = Deed::new(zone, "invitation.create", row.id).to(&InvitationView::of(&row, now));
+        self.record(&mut tx, by, deed).await?;
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        tx.commit().await?;
+        Ok((Written { value: row, epoch }, token))
+    }
+
+    /// Takes an invitation back.
+    pub(super) async fn take_back_invitation(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: InvitationId,
+    ) -> Result<Epoch, Failure> {
+        let mut tx = self.database.begin().await?;
+        let row = invitations::revoke(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::InvitationNotFound)?;
+        let view = InvitationView::of(&row, self.clock.now());
+        self.record(&mut tx, by, Deed::new(zone, "invitation.revoke", id).from(&view))
+            .await?;
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        tx.commit().await?;
+        Ok(epoch)
+    }
+
+    /// Makes a zone's admin token of an invitation, once: the invitation's row is locked from the look to the commit.
+    pub(super) async fn accept_invitation(
+        &self,
+        by: By,
+        body: AcceptBody,
+    ) -> Result<(AdminTokenRow, SecretString), Failure> {
+        let mut tx = self.database.begin().await?;
+        let invitation = invitations::find_open_by_token(&mut tx, &sha256(&body.token))
+            .await?
+            .ok_or(Refusal::InvitationNotFound)?;
+        let (zone, secret) = (invitation.zone_id, random_token(admin_token::PREFIX)?);
+        let new = NewAdminToken {
+            id: AdminTokenId::mint(&*self.clock),
+            zone_id: Some(zone),
+            name: Some(invitation.email.clone()),
+            token_sha256: sha256(secret.expose_secret()),
+            read_only: invitation.role != "admin",
+            created_by: format!("invitation:{}", invitation.id),
+            expires_at: None,
+        };
+        let token = admin_tokens::insert(&mut tx, &new).await?;
+        let accepted = invitations::accept(&mut tx, zone, invitation.id, token.id).await?;
+        // Who accepts is whoever holds the new token from here on.
+        let by = By {
+            actor: Some(Actor {
+                token_id: token.id,
+                zone: token.zone_id,
+                read_only: token.read_only,
+            }),
+            ..by
+        };
+        let now = self.clock.now();
+        let deed = Deed::new(zone, "invitation.accept", invitation.id)
+            .from(&InvitationView::of(&invitation, now))
+            .to(&InvitationView::of(&accepted, now));
+        self.record(&mut tx, &by, deed).await?;
+        tx.commit().await?;
+        Ok((token, secret))
+    }
+}

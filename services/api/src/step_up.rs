@@ -1,0 +1,193 @@
+//! `/v1/zones/{zone}/step-up-challenges`: proofs that policies asked for, and the word that one was given.
+
+use crate::actor::{InZone, Read, Write};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use crate::optional_body::OptionalBody;
+use crate::paging::{List, ListQuery};
+use crate::reply;
+use crate::text::Name;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::Timestamp;
+use caracal_domain::decision::ChallengeType;
+use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, SessionId, ZoneId};
+use caracal_storage::step_up::{self, ChallengeRow};
+use caracal_storage::zones;
+use caracal_web::{ApiError, PathId, QueryParams, to_completion};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use validator::Validate;
+
+/// A challenge as shown: never its secret or the hash of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChallengeView {
+    #[schema(value_type = Uuid)]
+    id: ChallengeId,
+    #[schema(value_type = Uuid)]
+    zone_id: ZoneId,
+    #[schema(value_type = Option<Uuid>)]
+    session_id: Option<SessionId>,
+    #[schema(value_type = Uuid)]
+    application_id: ApplicationId,
+    #[schema(value_type = Option<Uuid>)]
+    agent_session_id: Option<AgentSessionId>,
+    /// `mfa`, `human_approval` or `software_attestation`.
+    #[schema(value_type = String)]
+    challenge_type: ChallengeType,
+    resources: Vec<String>,
+    scopes: Vec<String>,
+    metadata_json: Value,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    satisfied_at: Option<Timestamp>,
+    satisfied_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    consumed_at: Option<Timestamp>,
+}
+
+impl From<&ChallengeRow> for ChallengeView {
+    fn from(row: &ChallengeRow) -> Self {
+        Self {
+            id: row.id,
+            zone_id: row.zone_id,
+            session_id: row.session_id,
+            application_id: row.application_id,
+            agent_session_id: row.agent_session_id,
+            challenge_type: row.challenge_type,
+            resources: row.resources.clone(),
+            scopes: row.scopes.clone(),
+            metadata_json: row.metadata_json.clone(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            satisfied_at: row.satisfied_at,
+            satisfied_by: row.satisfied_by.clone(),
+            consumed_at: row.consumed_at,
+        }
+    }
+}
+
+/// The body of `POST …/satisfy`; it may be left out.
+#[derive(Debug, Default, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = ChallengeProof)]
+pub(crate) struct SatisfyBody {
+    /// Who gave the proof, as policy sees it; without it the caller's token.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    satisfied_by: Option<Name>,
+}
+
+/// A challenge that was met.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SatisfiedView {
+    #[schema(value_type = Uuid)]
+    id: ChallengeId,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    satisfied_at: Option<Timestamp>,
+    satisfied_by: Option<String>,
+}
+
+/// `GET …/step-up-challenges`.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/step-up-challenges", tag = "Step-up challenges",
+    params(("zone_id" = Uuid, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Vec<ChallengeView>))
+)]
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("step-up-challenges", request.zone.id);
+    let page = list.plain(&query)?;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let rows = step_up::list(&mut conn, request.zone.id, &page)
+        .await
+        .map_err(Failure::from)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, |row| ChallengeView::from(&row)))
+}
+
+/// `GET …/step-up-challenges/{id}`, whatever its state.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/step-up-challenges/{id}", tag = "Step-up challenges",
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    responses((status = 200, body = ChallengeView), (status = 404, description = "challenge_not_found_or_expired"))
+)]
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<ChallengeId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
+    let row = step_up::find(&mut conn, request.zone.id, id)
+        .await
+        .map_err(Failure::from)?;
+    let row = row.ok_or(Refusal::ChallengeNotFoundOrExpired)?;
+    Ok(HttpResponse::Ok().json(ChallengeView::from(&row)))
+}
+
+/// `POST …/step-up-challenges/{id}/satisfy`: the proof was given, outside of us.
+#[utoipa::path(
+    post, path = "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy", tag = "Step-up challenges",
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    request_body = Option<SatisfyBody>,
+    responses(
+        (status = 200, body = SatisfiedView),
+        (status = 404, description = "challenge_not_found_or_expired"),
+        (status = 409, description = "challenge_already_satisfied"),
+    )
+)]
+pub(crate) async fn satisfy(
+    api: Data<Api>,
+    request: InZone<Write, (PathId<ChallengeId>, OptionalBody<SatisfyBody>)>,
+) -> Result<HttpResponse, ApiError> {
+    let InZone {
+        by,
+        zone,
+        rest: (PathId(id), OptionalBody(body)),
+        ..
+    } = request;
+    let written = to_completion(async move { api.satisfy_challenge(&by, zone.id, id, body).await }).await?;
+    let view = SatisfiedView {
+        id,
+        satisfied_at: written.value.satisfied_at,
+        satisfied_by: written.value.satisfied_by,
+    };
+    Ok(reply::written(StatusCode::OK, written.epoch).json(view))
+}
+
+impl Api {
+    /// Draws no epoch: nothing is taken away, and the STS reads a challenge when a retry names it.
+    async fn satisfy_challenge(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ChallengeId,
+        body: SatisfyBody,
+    ) -> Result<Written<ChallengeRow>, Failure> {
+        let who = body.satisfied_by.map_or_else(|| by.name(), Name::into_string);
+        let mut tx = self.database.begin().await?;
+        let before = step_up::find(&mut tx, zone, id)
+            .await?
+            .filter(|row| row.expires_at > self.clock.now())
+            .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
+        let after = step_up::satisfy(&mut tx, zone, id, &who)
+            .await?
+            .ok_or(Refusal::ChallengeAlreadySatisfied)?;
+        let deed = Deed::new(zone, "step_up.satisfy", id)
+            .from(&ChallengeView::from(&before))
+            .to(&ChallengeView::from(&after));
+        self.record(&mut tx, by, deed).await?;
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        tx.commit().await?;
+        Ok(Written { value: after, epoch })
+    }
+}
