@@ -141,6 +141,7 @@ refusals! {
     ScopeExceedsResource => InvalidScope, "scope_exceeds_resource", "No requested resource has all of these scopes.";
     PlatformScopeOnMandate => InvalidScope, "platform_scope_on_mandate", "agent:lifecycle is for session tokens only.";
     SessionCeiling => AccessDenied, "session_ceiling", "This is beyond what the session was limited to.";
+    SubjectBlocked => AccessDenied, "subject_blocked", "The subject may not sign in for now.";
     NoActivePolicySet => AccessDenied, "no_active_policy_set", "The zone has no active policy set.";
     PolicyDeny => AccessDenied, "policy_deny", "Policy denies this request.";
     StepUpRequired => InteractionRequired, "step_up_required", "Policy asks for a further proof.";

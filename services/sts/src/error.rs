@@ -71,10 +71,12 @@ impl From<caracal_jose::Error> for Failure {
 }
 
 impl From<caracal_storage::Error> for Failure {
-    /// An outage is an answer (503 `store_unavailable`), anything else is a fault.
+    /// An outage is an answer (503 `store_unavailable`), and so is a blocked subject; anything else is a fault.
     fn from(error: caracal_storage::Error) -> Self {
         if error.is_unavailable() {
             Self::Refused(Refusal::StoreUnavailable)
+        } else if error.conflict() == Some(caracal_storage::subject_blocks::REFUSED_BY) {
+            Self::Refused(Refusal::SubjectBlocked)
         } else {
             Self::Fault(Fault::Storage(error))
         }

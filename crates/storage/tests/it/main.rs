@@ -21,4 +21,5 @@ mod scratch;
 mod sessions;
 mod snapshot;
 mod sweep;
+mod step_up;
 mod tokens;

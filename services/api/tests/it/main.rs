@@ -2,21 +2,32 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod attempt;
+mod application;
 mod bad_input;
 mod bootstrap;
 mod change;
 mod idempotency;
 mod isolation;
 mod openapi;
+mod grant;
+mod invitation;
+mod ledger;
+mod minting;
 mod permission;
 mod policy;
 mod race;
+mod registration;
+mod session;
+mod signing_key;
+mod step_up;
 mod straight_path;
 mod sweep;
+mod subject;
+mod subject_issuer;
 mod zone;
 
 use caracal_testkit::stack::{Service, Stack, builder::Builder};
-use caracal_testkit::{Answer, Client};
+use caracal_testkit::{Answer, Client, World};
 use serde_json::{Value, json};
 
 /// A policy that allows everything.

@@ -1,0 +1,69 @@
+use crate::fixture;
+use crate::scratch::Scratch;
+use caracal_domain::decision::ChallengeType;
+use caracal_domain::id::{ApplicationId, ChallengeId, ZoneId};
+use caracal_storage::step_up::{self, NewChallenge};
+use caracal_storage::{Database, Page};
+use chrono::Duration;
+use futures::future::join_all;
+use serde_json::json;
+
+fn new(zone: ZoneId, application: ApplicationId) -> NewChallenge {
+    NewChallenge {
+        zone_id: zone,
+        id: ChallengeId::mint(&fixture::clock()),
+        application_id: application,
+        session_id: None,
+        agent_session_id: None,
+        challenge_type: ChallengeType::Mfa,
+        resources: vec!["resource://orders".parse().unwrap()],
+        scopes: "orders:write".parse::<caracal_domain::Scope>().into_iter().collect(),
+        secret_sha256: [7; 32],
+        metadata_json: json!({}),
+        expires_at: fixture::now() + Duration::minutes(5),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_is_satisfied_and_then_consumed_once_each() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let row = step_up::insert(conn, &new(zone, application)).await.unwrap();
+    assert_eq!(step_up::consume(conn, zone, row.id).await.unwrap(), None, "not satisfied");
+    let satisfied = step_up::satisfy(conn, zone, row.id, "grace").await.unwrap().unwrap();
+    assert_eq!(satisfied.satisfied_by.as_deref(), Some("grace"));
+    assert_eq!(step_up::satisfy(conn, zone, row.id, "eve").await.unwrap(), None);
+    let winners = join_all((0..20).map(|_| consume(&scratch.database, zone, row.id))).await;
+    assert_eq!(winners.into_iter().filter(|won| *won).count(), 1);
+    let stored = step_up::find(conn, zone, row.id).await.unwrap().unwrap();
+    assert!(stored.consumed_at.is_some() && stored.satisfied_by.as_deref() == Some("grace"));
+    assert_eq!(step_up::list(conn, zone, &Page::first(10)).await.unwrap(), [stored]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_or_foreign_challenge_is_neither_satisfied_nor_consumed() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let other = fixture::zone(conn, "b").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let mut late = new(zone, application);
+    late.expires_at = fixture::now() - Duration::seconds(1);
+    let late = step_up::insert(conn, &late).await.unwrap();
+    let live = step_up::insert(conn, &new(zone, application)).await.unwrap();
+    for (zone, id) in [(zone, late.id), (other, live.id)] {
+        assert_eq!(step_up::satisfy(conn, zone, id, "x").await.unwrap(), None);
+        assert_eq!(step_up::consume(conn, zone, id).await.unwrap(), None);
+    }
+    let mut foreign = new(other, application);
+    foreign.id = ChallengeId::mint(&fixture::clock());
+    let refused = step_up::insert(conn, &foreign).await.unwrap_err();
+    assert_eq!(refused.conflict(), Some("step_up_challenges_application"));
+}
+
+async fn consume(database: &Database, zone: ZoneId, id: ChallengeId) -> bool {
+    let mut conn = database.acquire().await.unwrap();
+    step_up::consume(&mut conn, zone, id).await.unwrap().is_some()
+}
