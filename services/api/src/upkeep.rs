@@ -17,7 +17,8 @@ pub(crate) async fn keep_up(api: Arc<Api>) {
     }
 }
 
-fn told(what: &str, done: Result<(), Failure>) {
+/// Logs what failed; one zone's trouble keeps no other from its turn.
+pub(crate) fn told(what: &str, done: Result<(), Failure>) {
     if let Err(failure) = done {
         let cause: &(dyn std::error::Error + 'static) = &failure;
         tracing::warn!(error = cause, what, "upkeep failed, and will be tried again");

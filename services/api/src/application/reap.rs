@@ -5,6 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::ending::Ending;
 use crate::error::Failure;
+use crate::upkeep::told;
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::RegistrationMethod;
 use caracal_domain::{FeedBody, RequestId};
@@ -23,7 +24,7 @@ impl Api {
         }
         for row in upkeep::expired_registrations(&mut guard, A_ROUND).await? {
             let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
-            self.reap(&by, &row).await?;
+            told("ending a registration", self.reap(&by, &row).await);
         }
         Ok(guard.rollback().await?)
     }

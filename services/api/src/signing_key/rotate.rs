@@ -5,6 +5,7 @@ use super::{RotationMode, SigningKeyView};
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
+use crate::upkeep::told;
 use crate::zone::new_signing_key;
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::{KeyStatus, SigningKey};
@@ -72,7 +73,7 @@ impl Api {
         }
         for zone in keys::zones_due(&mut guard, ZONES_A_ROUND).await? {
             let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
-            self.keep_keys_of(&by, zone).await?;
+            told("keeping a zone's signing keys", self.keep_keys_of(&by, zone).await);
         }
         Ok(guard.rollback().await?)
     }

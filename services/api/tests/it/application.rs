@@ -1,4 +1,4 @@
-use super::ledger::{ABSENT, all_invalid, deeds, tally};
+use super::given::{ABSENT, all_invalid, deeds, tally};
 use super::{Zone, alone};
 use futures::future::join_all;
 use serde_json::{Value, json};

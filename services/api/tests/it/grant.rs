@@ -1,4 +1,4 @@
-use super::ledger::{ABSENT, all_invalid, application, deeds, rows, session, tally, viewer};
+use super::given::{ABSENT, all_invalid, application, deeds, rows, session, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::stack::Stack;
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-use super::ledger::{ABSENT, all_invalid, deeds, sql, tally, viewer};
+use super::given::{ABSENT, all_invalid, deeds, sql, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::Answer;
 use caracal_testkit::stack::{Service, Stack};

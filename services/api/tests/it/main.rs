@@ -1,5 +1,7 @@
 //! The control plane as a process of its own, over HTTP, against a real PostgreSQL and the real OPA.
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "rows that other services would make need ids and times")]
 
 mod attempt;
 mod application;
@@ -9,9 +11,9 @@ mod change;
 mod idempotency;
 mod isolation;
 mod openapi;
+mod given;
 mod grant;
 mod invitation;
-mod ledger;
 mod minting;
 mod permission;
 mod policy;

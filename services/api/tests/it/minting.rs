@@ -50,7 +50,7 @@ async fn a_graceful_rotation_fails_no_token() {
     let world = World::new(&stack).await;
     let old = world.session(&stack.sts(0)).await;
     let aged = "UPDATE signing_keys SET created_at = created_at - interval '10 minutes' WHERE status = 'next'";
-    super::ledger::sql(&stack, aged).await;
+    super::given::sql(&stack, aged).await;
     let rotated = stack
         .admin()
         .post(&world.path("signing-keys/rotate"), &json!({"mode": "graceful"}))

@@ -1,4 +1,4 @@
-use super::ledger::{agent, deeds, rows, session, sql, tally};
+use super::given::{agent, deeds, rows, session, sql, tally};
 use super::{Zone, alone};
 use caracal_testkit::eventually;
 use caracal_testkit::stack::Stack;

@@ -1,4 +1,4 @@
-use super::ledger::{ABSENT, application, deeds, rows, session, sql, tally, viewer};
+use super::given::{ABSENT, application, deeds, rows, session, sql, tally, viewer};
 use super::{Zone, alone};
 use futures::future::join_all;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-use super::ledger::{all_invalid, deeds, rows, sql, tally, viewer};
+use super::given::{all_invalid, deeds, rows, sql, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::eventually;
 use futures::future::join_all;

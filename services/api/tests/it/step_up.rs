@@ -1,4 +1,4 @@
-use super::ledger::{ABSENT, application, deeds, sql, tally, viewer};
+use super::given::{ABSENT, application, deeds, sql, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::stack::Stack;
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-use super::ledger::{agent, all_invalid, application, deeds, edge, rows, session, sql, viewer};
+use super::given::{agent, all_invalid, application, deeds, edge, rows, session, sql, viewer};
 use super::{Zone, alone};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ async fn fifty_kill_switches_at_once_end_each_session_once() {
     let sum = |field: &str| -> i64 {
         answers
             .iter()
-            .map(|answer| answer.body[field].as_i64().unwrap_or_else(|| panic!("{}", answer.text)))
+            .map(|answer| answer.body[field].as_i64().expect("a count"))
             .sum()
     };
     assert_eq!((sum("revoked_sessions"), sum("terminated_agents")), (5, 5));
