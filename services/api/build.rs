@@ -1,7 +1,6 @@
-//! Tells the OpenAPI generator how the words of other crates look on the wire, so that those crates need not hear of
-//! OpenAPI. `…Word` is spelt out in `src/openapi/words.rs`, and imported where such a word is shown.
+//! Tells the `OpenAPI` generator how the words of other crates look on the wire, so that those crates need not hear of
+//! `OpenAPI`. `…Word` is spelt out in `src/openapi/words.rs`, and imported where such a word is shown.
 
-use std::error::Error;
 use utoipa_config::Config;
 
 /// Everything that is an id (`domain::id`).
@@ -44,7 +43,7 @@ const WORDS: [(&str, &str); 13] = [
     ("SubjectType", "SubjectTypeWord"),
 ];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
     let ids = IDS.iter().map(|id| (*id, "Uuid"));
     let mut config = Config::new();
     for (word, shown) in ids.chain(WORDS) {
@@ -52,5 +51,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     config.write_to_file();
     println!("cargo:rerun-if-changed=build.rs");
-    Ok(())
 }

@@ -99,8 +99,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         "seed",
         seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()),
     );
-    host.tasks.spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
-    host.tasks.spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
+    host.tasks
+        .spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
+    host.tasks
+        .spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
     host.tasks.spawn("upkeep", upkeep::keep_up(Arc::clone(&api)));
 

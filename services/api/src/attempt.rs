@@ -61,7 +61,10 @@ fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
     let extensions = request.extensions();
     let attempt = extensions.get::<Attempt>();
     let source = source_address(request, &[]);
-    let reason = response.response().error().and_then(|error| error.as_error::<ApiError>());
+    let reason = response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<ApiError>());
     Some(Refused {
         ledger: match attempt {
             None => Ledger::Strangers(source),
@@ -84,5 +87,7 @@ fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
 }
 
 fn route_of(method: &str, path: &str) -> Option<&'static Route> {
-    TABLE.iter().find(|route| route.path == path && route.method.eq_ignore_ascii_case(method))
+    TABLE
+        .iter()
+        .find(|route| route.path == path && route.method.eq_ignore_ascii_case(method))
 }

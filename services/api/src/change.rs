@@ -50,7 +50,15 @@ impl By {
         let Some(held) = &self.held else { return Ok(()) };
         let (status, body) = deed.answer();
         let epoch = epoch.map(Epoch::get);
-        held.complete(tx, &Answer { status: status.as_u16(), body, epoch }).await
+        held.complete(
+            tx,
+            &Answer {
+                status: status.as_u16(),
+                body,
+                epoch,
+            },
+        )
+        .await
     }
 }
 

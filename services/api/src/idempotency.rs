@@ -7,16 +7,16 @@
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
 use actix_web::body::BoxBody;
-use actix_web::error::PayloadError;
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use caracal_domain::Epoch;
 use caracal_domain::id::ZoneId;
-use caracal_storage::idempotency::{self, Claim, Earlier, Key, Lease};
 use caracal_storage::Conn;
+use caracal_storage::idempotency::{self, Claim, Earlier, Key, Lease};
 use caracal_web::body::MAX_BODY_BYTES;
 use caracal_web::{ApiError, zone_epoch};
 use futures::{StreamExt, stream};
@@ -117,10 +117,17 @@ pub(crate) async fn admit<R: FromRequest>(
 ) -> Result<(Arc<Held>, R), Error> {
     let body = buffer(payload).await?;
     let again = stream::iter([Ok::<_, PayloadError>(body.clone())]);
-    let mut payload: Payload = Payload::Stream { payload: again.boxed_local() };
+    let mut payload: Payload = Payload::Stream {
+        payload: again.boxed_local(),
+    };
     let rest = R::from_request(request, &mut payload).await.map_err(Into::into)?;
     let route = format!("{} {}", request.method(), request.path());
-    let key = Key { actor, route, key, zone };
+    let key = Key {
+        actor,
+        route,
+        key,
+        zone,
+    };
     let held = Arc::new(api.lease(key, &canonical(&body)).await.map_err(Error::from)?);
     request.extensions_mut().insert(Arc::clone(&held));
     Ok((held, rest))
@@ -130,8 +137,14 @@ impl Api {
     async fn lease(&self, key: Key, body: &[u8]) -> Result<Held, Second> {
         let mut conn = self.database.acquire().await.map_err(Failure::from)?;
         let fingerprint = self.bodies.sign(body);
-        match idempotency::claim(&mut conn, key, &fingerprint).await.map_err(Failure::from)? {
-            Claim::Held(lease) => Ok(Held { lease, answered: AtomicBool::new(false) }),
+        match idempotency::claim(&mut conn, key, &fingerprint)
+            .await
+            .map_err(Failure::from)?
+        {
+            Claim::Held(lease) => Ok(Held {
+                lease,
+                answered: AtomicBool::new(false),
+            }),
             Claim::Taken(earlier) if !self.bodies.matches(body, &earlier.body_hmac) => {
                 Err(Failure::from(Refusal::IdempotencyKeyConflict).into())
             }
@@ -142,7 +155,9 @@ impl Api {
 
 fn answer_of(earlier: Earlier) -> Second {
     let in_flight = || Second::Refused(Failure::from(Refusal::IdempotencyKeyInFlight).into());
-    let kept = earlier.response.and_then(|kept| serde_json::from_value::<Answer>(kept).ok());
+    let kept = earlier
+        .response
+        .and_then(|kept| serde_json::from_value::<Answer>(kept).ok());
     let status = earlier.status.and_then(|status| u16::try_from(status).ok());
     match (status, kept) {
         (Some(status), Some(answer)) => Second::Replayed(Answer { status, ..answer }),
@@ -263,7 +278,10 @@ mod tests {
     #[test]
     fn equal_json_is_canonically_equal() {
         let same = |a: &str, b: &str| canonical(a.as_bytes()) == canonical(b.as_bytes());
-        assert!(same(r#"{"a": 1, "b": [true, {"d": null, "c": "x"}]}"#, r#"{"b":[true,{"c":"x","d":null}],"a":1}"#));
+        assert!(same(
+            r#"{"a": 1, "b": [true, {"d": null, "c": "x"}]}"#,
+            r#"{"b":[true,{"c":"x","d":null}],"a":1}"#
+        ));
         assert!(same(r#"{"a": "\u0041"}"#, r#"{"a":"A"}"#));
         assert!(!same(r#"{"a": 1}"#, r#"{"a": "1"}"#));
         assert!(!same(r#"{"a": ["x,", "y"]}"#, r#"{"a": ["x", ",y"]}"#));

@@ -1,4 +1,4 @@
-//! The description of the whole API (OpenAPI 3.1): the handlers say what is theirs (`#[utoipa::path]`), and what holds
+//! The description of the whole API (`OpenAPI` 3.1): the handlers say what is theirs (`#[utoipa::path]`), and what holds
 //! everywhere is added here, once (`complete.rs`). `/openapi.json` shows it, `docs/reference/openapi.json` keeps it.
 
 mod complete;

@@ -3,7 +3,6 @@
 mod activate;
 mod manage;
 
-use activate::{Activated, ActivationStatus};
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
@@ -11,6 +10,7 @@ use crate::paging::{List, ListQuery};
 use crate::policy::SchemaVersion;
 use crate::reply::{self, IfMatch};
 use crate::text::Name;
+use activate::{Activated, ActivationStatus};
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};

@@ -78,7 +78,10 @@ impl Refusals {
         let room = match refused.ledger {
             Ledger::Zone(_) | Ledger::System => true,
             Ledger::Strangers(source) => {
-                self.each.lock().admit(source, A_SECOND_EACH, 1, refused.at).is_ok()
+                self.each
+                    .lock()
+                    .admit(source, A_SECOND_EACH, 1, refused.at)
+                    .is_ok()
                     && self.all.lock().admit((), A_SECOND_IN_ALL, 1, refused.at).is_ok()
             }
         };

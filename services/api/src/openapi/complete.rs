@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 /// Every status that may be refused with, and why.
 const REFUSALS: [(&str, &str); 12] = [
-    ("400", "The body, a query parameter or a header is not what the route takes."),
+    (
+        "400",
+        "The body, a query parameter or a header is not what the route takes.",
+    ),
     ("401", "No token, or not one that is live."),
     ("403", "The token does not reach so far."),
     ("404", "No such object, or not one the token may see."),
@@ -29,7 +32,9 @@ pub(super) fn complete(document: &mut Value) {
         }});
         components.insert("securitySchemes".to_owned(), scheme);
     }
-    let Some(paths) = member(document, "paths") else { return };
+    let Some(paths) = member(document, "paths") else {
+        return;
+    };
     for (path, item) in paths {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
@@ -49,17 +54,32 @@ fn refusal(why: &str) -> Value {
 fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
     name(path, operation);
     let public = operation.contains_key("security");
-    operation.insert("security".to_owned(), if public { json!([]) } else { json!([{"admin_token": []}]) });
+    operation.insert(
+        "security".to_owned(),
+        if public {
+            json!([])
+        } else {
+            json!([{"admin_token": []}])
+        },
+    );
     let parameters = parameters(method, path, public, operation);
-    let takes = |place: &str| parameters.iter().any(|p| p.get("in").is_some_and(|found| found == place));
-    let named = |name: &str| parameters.iter().any(|p| p.get("name").is_some_and(|found| found == name));
+    let takes = |place: &str| {
+        parameters
+            .iter()
+            .any(|p| p.get("in").is_some_and(|found| found == place))
+    };
+    let named = |name: &str| {
+        parameters
+            .iter()
+            .any(|p| p.get("name").is_some_and(|found| found == name))
+    };
     let body = operation.contains_key("requestBody");
     let reasons = [
         ("400", body || takes("query") || named("Idempotency-Key")),
         ("401", !public),
         ("403", !public),
         ("404", takes("path")),
-        ("409", named("Idempotency-Key") || method == "patch"),
+        ("409", !public && method != "get"),
         ("412", named("If-Match")),
         ("413", body),
         ("415", body),
@@ -74,7 +94,9 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     };
     operation.insert("parameters".to_owned(), Value::Array(parameters));
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
-    let Some(responses) = responses.as_object_mut() else { return };
+    let Some(responses) = responses.as_object_mut() else {
+        return;
+    };
     for (status, answer) in responses.iter_mut() {
         if status.starts_with('2') {
             add_headers(&facts, status, answer);
@@ -98,9 +120,15 @@ struct Facts {
 fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
     let mut headers = Map::new();
     let mut header = |name: &str, what: &str| {
-        headers.insert(name.to_owned(), json!({"description": what, "schema": {"type": "string"}}));
+        headers.insert(
+            name.to_owned(),
+            json!({"description": what, "schema": {"type": "string"}}),
+        );
     };
-    header("X-Request-Id", "The caller's, or a new one; the ledger knows the request by it.");
+    header(
+        "X-Request-Id",
+        "The caller's, or a new one; the ledger knows the request by it.",
+    );
     if facts.writes && facts.in_zone {
         header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
     }
@@ -117,19 +145,38 @@ fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
 
 /// A unique id, and a summary without the path that stands above it anyway.
 fn name(path: &str, operation: &mut Map<String, Value>) {
-    let tag = operation.get("tags").and_then(|tags| tags.get(0)).and_then(Value::as_str);
-    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    let tag = operation
+        .get("tags")
+        .and_then(|tags| tags.get(0))
+        .and_then(Value::as_str);
+    let id = operation
+        .get("operationId")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let id = format!("{}_{id}", tag.unwrap_or_default());
     operation.insert("operationId".to_owned(), json!(id));
-    let said = operation.get("summary").and_then(Value::as_str).unwrap_or_default();
-    let said = if said.starts_with('`') { said.split_once("`: ").map_or("", |(_, what)| what) } else { said };
-    let said = if said.is_empty() { format!("{} {path}", id.replace('_', " ")) } else { said.to_owned() };
+    let said = operation
+        .get("summary")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let said = if said.starts_with('`') {
+        said.split_once("`: ").map_or("", |(_, what)| what)
+    } else {
+        said
+    };
+    let said = if said.is_empty() {
+        format!("{} {path}", id.replace('_', " "))
+    } else {
+        said.to_owned()
+    };
     operation.insert("summary".to_owned(), json!(capitalised(&said)));
 }
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// What the handler names, the path's ids, and what every route of its kind takes.
@@ -138,9 +185,14 @@ fn parameters(method: &str, path: &str, public: bool, operation: &mut Map<String
         Some(Value::Array(said)) => said,
         _ => Vec::new(),
     };
-    let segments = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let segments = path
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Value> = segments.map(path_parameter).collect();
-    all.extend(said.into_iter().filter(|parameter| parameter.get("in").is_none_or(|place| place != "path")));
+    all.extend(
+        said.into_iter()
+            .filter(|parameter| parameter.get("in").is_none_or(|place| place != "path")),
+    );
     if method == "post" && !public {
         all.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
@@ -165,5 +217,9 @@ fn reference(status: &str) -> Value {
 }
 
 fn member<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Map<String, Value>> {
-    value.as_object_mut()?.entry(name).or_insert_with(|| json!({})).as_object_mut()
+    value
+        .as_object_mut()?
+        .entry(name)
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
 }

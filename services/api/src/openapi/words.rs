@@ -1,9 +1,9 @@
-//! The words of other crates as OpenAPI shows them (`build.rs` says which stands for which).
+//! The words of other crates as `OpenAPI` shows them (`build.rs` says which stands for which).
 
 use std::borrow::Cow;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 /// Words of which there is a closed list.
 macro_rules! closed {

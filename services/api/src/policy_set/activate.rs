@@ -100,8 +100,12 @@ impl Api {
             outbox_id,
             epoch,
         };
-        self.record(tx, by, deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done)))
-            .await?;
+        self.record(
+            tx,
+            by,
+            deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done)),
+        )
+        .await?;
         let activated_by = by.name();
         let row = Activation {
             zone_id: zone,

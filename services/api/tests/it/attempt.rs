@@ -19,7 +19,12 @@ async fn comes(stack: &Stack, zone: &str, what: &str, reason: &str) {
 }
 
 async fn system_zone(stack: &Stack) -> String {
-    let row = stack.database().connect().await.query_one("SELECT id::text FROM zones WHERE slug = 'caracal-sys'", &[]).await;
+    let row = stack
+        .database()
+        .connect()
+        .await
+        .query_one("SELECT id::text FROM zones WHERE slug = 'caracal-sys'", &[])
+        .await;
     row.expect("the system zone").get(0)
 }
 
@@ -36,9 +41,15 @@ async fn every_refused_attempt_is_in_the_ledger_with_its_actor() {
 
     caller.post(&mine.at("resources"), &resource).await;
     comes(&stack, &mine.id, "resource.create", "resource_already_exists").await;
-    caller.post(&mine.at("resources"), &json!({"identifier": 7})).await;
+    caller
+        .post(&mine.at("resources"), &json!({"identifier": 7}))
+        .await;
     comes(&stack, &mine.id, "resource.create", "invalid_body").await;
-    caller.clone().with("If-Match", "\"99\"").patch(&item, &json!({"name": "x"})).await;
+    caller
+        .clone()
+        .with("If-Match", "\"99\"")
+        .patch(&item, &json!({"name": "x"}))
+        .await;
     comes(&stack, &mine.id, "resource.update", "version_conflict").await;
     caller.delete(&mine.at(&format!("resources/{}", mine.id))).await;
     comes(&stack, &mine.id, "resource.archive", "resource_not_found").await;
@@ -49,7 +60,11 @@ async fn every_refused_attempt_is_in_the_ledger_with_its_actor() {
     comes(&stack, &mine.id, "zone.list", "admin_token_zone_mismatch").await;
     assert_eq!(noted(&stack, &other.id, "resource.create", "").await, 0);
     let named = format!("admin-token:{}", token.member("id"));
-    assert_eq!(noted(&stack, &mine.id, "resource.create", &named).await, 4, "the actor is named");
+    assert_eq!(
+        noted(&stack, &mine.id, "resource.create", &named).await,
+        4,
+        "the actor is named"
+    );
     // A global token that reaches no zone tells the system zone.
     mine.admin.post("/v1/zones", &json!({})).await;
     comes(&stack, &system_zone(&stack).await, "zone.create", "invalid_body").await;
@@ -67,36 +82,71 @@ async fn strangers_are_noted_in_the_system_zone_but_only_so_many() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let seen = noted(&stack, &system, "resource.create", "invalid_admin_token").await;
     assert!((10..60).contains(&seen), "{seen}");
-    assert_eq!(noted(&stack, &zone.id, "resource.create", "invalid_admin_token").await, 0);
+    assert_eq!(
+        noted(&stack, &zone.id, "resource.create", "invalid_admin_token").await,
+        0
+    );
 }
 
 fn logs(stack: &Stack) -> String {
     let files = std::fs::read_dir(stack.logs()).expect("a folder of logs");
-    files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a log")).collect()
+    files
+        .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a log"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_in_the_ledger_or_in_the_logs() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Secrets").await;
-    let sent = ["sEcret-application-1", "sEcret-provider-22", "sEcret-apikey-333", "sEcret-refused-444", "sEcret-bearer-555"];
+    let sent = [
+        "sEcret-application-1",
+        "sEcret-provider-22",
+        "sEcret-apikey-333",
+        "sEcret-refused-444",
+        "sEcret-bearer-555",
+    ];
     let application = json!({"name": "a", "registration_method": "managed", "credential_type": "token", "client_secret": sent[0]});
-    let made = zone.admin.clone().with("Idempotency-Key", "k").post(&zone.at("applications"), &application).await;
+    let made = zone
+        .admin
+        .clone()
+        .with("Idempotency-Key", "k")
+        .post(&zone.at("applications"), &application)
+        .await;
     assert_eq!(made.status, 201, "{}", made.text);
     let provider = json!({"identifier": "p", "kind": "oauth2", "config_json": {"token_endpoint": "https://idp.example/token", "client_id": "c", "client_secret": sent[1]}});
     let made = zone.post("providers", &provider).await;
     assert_eq!(made.status, 201, "{}", made.text);
-    let patched = zone.admin.patch(&zone.at(&format!("providers/{}", made.member("id"))), &json!({"secret_config": {"client_secret": sent[2]}})).await;
+    let patched = zone
+        .admin
+        .patch(
+            &zone.at(&format!("providers/{}", made.member("id"))),
+            &json!({"secret_config": {"client_secret": sent[2]}}),
+        )
+        .await;
     assert_eq!(patched.status, 200, "{}", patched.text);
     zone.post("applications", &json!({"name": "b", "registration_method": "managed", "credential_type": "token", "client_secret": sent[3], "x": 1})).await;
-    stack.anonymous(Service::Api, 0).bearer(sent[4]).post(&zone.at("policies"), &json!({"name": "p", "content": ALLOW})).await;
-    let rotated = zone.post("applications", &json!({"name": "c", "registration_method": "managed", "credential_type": "token"})).await;
+    stack
+        .anonymous(Service::Api, 0)
+        .bearer(sent[4])
+        .post(&zone.at("policies"), &json!({"name": "p", "content": ALLOW}))
+        .await;
+    let rotated = zone
+        .post(
+            "applications",
+            &json!({"name": "c", "registration_method": "managed", "credential_type": "token"}),
+        )
+        .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let logs = logs(&stack);
     assert!(logs.contains("answered"), "the log is there");
     for secret in sent.into_iter().chain([rotated.member("client_secret")]) {
         assert!(!secret.is_empty() && !logs.contains(secret), "{secret}");
-        for place in ["event_spool WHERE encode(payload, 'escape')", "outbox WHERE encode(payload, 'escape')", "idempotency_keys WHERE response::text"] {
+        for place in [
+            "event_spool WHERE encode(payload, 'escape')",
+            "outbox WHERE encode(payload, 'escape')",
+            "idempotency_keys WHERE response::text",
+        ] {
             let kept = format!("SELECT count(*) FROM {place} LIKE '%{secret}%'");
             assert_eq!(stack.database().count(&kept).await, 0, "{secret} in {place}");
         }

@@ -5,16 +5,29 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with one that would do.
-async fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) -> Vec<(Method, String, Value)> {
+async fn bodies(
+    zone: &Zone,
+    [policy, version, set, set_version]: &[String; 4],
+) -> Vec<(Method, String, Value)> {
     let post = |path: String, body: Value| (Method::POST, path, body);
     let mut patches = Vec::new();
     for (noun, body) in [
-        ("applications", json!({"name": "patched", "registration_method": "managed"})),
-        ("resources", json!({"identifier": "resource://patched", "scopes": ["read"]})),
+        (
+            "applications",
+            json!({"name": "patched", "registration_method": "managed"}),
+        ),
+        (
+            "resources",
+            json!({"identifier": "resource://patched", "scopes": ["read"]}),
+        ),
         ("providers", json!({"identifier": "patched", "kind": "apikey"})),
     ] {
         let id = zone.post(noun, &body).await.member("id").to_owned();
-        patches.push((Method::PATCH, zone.at(&format!("{noun}/{id}")), json!({"name": "patched"})));
+        patches.push((
+            Method::PATCH,
+            zone.at(&format!("{noun}/{id}")),
+            json!({"name": "patched"}),
+        ));
     }
     let others = vec![
         post("/v1/zones".into(), json!({"name": "z"})),
@@ -57,7 +70,11 @@ async fn bodies(zone: &Zone, [policy, version, set, set_version]: &[String; 4]) 
 /// Every operation that takes a body, by the description of the API.
 fn with_a_body() -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(caracal_api::openapi::document()).expect("JSON");
-    let takes = |route: &&Route| document["paths"][route.path][route.method].get("requestBody").is_some();
+    let takes = |route: &&Route| {
+        document["paths"][route.path][route.method]
+            .get("requestBody")
+            .is_some()
+    };
     let named = |route: &Route| (route.method.to_uppercase(), route.path.to_owned());
     TABLE.iter().filter(takes).map(named).collect()
 }
@@ -70,7 +87,10 @@ fn fits(path: &str, pattern: &str) -> bool {
 
 /// The same body with one member said twice.
 fn twice(body: &Value) -> String {
-    let (name, value) = body.as_object().and_then(|members| members.iter().next()).expect("a member");
+    let (name, value) = body
+        .as_object()
+        .and_then(|members| members.iter().next())
+        .expect("a member");
     let text = body.to_string();
     format!("{{\"{name}\":{value},{}", text.trim_start_matches('{'))
 }
@@ -113,7 +133,9 @@ async fn bad_input_is_the_callers_and_told_in_the_envelope() {
     let drafted = zone.drafted().await;
     let bodies = bodies(&zone, &drafted).await;
     for (method, pattern) in with_a_body() {
-        let covered = bodies.iter().any(|(by, path, _)| by.as_str() == method && fits(path, &pattern));
+        let covered = bodies
+            .iter()
+            .any(|(by, path, _)| by.as_str() == method && fits(path, &pattern));
         assert!(covered, "give {method} {pattern} a body");
     }
     for (method, path, body) in bodies {

@@ -1,6 +1,6 @@
 use super::{Zone, alone};
-use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::Client;
+use caracal_testkit::stack::{Service, Stack};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -18,22 +18,54 @@ async fn a_repeated_post_is_answered_as_the_first_time_and_done_once() {
     let zone = Zone::new(&stack, "Again").await;
     let caller = keyed(&zone.admin, "first");
     let first = caller.post(&zone.at("resources"), &resource("a")).await;
-    assert_eq!((first.status, first.header("idempotency-replayed")), (201, ""), "{}", first.text);
+    assert_eq!(
+        (first.status, first.header("idempotency-replayed")),
+        (201, ""),
+        "{}",
+        first.text
+    );
     // The same JSON, otherwise spelt.
     let spelt = r#"{ "scopes":["read"], "identifier" : "resource:\u002f/a" }"#;
-    let fill = |request: reqwest::RequestBuilder| request.header("content-type", "application/json").body(spelt);
-    let again = caller.send(reqwest::Method::POST, &zone.at("resources"), fill).await.expect("an answer");
-    assert_eq!((again.status, again.header("idempotency-replayed")), (201, "true"), "{}", again.text);
-    assert_eq!((again.body, again.headers.get("caracal-zone-epoch")), (first.body, first.headers.get("caracal-zone-epoch")));
+    let fill =
+        |request: reqwest::RequestBuilder| request.header("content-type", "application/json").body(spelt);
+    let again = caller
+        .send(reqwest::Method::POST, &zone.at("resources"), fill)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (201, "true"),
+        "{}",
+        again.text
+    );
+    assert_eq!(
+        (again.body, again.headers.get("caracal-zone-epoch")),
+        (first.body, first.headers.get("caracal-zone-epoch"))
+    );
     let other = caller.post(&zone.at("resources"), &resource("b")).await;
-    assert_eq!((other.status, other.member("error")), (409, "idempotency_key_conflict"));
+    assert_eq!(
+        (other.status, other.member("error")),
+        (409, "idempotency_key_conflict")
+    );
     // Another route, another zone and another actor have keys of their own.
     let elsewhere = Zone::new(&stack, "Elsewhere").await;
-    assert_eq!(caller.post(&zone.at("policy-sets"), &json!({"name": "s"})).await.status, 201);
+    assert_eq!(
+        caller
+            .post(&zone.at("policy-sets"), &json!({"name": "s"}))
+            .await
+            .status,
+        201
+    );
     let there = caller.post(&elsewhere.at("resources"), &resource("a")).await;
     assert_eq!((there.status, there.header("idempotency-replayed")), (201, ""));
-    let token = zone.admin.post("/v1/admin-tokens", &json!({"scope": "zone", "zone_id": zone.id})).await;
-    let actor = keyed(&stack.anonymous(Service::Api, 0).bearer(token.member("token")), "first");
+    let token = zone
+        .admin
+        .post("/v1/admin-tokens", &json!({"scope": "zone", "zone_id": zone.id}))
+        .await;
+    let actor = keyed(
+        &stack.anonymous(Service::Api, 0).bearer(token.member("token")),
+        "first",
+    );
     let theirs = actor.post(&zone.at("resources"), &resource("a")).await;
     assert_eq!(theirs.member("error"), "resource_already_exists");
     let kept = format!("SELECT count(*) FROM resources WHERE zone_id = '{}'", zone.id);
@@ -50,22 +82,48 @@ async fn a_replayed_answer_shows_no_secret_and_none_is_kept() {
     let secret = made.member("client_secret").to_owned();
     assert!(secret.starts_with("ccs_"));
     let again = caller.post(&zone.at("applications"), &new).await;
-    assert_eq!((again.status, again.member("id"), again.member("client_secret")), (201, made.member("id"), ""));
+    assert_eq!(
+        (again.status, again.member("id"), again.member("client_secret")),
+        (201, made.member("id"), "")
+    );
     let rotate = zone.at(&format!("applications/{}/rotate-secret", made.member("id")));
     let rotated = caller.post(&rotate, &json!({})).await;
-    assert_eq!((rotated.status, rotated.member("client_secret").is_empty()), (200, false), "{}", rotated.text);
+    assert_eq!(
+        (rotated.status, rotated.member("client_secret").is_empty()),
+        (200, false),
+        "{}",
+        rotated.text
+    );
     let again = caller.post(&rotate, &json!({})).await;
-    assert_eq!((again.status, again.header("idempotency-replayed"), again.member("client_secret")), (200, "true", ""));
+    assert_eq!(
+        (
+            again.status,
+            again.header("idempotency-replayed"),
+            again.member("client_secret")
+        ),
+        (200, "true", "")
+    );
     let token = json!({"scope": "global"});
     let made = caller.post("/v1/admin-tokens", &token).await;
     let again = caller.post("/v1/admin-tokens", &token).await;
-    assert_eq!((again.status, again.member("id"), again.member("token")), (201, made.member("id"), ""));
-    for secret in [secret.as_str(), rotated.member("client_secret"), made.member("token")] {
+    assert_eq!(
+        (again.status, again.member("id"), again.member("token")),
+        (201, made.member("id"), "")
+    );
+    for secret in [
+        secret.as_str(),
+        rotated.member("client_secret"),
+        made.member("token"),
+    ] {
         let kept = format!("SELECT count(*) FROM idempotency_keys WHERE response::text LIKE '%{secret}%'");
         assert_eq!(stack.database().count(&kept).await, 0);
     }
     let hashed = "SELECT count(*) FROM idempotency_keys WHERE body_hmac = sha256('{}'::bytea)";
-    assert_eq!(stack.database().count(hashed).await, 0, "the fingerprint is keyed");
+    assert_eq!(
+        stack.database().count(hashed).await,
+        0,
+        "the fingerprint is keyed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,8 +136,17 @@ async fn what_was_refused_may_be_tried_again_with_the_same_key() {
         let refused = caller.post(&zone.at("resources"), &wrong).await;
         assert_eq!(refused.member("error"), "provider_not_found");
     }
-    assert_eq!(caller.post(&zone.at("resources"), &json!({"identifier": 7})).await.member("error"), "invalid_body");
-    assert_eq!(caller.post(&zone.at("resources"), &resource("a")).await.status, 201);
+    assert_eq!(
+        caller
+            .post(&zone.at("resources"), &json!({"identifier": 7}))
+            .await
+            .member("error"),
+        "invalid_body"
+    );
+    assert_eq!(
+        caller.post(&zone.at("resources"), &resource("a")).await.status,
+        201
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,14 +154,27 @@ async fn malformed_keys_are_refused_on_every_post() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Keys").await;
     for key in ["", &"x".repeat(256), "caf\u{e9}", "a\tb"] {
-        let refused = keyed(&zone.admin, key).post(&zone.at("resources"), &resource("a")).await;
-        assert_eq!((refused.status, refused.member("error")), (400, "invalid_idempotency_key"), "{key:?}");
-        let refused = keyed(&zone.admin, key).post("/v1/policies/validate", &json!({"content": "x"})).await;
+        let refused = keyed(&zone.admin, key)
+            .post(&zone.at("resources"), &resource("a"))
+            .await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_idempotency_key"),
+            "{key:?}"
+        );
+        let refused = keyed(&zone.admin, key)
+            .post("/v1/policies/validate", &json!({"content": "x"}))
+            .await;
         assert_eq!(refused.member("error"), "invalid_idempotency_key", "{key:?}");
     }
-    let longest = keyed(&zone.admin, &"~".repeat(255)).post(&zone.at("resources"), &resource("a")).await;
+    let longest = keyed(&zone.admin, &"~".repeat(255))
+        .post(&zone.at("resources"), &resource("a"))
+        .await;
     assert_eq!(longest.status, 201);
-    let twice = keyed(&zone.admin, "a").with("Idempotency-Key", "b").post(&zone.at("resources"), &resource("b")).await;
+    let twice = keyed(&zone.admin, "a")
+        .with("Idempotency-Key", "b")
+        .post(&zone.at("resources"), &resource("b"))
+        .await;
     assert_eq!(twice.member("error"), "invalid_idempotency_key");
 }
 
@@ -105,7 +185,10 @@ async fn of_many_at_once_one_is_done_and_a_lapsed_lease_is_free() {
     let caller = keyed(&zone.admin, "race");
     let (path, body) = (zone.at("resources"), resource("a"));
     let answers = join_all((0..20).map(|_| caller.post(&path, &body))).await;
-    let first = answers.iter().filter(|a| a.status == 201 && a.header("idempotency-replayed").is_empty()).count();
+    let first = answers
+        .iter()
+        .filter(|a| a.status == 201 && a.header("idempotency-replayed").is_empty())
+        .count();
     assert_eq!(first, 1, "exactly one was the first");
     for answer in &answers {
         let fine = answer.status == 201 || answer.member("error") == "idempotency_key_in_flight";
@@ -114,9 +197,22 @@ async fn of_many_at_once_one_is_done_and_a_lapsed_lease_is_free() {
     crashed(&stack, "caller-gone", &path).await;
     let caller = keyed(&zone.admin, "caller-gone");
     let refused = caller.post(&path, &resource("b")).await;
-    assert_eq!((refused.status, refused.member("error")), (409, "idempotency_key_conflict"));
-    stack.database().connect().await.batch_execute("UPDATE idempotency_keys SET leased_until = now()").await.expect("lapsed");
-    assert_eq!(caller.post(&path, &resource("b")).await.status, 201, "nothing was done under it, so it is free");
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (409, "idempotency_key_conflict")
+    );
+    stack
+        .database()
+        .connect()
+        .await
+        .batch_execute("UPDATE idempotency_keys SET leased_until = now()")
+        .await
+        .expect("lapsed");
+    assert_eq!(
+        caller.post(&path, &resource("b")).await.status,
+        201,
+        "nothing was done under it, so it is free"
+    );
 }
 
 /// What a process leaves that dies between lease and commit.
@@ -126,5 +222,11 @@ async fn crashed(stack: &Stack, key: &str, path: &str) {
         "INSERT INTO idempotency_keys (actor, route, key, body_hmac, leased_until, expires_at)
          VALUES (({actor}), 'POST {path}', '{key}', sha256('x'), now() + interval '1 minute', now() + interval '1 day')"
     );
-    stack.database().connect().await.batch_execute(&leave).await.expect("left behind");
+    stack
+        .database()
+        .connect()
+        .await
+        .batch_execute(&leave)
+        .await
+        .expect("left behind");
 }

@@ -7,7 +7,9 @@ const LEAVES: [&str; 1] = ["invitations_admin_token_id_fkey"];
 async fn every_reference_between_tenants_rows_carries_the_zone() {
     let stack = alone().start().await;
     let has = |column: &str, table: &str| {
-        format!("EXISTS (SELECT FROM pg_attribute WHERE attrelid = {table} AND attname = '{column}' AND NOT attisdropped)")
+        format!(
+            "EXISTS (SELECT FROM pg_attribute WHERE attrelid = {table} AND attname = '{column}' AND NOT attisdropped)"
+        )
     };
     let paired = "EXISTS (
         SELECT FROM unnest(conkey, confkey) AS pair (here, there)
@@ -19,8 +21,17 @@ async fn every_reference_between_tenants_rows_carries_the_zone() {
         has("zone_id", "confrelid")
     );
     let client = stack.database().connect().await;
-    let loose = client.query(&format!("SELECT conname::text {of_zones} AND NOT {paired}"), &[]).await.expect("constraints");
+    let loose = client
+        .query(&format!("SELECT conname::text {of_zones} AND NOT {paired}"), &[])
+        .await
+        .expect("constraints");
     let loose: Vec<String> = loose.iter().map(|row| row.get(0)).collect();
     assert_eq!(loose, LEAVES);
-    assert!(stack.database().count(&format!("SELECT count(*) {of_zones}")).await > 15);
+    assert!(
+        stack
+            .database()
+            .count(&format!("SELECT count(*) {of_zones}"))
+            .await
+            > 15
+    );
 }

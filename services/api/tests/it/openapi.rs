@@ -45,8 +45,14 @@ fn every_operation_says_who_may_call_it_and_how_it_refuses() {
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&document) {
         let name = format!("{method} {path}");
-        assert!(ids.insert(operation["operationId"].to_string()), "{name}: its id is taken");
-        assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{name}");
+        assert!(
+            ids.insert(operation["operationId"].to_string()),
+            "{name}: its id is taken"
+        );
+        assert!(
+            !operation["summary"].as_str().unwrap_or_default().is_empty(),
+            "{name}"
+        );
         let public = operation["security"] == serde_json::json!([]);
         let answers = operation["responses"].as_object().expect("responses");
         assert_eq!(answers.contains_key("401"), !public, "{name}");
@@ -54,15 +60,23 @@ fn every_operation_says_who_may_call_it_and_how_it_refuses() {
         for (status, answer) in answers.iter().filter(|(status, _)| !status.starts_with('2')) {
             let wanted = format!("#/components/responses/{status}");
             assert_eq!(answer["$ref"], wanted.as_str(), "{name}");
-            assert!(document["components"]["responses"][status].is_object(), "{name} {status}");
+            assert!(
+                document["components"]["responses"][status].is_object(),
+                "{name} {status}"
+            );
         }
         let parameters = operation["parameters"].as_array().expect("parameters");
         for segment in path.split('/').filter(|segment| segment.starts_with('{')) {
-            let known = parameters.iter().any(|p| segment == format!("{{{}}}", p["name"].as_str().unwrap_or_default()));
+            let known = parameters
+                .iter()
+                .any(|p| segment == format!("{{{}}}", p["name"].as_str().unwrap_or_default()));
             assert!(known, "{name} {segment}");
         }
         if operation.get("requestBody").is_some() {
-            assert!(answers.contains_key("413") && answers.contains_key("415"), "{name}");
+            assert!(
+                answers.contains_key("413") && answers.contains_key("415"),
+                "{name}"
+            );
         }
     }
 }
@@ -91,6 +105,7 @@ fn every_reference_in_the_document_leads_somewhere() {
 
 /// `UPDATE_REFERENCE=1` writes it anew.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads its own environment")]
 fn the_reference_in_docs_is_what_the_code_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
     if std::env::var_os("UPDATE_REFERENCE").is_some() {
@@ -98,7 +113,10 @@ fn the_reference_in_docs_is_what_the_code_says() {
         std::fs::write(&path, document()).expect("docs/reference/openapi.json is writable");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == document(), "docs/reference/openapi.json is old: UPDATE_REFERENCE=1 deploy/dev/test.sh -p caracal-api openapi");
+    assert!(
+        kept == document(),
+        "docs/reference/openapi.json is old: UPDATE_REFERENCE=1 deploy/dev/test.sh -p caracal-api openapi"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +129,14 @@ async fn the_description_is_public_and_its_page_loads_nothing_from_elsewhere() {
         let answer = anyone.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         let policy = answer.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert!(!answer.text.contains("http://") && !answer.text.contains("https://") && !answer.text.contains("src=\"//"));
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert!(
+            !answer.text.contains("http://")
+                && !answer.text.contains("https://")
+                && !answer.text.contains("src=\"//")
+        );
     }
 }

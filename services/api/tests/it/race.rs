@@ -17,13 +17,22 @@ async fn parallel_versions_number_themselves_without_a_gap() {
     let at = format!("policies/{policy}/versions");
     let bodies: Vec<_> = (0..6).map(|n| json!({"content": source(n)})).collect();
     let made = join_all(bodies.iter().map(|body| zone.post(&at, body))).await;
-    let mut numbers: Vec<_> = made.iter().map(|answer| answer.body["version"].as_i64()).collect();
+    let mut numbers: Vec<_> = made
+        .iter()
+        .map(|answer| answer.body["version"].as_i64())
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (2..=7).map(Some).collect::<Vec<_>>());
-    let versions: Vec<_> = made.iter().map(|answer| json!({"manifest": [{"policy_version_id": answer.member("id")}]})).collect();
+    let versions: Vec<_> = made
+        .iter()
+        .map(|answer| json!({"manifest": [{"policy_version_id": answer.member("id")}]}))
+        .collect();
     let at = format!("policy-sets/{set}/versions");
     let made = join_all(versions.iter().chain(&versions).map(|body| zone.post(&at, body))).await;
-    let mut numbers: Vec<_> = made.iter().map(|answer| answer.body["version"].as_i64()).collect();
+    let mut numbers: Vec<_> = made
+        .iter()
+        .map(|answer| answer.body["version"].as_i64())
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (2..=13).map(Some).collect::<Vec<_>>());
 }
@@ -33,21 +42,44 @@ async fn parallel_activations_leave_one_active_and_the_last_epoch_is_its() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Activations").await;
     let [_, version, first, first_version] = zone.drafted().await;
-    let second = zone.post("policy-sets", &json!({"name": "other"})).await.member("id").to_owned();
+    let second = zone
+        .post("policy-sets", &json!({"name": "other"}))
+        .await
+        .member("id")
+        .to_owned();
     let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let second_version = zone.post(&format!("policy-sets/{second}/versions"), &manifest).await.member("id").to_owned();
+    let second_version = zone
+        .post(&format!("policy-sets/{second}/versions"), &manifest)
+        .await
+        .member("id")
+        .to_owned();
     let pairs = [(&first, &first_version), (&second, &second_version)];
     let calls = (0..12).map(|n| {
         let (set, version) = pairs[n % 2];
         let zone = &zone;
-        async move { zone.post(&format!("policy-sets/{set}/activate"), &json!({"version_id": version})).await }
+        async move {
+            zone.post(
+                &format!("policy-sets/{set}/activate"),
+                &json!({"version_id": version}),
+            )
+            .await
+        }
     });
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.status == 202), "{answers:?}");
     let epoch = |answer: &caracal_testkit::Answer| answer.epoch().parse::<i64>().unwrap_or_default();
-    let last = answers.iter().max_by_key(|answer| epoch(answer)).expect("answers");
+    let last = answers
+        .iter()
+        .max_by_key(|answer| epoch(answer))
+        .expect("answers");
     let sets = zone.get("policy-sets").await.expect(200);
-    let active: Vec<&Value> = sets.as_array().expect("a list").iter().map(|set| &set["active_version_id"]).filter(|id| !id.is_null()).collect();
+    let active: Vec<&Value> = sets
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|set| &set["active_version_id"])
+        .filter(|id| !id.is_null())
+        .collect();
     assert_eq!(active, [&last.body["version_id"]]);
 }
 
@@ -56,15 +88,43 @@ async fn activating_another_set_is_a_visible_change_of_both() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Etags").await;
     let [_, version, first, first_version] = zone.drafted().await;
-    let second = zone.post("policy-sets", &json!({"name": "other"})).await.member("id").to_owned();
+    let second = zone
+        .post("policy-sets", &json!({"name": "other"}))
+        .await
+        .member("id")
+        .to_owned();
     let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let second_version = zone.post(&format!("policy-sets/{second}/versions"), &manifest).await.member("id").to_owned();
-    zone.post(&format!("policy-sets/{first}/activate"), &json!({"version_id": first_version})).await.expect(202);
-    let etag = async || zone.get(&format!("policy-sets/{first}")).await.header("etag").to_owned();
+    let second_version = zone
+        .post(&format!("policy-sets/{second}/versions"), &manifest)
+        .await
+        .member("id")
+        .to_owned();
+    zone.post(
+        &format!("policy-sets/{first}/activate"),
+        &json!({"version_id": first_version}),
+    )
+    .await
+    .expect(202);
+    let etag = async || {
+        zone.get(&format!("policy-sets/{first}"))
+            .await
+            .header("etag")
+            .to_owned()
+    };
     let before = etag().await;
-    zone.post(&format!("policy-sets/{second}/activate"), &json!({"version_id": second_version})).await.expect(202);
+    zone.post(
+        &format!("policy-sets/{second}/activate"),
+        &json!({"version_id": second_version}),
+    )
+    .await
+    .expect(202);
     assert_ne!(etag().await, before);
-    let stale = zone.admin.clone().with("If-Match", &before).delete(&zone.at(&format!("policy-sets/{first}"))).await;
+    let stale = zone
+        .admin
+        .clone()
+        .with("If-Match", &before)
+        .delete(&zone.at(&format!("policy-sets/{first}")))
+        .await;
     assert_eq!((stale.status, stale.member("error")), (412, "version_conflict"));
 }
 
@@ -72,17 +132,30 @@ async fn activating_another_set_is_a_visible_change_of_both() {
 async fn parallel_registrations_cannot_exceed_the_limit() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Registrations").await;
-    zone.admin.patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true})).await.expect(200);
+    zone.admin
+        .patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true}))
+        .await
+        .expect(200);
     let crowd = format!(
         "INSERT INTO applications (zone_id, id, name, registration_method, credential_type, consent, expires_at)
          SELECT '{}', gen_random_uuid(), 'a' || n, 'dcr', 'public', 'implicit', now() + interval '1 hour'
          FROM generate_series(1, 996) n",
         zone.id
     );
-    stack.database().connect().await.batch_execute(&crowd).await.expect("a crowd");
+    stack
+        .database()
+        .connect()
+        .await
+        .batch_execute(&crowd)
+        .await
+        .expect("a crowd");
     let bodies: Vec<_> = (0..10).map(|n| json!({"name": format!("new {n}")})).collect();
     let made = join_all(bodies.iter().map(|body| zone.post("applications/dcr", body))).await;
-    let count = |status: u16, code: &str| made.iter().filter(|a| a.status == status && a.member("error") == code).count();
+    let count = |status: u16, code: &str| {
+        made.iter()
+            .filter(|a| a.status == status && a.member("error") == code)
+            .count()
+    };
     assert_eq!((count(201, ""), count(429, "dcr_limit_exceeded")), (4, 6));
 }
 
@@ -90,23 +163,68 @@ async fn parallel_registrations_cannot_exceed_the_limit() {
 async fn an_application_the_active_policy_names_keeps_its_credential() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Referenced").await;
-    let new = |name: &str| json!({"name": name, "registration_method": "managed", "credential_type": "token"});
-    let named = zone.post("applications", &new("named")).await.member("id").to_owned();
-    let other = zone.post("applications", &new("other")).await.member("id").to_owned();
-    let content = format!("package caracal.authz\n\nresult := {{\"decision\": \"allow\", \"determining_policies\": [\"x\"]}} if input.principal.id == \"{named}\"\n");
-    let policy = zone.post("policies", &json!({"name": "p", "content": content})).await;
+    let new =
+        |name: &str| json!({"name": name, "registration_method": "managed", "credential_type": "token"});
+    let named = zone
+        .post("applications", &new("named"))
+        .await
+        .member("id")
+        .to_owned();
+    let other = zone
+        .post("applications", &new("other"))
+        .await
+        .member("id")
+        .to_owned();
+    let content = format!(
+        "package caracal.authz\n\nresult := {{\"decision\": \"allow\", \"determining_policies\": [\"x\"]}} if input.principal.id == \"{named}\"\n"
+    );
+    let policy = zone
+        .post("policies", &json!({"name": "p", "content": content}))
+        .await;
     assert_eq!(policy.status, 201, "{}", policy.text);
-    let set = zone.post("policy-sets", &json!({"name": "s"})).await.member("id").to_owned();
+    let set = zone
+        .post("policy-sets", &json!({"name": "s"}))
+        .await
+        .member("id")
+        .to_owned();
     let manifest = json!({"manifest": [{"policy_version_id": policy.member("version_id")}]});
-    let version = zone.post(&format!("policy-sets/{set}/versions"), &manifest).await.member("id").to_owned();
-    zone.post(&format!("policy-sets/{set}/activate"), &json!({"version_id": version})).await.expect(202);
+    let version = zone
+        .post(&format!("policy-sets/{set}/versions"), &manifest)
+        .await
+        .member("id")
+        .to_owned();
+    zone.post(
+        &format!("policy-sets/{set}/activate"),
+        &json!({"version_id": version}),
+    )
+    .await
+    .expect(202);
     let public = json!({"credential_type": "public"});
-    let refused = zone.admin.patch(&zone.at(&format!("applications/{named}")), &public).await;
-    assert_eq!((refused.status, refused.member("error")), (409, "app_referenced_by_active_policy"));
-    assert_eq!(zone.admin.patch(&zone.at(&format!("applications/{other}")), &public).await.status, 200);
+    let refused = zone
+        .admin
+        .patch(&zone.at(&format!("applications/{named}")), &public)
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (409, "app_referenced_by_active_policy")
+    );
+    assert_eq!(
+        zone.admin
+            .patch(&zone.at(&format!("applications/{other}")), &public)
+            .await
+            .status,
+        200
+    );
     let same = json!({"credential_type": "token", "name": "renamed"});
-    let kept = zone.admin.patch(&zone.at(&format!("applications/{named}")), &same).await;
-    assert_eq!((kept.status, kept.member("client_secret")), (200, ""), "the secret it has stays");
+    let kept = zone
+        .admin
+        .patch(&zone.at(&format!("applications/{named}")), &same)
+        .await;
+    assert_eq!(
+        (kept.status, kept.member("client_secret")),
+        (200, ""),
+        "the secret it has stays"
+    );
 }
 
 /// Sends a request and resets the connection without waiting for an answer.
@@ -131,7 +249,13 @@ async fn a_client_that_resets_leaves_nothing_half_written() {
     let zone = Zone::new(&stack, "Resets").await;
     for n in 0..30 {
         let body = json!({"identifier": format!("resource://{n}"), "scopes": ["read"]});
-        reset(&stack, &zone.at("resources"), &body, Duration::from_micros(n * 200)).await;
+        reset(
+            &stack,
+            &zone.at("resources"),
+            &body,
+            Duration::from_micros(n * 200),
+        )
+        .await;
         let body = json!({"name": format!("p{n}"), "content": format!("{ALLOW}# {n}\n")});
         if n % 10 == 0 {
             reset(&stack, &zone.at("policies"), &body, Duration::from_millis(40)).await;
@@ -144,11 +268,30 @@ async fn a_client_that_resets_leaves_nothing_half_written() {
     };
     tokio::time::sleep(Duration::from_secs(2)).await;
     eventually("quiet", Duration::from_secs(10), settled).await;
-    let told = format!("SELECT {} - {} - {} - 1", of("outbox"), of("resources"), of("policies"));
-    assert_eq!(stack.database().count(&told).await, 0, "each object was told of once");
+    let told = format!(
+        "SELECT {} - {} - {} - 1",
+        of("outbox"),
+        of("resources"),
+        of("policies")
+    );
+    assert_eq!(
+        stack.database().count(&told).await,
+        0,
+        "each object was told of once"
+    );
     let recorded = format!("SELECT {} - {}", of("event_spool"), of("outbox"));
     assert_eq!(stack.database().count(&recorded).await, 0, "and recorded once");
     let versions = format!("SELECT {} - {}", of("policy_versions"), of("policies"));
-    assert_eq!(stack.database().count(&versions).await, 0, "and each policy has its version");
-    assert!(stack.database().count(&format!("SELECT {}", of("resources"))).await > 0);
+    assert_eq!(
+        stack.database().count(&versions).await,
+        0,
+        "and each policy has its version"
+    );
+    assert!(
+        stack
+            .database()
+            .count(&format!("SELECT {}", of("resources")))
+            .await
+            > 0
+    );
 }

@@ -47,7 +47,9 @@ const REACH: &[(&str, &str, Reach)] = &[
 
 /// In a zone, who may read reads and who may write writes, unless a line above says otherwise.
 fn reach(route: &Route) -> Option<Reach> {
-    let named = REACH.iter().find(|(method, path, _)| *method == route.method && *path == route.path);
+    let named = REACH
+        .iter()
+        .find(|(method, path, _)| *method == route.method && *path == route.path);
     let of_zone = route.path.starts_with("/v1/zones/{zone_id}");
     let usual = match route.method {
         "get" if of_zone => Some(ZoneRead),
@@ -88,21 +90,44 @@ async fn callers(stack: &Stack, mine: &Zone) -> Callers {
         expired: token(json!({"scope": "global"})).await,
         of_archived_zone: token(json!({"scope": "zone", "zone_id": archived.id})).await,
     };
-    assert_eq!(stack.admin().delete(&format!("/v1/zones/{}", archived.id)).await.status, 204);
-    let newest = "UPDATE admin_tokens SET expires_at = now() WHERE scope = 'global' AND NOT seeded AND NOT read_only";
-    stack.database().connect().await.batch_execute(newest).await.expect("expired");
+    assert_eq!(
+        stack
+            .admin()
+            .delete(&format!("/v1/zones/{}", archived.id))
+            .await
+            .status,
+        204
+    );
+    let newest =
+        "UPDATE admin_tokens SET expires_at = now() WHERE scope = 'global' AND NOT seeded AND NOT read_only";
+    stack
+        .database()
+        .connect()
+        .await
+        .batch_execute(newest)
+        .await
+        .expect("expired");
     callers
 }
 
 /// The request, harmless to whoever may make it: its ids name nothing, its body is none, and it asks for version 0.
 async fn knock(caller: &Client, route: &Route, zone: &Zone) -> Answer {
     let nothing = "0198c0de-0000-7000-8000-000000000000";
-    let path = route.path.replace("{zone_id}", &zone.id).replace("{request_id}", "nothing");
+    let path = route
+        .path
+        .replace("{zone_id}", &zone.id)
+        .replace("{request_id}", "nothing");
     let path = path.replace("{id}", nothing).replace("{version_id}", nothing);
     let method = Method::from_bytes(route.method.to_uppercase().as_bytes()).expect("a method");
     let fill = |request: reqwest::RequestBuilder| {
-        let request = request.header("if-match", "\"0\"").timeout(Duration::from_secs(10));
-        if route.method == "get" { request } else { request.json(&json!({"nothing": 1})) }
+        let request = request
+            .header("if-match", "\"0\"")
+            .timeout(Duration::from_secs(10));
+        if route.method == "get" {
+            request
+        } else {
+            request.json(&json!({"nothing": 1}))
+        }
     };
     caller.send(method, &path, fill).await.expect("an answer")
 }
@@ -126,7 +151,10 @@ fn due(reach: Reach, caller: &str) -> Option<(u16, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_lets_in_whom_it_should_and_nobody_else() {
-    let stack = alone().env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true").start().await;
+    let stack = alone()
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
     let zone = Zone::new(&stack, "Mine").await;
     let callers = callers(&stack, &zone).await;
     let callers = [
@@ -144,7 +172,10 @@ async fn every_route_lets_in_whom_it_should_and_nobody_else() {
         let reach = reach(route).unwrap_or_else(|| panic!("give {route:?} a line in REACH"));
         for (name, caller) in callers {
             let answer = knock(caller, route, &zone).await;
-            let what = format!("{} {} as {name}: {} {}", route.method, route.path, answer.status, answer.text);
+            let what = format!(
+                "{} {} as {name}: {} {}",
+                route.method, route.path, answer.status, answer.text
+            );
             match due(reach, name) {
                 Some(due) => assert_eq!((answer.status, answer.member("error")), due, "{what}"),
                 None => assert!(!matches!(answer.status, 401 | 403 | 405 | 500..), "{what}"),
@@ -154,7 +185,9 @@ async fn every_route_lets_in_whom_it_should_and_nobody_else() {
         }
     }
     for (method, path, _) in REACH {
-        let there = TABLE.iter().any(|route| route.method == *method && route.path == *path);
+        let there = TABLE
+            .iter()
+            .any(|route| route.method == *method && route.path == *path);
         assert!(there, "{method} {path} is gone: take its line out");
     }
 }
@@ -185,21 +218,46 @@ async fn every_list_refuses_what_it_does_not_understand() {
         ] {
             let answer = zone.admin.get(&format!("{path}?{query}")).await;
             // A cursor that is no UTF-8 is one or the other.
-            let error = if query == "cursor=%ff%fe" { answer.member("error") } else { error };
-            assert_eq!((answer.status, answer.member("error")), (400, error), "{path}?{query}");
+            let error = if query == "cursor=%ff%fe" {
+                answer.member("error")
+            } else {
+                error
+            };
+            assert_eq!(
+                (answer.status, answer.member("error")),
+                (400, error),
+                "{path}?{query}"
+            );
         }
-        assert_eq!(zone.admin.get(&format!("{path}?limit=1000")).await.status, 200, "{path}");
+        assert_eq!(
+            zone.admin.get(&format!("{path}?limit=1000")).await.status,
+            200,
+            "{path}"
+        );
     }
     assert!(lists >= 9, "{lists}");
     // A cursor of another zone's list is none of this one's.
     for name in ["a", "b"] {
-        assert_eq!(other.post("policy-sets", &json!({"name": name})).await.status, 201);
+        assert_eq!(
+            other.post("policy-sets", &json!({"name": name})).await.status,
+            201
+        );
     }
     let page = other.get("policy-sets?limit=1").await;
-    let next = page.header("link").split("cursor=").nth(1).and_then(|rest| rest.split(['>', '&']).next()).unwrap_or_default().to_owned();
+    let next = page
+        .header("link")
+        .split("cursor=")
+        .nth(1)
+        .and_then(|rest| rest.split(['>', '&']).next())
+        .unwrap_or_default()
+        .to_owned();
     assert!(!next.is_empty(), "{:?}", page.headers);
     assert_eq!(other.get(&format!("policy-sets?cursor={next}")).await.status, 200);
-    for elsewhere in [zone.at("policy-sets"), other.at("policies"), "/v1/zones".to_owned()] {
+    for elsewhere in [
+        zone.at("policy-sets"),
+        other.at("policies"),
+        "/v1/zones".to_owned(),
+    ] {
         let refused = zone.admin.get(&format!("{elsewhere}?cursor={next}")).await;
         assert_eq!(refused.member("error"), "invalid_cursor", "{elsewhere}");
     }
