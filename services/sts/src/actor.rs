@@ -71,3 +71,48 @@ fn of_actor(refusal: Refusal) -> Refusal {
         Refusal::ActorTokenInvalid
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(n: u128) -> Claims {
+        let id = uuid::Uuid::from_u128(n).to_string();
+        serde_json::from_value(serde_json::json!({
+            "iss": "i", "sub": id, "aud": ["i"], "exp": 2, "iat": 1, "nbf": 1, "jti": id, "zone_id": id,
+            "client_id": id, "scope": "", "sid": id, "root_sid": id, "use": "session", "sub_type": "application",
+            "target": [], "epoch": 1
+        }))
+        .expect("claims")
+    }
+
+    #[test]
+    fn actors_chain_newest_first_up_to_a_bound() {
+        let mut chain = None;
+        for n in 0..u128::try_from(MAX_ACTORS).expect("small") {
+            chain = acting(Some(&session(n)), "ada", None, chain.as_deref()).expect("within the bound");
+        }
+        let newest = chain.as_deref().expect("a chain");
+        assert_eq!(newest.chain().count(), MAX_ACTORS);
+        assert_eq!(newest.sub, session(7).sub);
+        let beyond = acting(Some(&session(99)), "ada", None, Some(newest));
+        assert_eq!(beyond, Err(Refusal::ActorChainTooLong));
+        assert_eq!(
+            acting(None, "ada", None, Some(newest)),
+            Ok(chain.clone()),
+            "what was said before stays said"
+        );
+    }
+
+    #[test]
+    fn nobody_acts_for_itself_but_its_agent_may() {
+        let mut one = session(1);
+        let subject = one.sub.clone();
+        assert_eq!(
+            acting(Some(&one), &subject, None, None),
+            Err(Refusal::ActorIsSubject)
+        );
+        one.agent_session_id = Some(uuid::Uuid::from_u128(5).into());
+        assert!(acting(Some(&one), &subject, None, None).is_ok());
+    }
+}

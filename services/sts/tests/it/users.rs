@@ -437,3 +437,66 @@ async fn a_subjects_cut_off_ends_its_sessions_and_leaves_later_ones() {
         .await;
     assert_eq!(refusal(&answer), (400, "invalid_grant", "subject_revoked"));
 }
+
+#[tokio::test]
+async fn whoever_opened_a_users_session_stays_named_in_its_mandates() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let issuer = Issuer::register(&stack, &world, "idp|", false).await;
+    let sts = stack.sts(0);
+    let helper = async |name: &str| {
+        let body = json!({"name": name, "registration_method": "managed", "credential_type": "token"});
+        let made = stack
+            .admin()
+            .post(&world.path("applications"), &body)
+            .await
+            .expect(201);
+        let text = |name: &str| made[name].as_str().expect("a text");
+        let form = [
+            ("client_id", text("id")),
+            ("client_secret", text("client_secret")),
+        ];
+        (
+            text("id").to_owned(),
+            sts.form("/oauth/2/token", &form)
+                .await
+                .member("access_token")
+                .to_owned(),
+        )
+    };
+    let ((first, first_session), (second, second_session)) = (helper("first").await, helper("second").await);
+    let actor = [("actor_token", first_session.as_str())];
+    let opened = issuer
+        .sign_in(&stack, &world, &issuer.id_token("ada"), &actor)
+        .await;
+    assert_eq!(opened.status, 200, "{}", opened.text);
+    let session = opened.member("access_token");
+    assert_eq!(claims(session)["act"]["sub"], json!(first));
+    let plain = world.mandate(&sts, session, "orders:read").await;
+    assert_eq!(claims(plain.member("access_token"))["act"]["sub"], json!(first));
+    let fields = [
+        ("subject_token", session),
+        ("actor_token", second_session.as_str()),
+        ("resource", world.resource.as_str()),
+        ("scope", "orders:read"),
+    ];
+    let nested = world.token(&sts, &fields).await;
+    assert_eq!(nested.status, 200, "{}", nested.text);
+    let act = &claims(nested.member("access_token"))["act"];
+    assert_eq!(
+        (&act["sub"], &act["act"]["sub"], &act["act"]["act"]),
+        (&json!(second), &json!(first), &Value::Null)
+    );
+    let user = issuer.sign_in(&stack, &world, &issuer.id_token("bob"), &[]).await;
+    let fields = [
+        ("subject_token", session),
+        ("actor_token", user.member("access_token")),
+        ("resource", &world.resource),
+    ];
+    let answer = world.token(&sts, &fields).await;
+    assert_eq!(
+        refusal(&answer),
+        (400, "invalid_grant", "actor_token_wrong_use"),
+        "a user is no actor"
+    );
+}
