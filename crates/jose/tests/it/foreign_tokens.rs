@@ -48,9 +48,9 @@ impl Stranger {
     }
 
     fn public(&self) -> Value {
-        let mut jwk = serde_json::to_value(self.jwk.to_public_key().unwrap()).unwrap();
-        jwk["kid"] = json!("one");
-        jwk
+        let mut jwk = self.jwk.to_public_key().unwrap();
+        jwk.set_key_id("one");
+        serde_json::to_value(jwk).unwrap()
     }
 
     fn keys(&self) -> ForeignKeys {
@@ -291,7 +291,7 @@ fn keys_that_must_not_verify_are_passed_over() {
 fn what_is_not_a_key_set_is_an_error() {
     let many: Vec<Value> = (0..65).map(|_| RSA.public()).collect();
     for bad in [
-        "".to_owned(),
+        String::new(),
         "[]".to_owned(),
         "{}".to_owned(),
         r#"{"keys": {}}"#.to_owned(),

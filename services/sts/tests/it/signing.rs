@@ -48,10 +48,9 @@ impl KeyPair {
     }
 
     pub(crate) fn public(&self) -> Value {
-        let public = self.jwk.to_public_key().expect("a public half");
-        let mut jwk = serde_json::to_value(public).expect("a JWK is JSON");
-        jwk["kid"] = json!(self.kid);
-        jwk
+        let mut public = self.jwk.to_public_key().expect("a public half");
+        public.set_key_id(&self.kid);
+        serde_json::to_value(public).expect("a JWK is JSON")
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
@@ -101,10 +100,10 @@ pub(crate) async fn issuer(stack: &Stack, world: &World) -> String {
 
 /// One more application of the world's zone; its id.
 pub(crate) async fn application(stack: &Stack, world: &World, credential: &Value) -> String {
-    let mut body = json!({"name": unique(), "registration_method": "managed"});
-    for (name, value) in credential.as_object().expect("members") {
-        body[name] = value.clone();
-    }
+    let mut body = credential.clone();
+    let members = body.as_object_mut().expect("members");
+    members.insert("name".to_owned(), json!(unique()));
+    members.insert("registration_method".to_owned(), json!("managed"));
     let made = stack.admin().post(&world.path("applications"), &body).await;
     assert_eq!(made.status, 201, "{}", made.text);
     made.member("id").to_owned()
