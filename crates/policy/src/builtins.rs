@@ -1,7 +1,9 @@
 //! Which builtins a policy may call. An allow-list, because opa-wasm resolves many names that fail only when called, and
 //! some reach out of the sandbox (`opa.runtime` would hand over the environment).
 
-/// Built into every module by OPA's Wasm compiler (OPA 1.22): they cost no call to the host.
+/// Built into every module by OPA's Wasm compiler (OPA 1.22): they cost no call to the host. Left out are those that the
+/// differential test caught answering otherwise than OPA itself does: `json.unmarshal` and `json.is_valid` take text that
+/// is not JSON, `base64.decode` does not take an empty one.
 const IN_WASM: &[&str] = &[
     "abs",
     "and",
@@ -10,10 +12,8 @@ const IN_WASM: &[&str] = &[
     "array.reverse",
     "array.slice",
     "assign",
-    "base64.decode",
     "base64.encode",
     "base64.is_valid",
-    "base64url.decode",
     "base64url.encode",
     "bits.and",
     "bits.lsh",
@@ -48,10 +48,8 @@ const IN_WASM: &[&str] = &[
     "is_set",
     "is_string",
     "json.filter",
-    "json.is_valid",
     "json.marshal",
     "json.remove",
-    "json.unmarshal",
     "lower",
     "lt",
     "lte",

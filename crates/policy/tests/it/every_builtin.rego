@@ -78,7 +78,7 @@ expected["object.union_n"] := object.union_n([{"a": 1}, {"b": 2}]) == {"a": 1, "
 
 expected["walk"] := count([1 | walk({"a": {"b": 1}})]) == 3
 
-expected["json.marshal"] := json.unmarshal(json.marshal({"a": 1})) == {"a": 1}
+expected["json.marshal"] := json.marshal({"a": 1}) == `{"a":1}`
 
 expected["graph.reachable"] := graph.reachable({"a": {"b"}, "b": set()}, {"a"}) == {"a", "b"}
 
@@ -89,8 +89,6 @@ expected["strings.reverse"] := strings.reverse("ab") == "ba"
 expected["array.flatten"] := array.flatten([[1], 2]) == [1, 2]
 
 expected["bits.and"] := bits.and(6, 3) == 2
-
-expected["json.is_valid"] := json.is_valid("{}")
 
 expected["to_number"] := to_number("3") == 3
 
