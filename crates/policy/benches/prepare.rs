@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The compiler that `OPA_BIN` or `PATH` names.
-pub fn compiler() -> Compiler {
+pub(crate) fn compiler() -> Compiler {
     #[expect(
         clippy::disallowed_methods,
         reason = "a benchmark has no configuration of its own"
@@ -20,7 +20,7 @@ pub fn compiler() -> Compiler {
 }
 
 /// A manifest of these modules.
-pub fn manifest(modules: &[&str]) -> Manifest {
+pub(crate) fn manifest(modules: &[&str]) -> Manifest {
     let entry = |module: &&str| ManifestEntry {
         policy_version_id: PolicyVersionId::from(Uuid::nil()),
         module: (*module).to_owned(),

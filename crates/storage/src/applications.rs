@@ -349,7 +349,12 @@ pub async fn registered_within_a_second(conn: &mut Conn, zone: ZoneId) -> Result
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn named_by_active_policy(conn: &mut Conn, zone: ZoneId, id: ApplicationId, name: &str) -> Result<bool> {
+pub async fn named_by_active_policy(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ApplicationId,
+    name: &str,
+) -> Result<bool> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = diesel::sql_types::Bool)]

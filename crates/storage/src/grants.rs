@@ -106,12 +106,7 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: GrantId) -> Result<Option<G
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(
-    conn: &mut Conn,
-    zone: ZoneId,
-    filter: &GrantFilter,
-    page: &Page,
-) -> Result<Vec<GrantRow>> {
+pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &GrantFilter, page: &Page) -> Result<Vec<GrantRow>> {
     let of_zone = grants::table.filter(grants::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(GrantRow::as_select()).into_boxed();
     if let Some(application) = filter.application_id {

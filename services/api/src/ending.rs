@@ -93,7 +93,11 @@ impl Api {
     ) -> Result<Ending, Failure> {
         let ended = Ending {
             sessions: sessions::revoke_of_application(tx, zone, application, &by.name()).await?,
-            cut_offs: vec![(AnchorKind::Application, application.to_string(), self.last_expiry())],
+            cut_offs: vec![(
+                AnchorKind::Application,
+                application.to_string(),
+                self.last_expiry(),
+            )],
             ..Ending::default()
         };
         Ok(ended.and(end_agents(tx, by, zone, Some(application), None).await?))
@@ -101,12 +105,18 @@ impl Api {
 
     /// Adds the anchors of what ended, and announces them. The zone's row is locked from here on.
     pub(crate) async fn announce(&self, tx: &mut Conn, zone: ZoneId, ending: Ending) -> Result<(), Failure> {
-        self.refuse(tx, zone, ending.cut_offs, |anchors| FeedBody::SessionsRevoked { anchors })
-            .await?;
-        self.refuse(tx, zone, ending.agents, |anchors| FeedBody::AgentsEnded { anchors })
-            .await?;
-        self.refuse(tx, zone, ending.edges, |anchors| FeedBody::DelegationsRevoked { anchors })
-            .await?;
+        self.refuse(tx, zone, ending.cut_offs, |anchors| FeedBody::SessionsRevoked {
+            anchors,
+        })
+        .await?;
+        self.refuse(tx, zone, ending.agents, |anchors| FeedBody::AgentsEnded {
+            anchors,
+        })
+        .await?;
+        self.refuse(tx, zone, ending.edges, |anchors| FeedBody::DelegationsRevoked {
+            anchors,
+        })
+        .await?;
         Ok(())
     }
 

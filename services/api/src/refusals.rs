@@ -3,13 +3,13 @@
 //! count once a minute (architecture, "No record, no mandate").
 
 use crate::app::Api;
-use caracal_wire::AUDIT_SUBJECT;
 use crate::error::Failure;
 use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::quota::Quota;
 use caracal_domain::{AuditEvent, RequestId, Timestamp};
 use caracal_storage::spool;
+use caracal_wire::AUDIT_SUBJECT;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::net::IpAddr;

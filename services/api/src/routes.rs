@@ -1,8 +1,8 @@
 //! The URL table, one line per path. The server, the description (`openapi.rs`) and the sweeping tests read this one.
 
 use crate::{
-    admin_token, application, audit, bootstrap, docs, grant, invitation, policy, policy_set, provider, resource, session,
-    signing_key, step_up, subject, subject_issuer, template, zone,
+    admin_token, application, audit, bootstrap, docs, grant, invitation, policy, policy_set, provider,
+    resource, session, signing_key, step_up, subject, subject_issuer, template, zone,
 };
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
@@ -21,7 +21,11 @@ pub struct Route {
 impl Route {
     /// What the ledger calls it: `<noun>.<verb>`.
     pub(crate) fn deed(&self) -> String {
-        let verb = if self.handler == "change" { "update" } else { self.handler };
+        let verb = if self.handler == "change" {
+            "update"
+        } else {
+            self.handler
+        };
         format!("{}.{verb}", self.noun)
     }
 }

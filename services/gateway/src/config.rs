@@ -141,7 +141,7 @@ mod tests {
             ("http://api", false),
         ] {
             let mut env = Env::from_pairs([("INTERNAL_ADDRESSES", text)]);
-            read_internal(&mut env);
+            env.places("INTERNAL_ADDRESSES");
             assert_eq!(env.finish().is_ok(), holds, "{text}");
         }
     }

@@ -50,11 +50,7 @@ pub async fn rotate_graceful(
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn rotate_emergency(
-    conn: &mut Conn,
-    zone: ZoneId,
-    next: &SigningKey,
-) -> Result<Vec<SigningKeyId>> {
+pub async fn rotate_emergency(conn: &mut Conn, zone: ZoneId, next: &SigningKey) -> Result<Vec<SigningKeyId>> {
     let have_signed = [KeyStatus::Active.name(), KeyStatus::Retiring.name()];
     let old = of_zone(zone).filter(signing_keys::status.eq_any(have_signed));
     let dropped: Vec<Uuid> = diesel::update(old)

@@ -20,6 +20,6 @@ mod roles;
 mod scratch;
 mod sessions;
 mod snapshot;
-mod sweep;
 mod step_up;
+mod sweep;
 mod tokens;

@@ -17,7 +17,10 @@ fn new(zone: ZoneId, application: ApplicationId) -> NewChallenge {
         agent_session_id: None,
         challenge_type: ChallengeType::Mfa,
         resources: vec!["resource://orders".parse().unwrap()],
-        scopes: "orders:write".parse::<caracal_domain::Scope>().into_iter().collect(),
+        scopes: "orders:write"
+            .parse::<caracal_domain::Scope>()
+            .into_iter()
+            .collect(),
         secret_sha256: [7; 32],
         metadata_json: json!({}),
         expires_at: fixture::now() + Duration::minutes(5),
@@ -31,15 +34,25 @@ async fn a_challenge_is_satisfied_and_then_consumed_once_each() {
     let zone = fixture::zone(conn, "a").await;
     let application = fixture::application(conn, zone, "app").await;
     let row = step_up::insert(conn, &new(zone, application)).await.unwrap();
-    assert_eq!(step_up::consume(conn, zone, row.id).await.unwrap(), None, "not satisfied");
-    let satisfied = step_up::satisfy(conn, zone, row.id, "grace").await.unwrap().unwrap();
+    assert_eq!(
+        step_up::consume(conn, zone, row.id).await.unwrap(),
+        None,
+        "not satisfied"
+    );
+    let satisfied = step_up::satisfy(conn, zone, row.id, "grace")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(satisfied.satisfied_by.as_deref(), Some("grace"));
     assert_eq!(step_up::satisfy(conn, zone, row.id, "eve").await.unwrap(), None);
     let winners = join_all((0..20).map(|_| consume(&scratch.database, zone, row.id))).await;
     assert_eq!(winners.into_iter().filter(|won| *won).count(), 1);
     let stored = step_up::find(conn, zone, row.id).await.unwrap().unwrap();
     assert!(stored.consumed_at.is_some() && stored.satisfied_by.as_deref() == Some("grace"));
-    assert_eq!(step_up::list(conn, zone, &Page::first(10)).await.unwrap(), [stored]);
+    assert_eq!(
+        step_up::list(conn, zone, &Page::first(10)).await.unwrap(),
+        [stored]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

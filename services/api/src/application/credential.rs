@@ -106,9 +106,14 @@ fn check_jwks(jwks: &Value) -> Result<(), Failure> {
             return Err(refuse("has private parts; send public keys only"));
         }
         if !is_public_key(key) {
-            return Err(refuse("must be a public key of kty EC, RSA or OKP with all its members"));
+            return Err(refuse(
+                "must be a public key of kty EC, RSA or OKP with all its members",
+            ));
         }
-        if key.get("kid").is_some_and(|kid| !kid.is_string() || !ids.insert(kid)) {
+        if key
+            .get("kid")
+            .is_some_and(|kid| !kid.is_string() || !ids.insert(kid))
+        {
             return Err(refuse("must have a kid of its own, or none"));
         }
     }
@@ -125,7 +130,10 @@ fn is_public_key(key: &Value) -> bool {
     };
     let curve_fits = members.contains(&"n") || key.get("crv").is_some_and(Value::is_string);
     let is_base64url = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     let has = |member: &&str| key.get(member).and_then(Value::as_str).is_some_and(is_base64url);
     curve_fits && members.iter().all(has)
@@ -139,14 +147,22 @@ pub(super) fn check_redirect_uris(uris: &[String]) -> Result<(), Failure> {
         if url.fragment().is_some() || uri.len() > 2048 {
             return Err(refuse("must have no fragment and at most 2048 characters"));
         }
-        if matches!(url.scheme(), "javascript" | "data" | "file" | "vbscript" | "blob" | "about") {
+        if matches!(
+            url.scheme(),
+            "javascript" | "data" | "file" | "vbscript" | "blob" | "about"
+        ) {
             return Err(refuse("this scheme cannot be redirected to"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must have no user name and no password"));
         }
-        if uri.bytes().any(|b| b.is_ascii_control() || b == b' ' || b == b'\\') {
-            return Err(refuse("must be spelled as it is compared: without blanks and backslashes"));
+        if uri
+            .bytes()
+            .any(|b| b.is_ascii_control() || b == b' ' || b == b'\\')
+        {
+            return Err(refuse(
+                "must be spelled as it is compared: without blanks and backslashes",
+            ));
         }
     }
     Ok(())

@@ -10,8 +10,8 @@ use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
-use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
 use caracal_storage::Conn;
+use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
 use caracal_storage::zones::{self, ZoneRow};
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -170,7 +170,10 @@ impl Api {
         drop(conn);
         let credential_type = patch.credential_type.unwrap_or(before.credential_type);
         // The same kind of proof by the same or its other name: what is kept stays good.
-        if no_proof && (credential_type == before.credential_type || both_secret(credential_type, before.credential_type)) {
+        if no_proof
+            && (credential_type == before.credential_type
+                || both_secret(credential_type, before.credential_type))
+        {
             return Ok(None);
         }
         let offered = Offered {

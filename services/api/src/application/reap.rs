@@ -53,7 +53,9 @@ impl Api {
         let mut page = Page::first(500);
         loop {
             let rows = applications::list(tx, zone, &page).await?;
-            let Some(last) = rows.last() else { return Ok(ending) };
+            let Some(last) = rows.last() else {
+                return Ok(ending);
+            };
             page.after = Some((last.created_at, last.id.into()));
             for row in rows
                 .iter()

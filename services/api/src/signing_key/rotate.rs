@@ -73,7 +73,10 @@ impl Api {
         }
         for zone in keys::zones_due(&mut guard, ZONES_A_ROUND).await? {
             let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
-            told("keeping a zone's signing keys", self.keep_keys_of(&by, zone).await);
+            told(
+                "keeping a zone's signing keys",
+                self.keep_keys_of(&by, zone).await,
+            );
         }
         Ok(guard.rollback().await?)
     }

@@ -136,7 +136,9 @@ impl Api {
         let refuse = |why: String| Failure::field("jwks_uri", why);
         let url = check_url(&self.egress, uri).map_err(|why| refuse(why.to_string()))?;
         if url.fragment().is_some() || uri.len() > MOST_URL_BYTES {
-            return Err(refuse("must have no fragment and at most 2048 characters".to_owned()));
+            return Err(refuse(
+                "must have no fragment and at most 2048 characters".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -184,7 +186,10 @@ mod tests {
     #[test]
     fn our_own_issuers_are_seen_through_their_spelling() {
         let within = |base: &str, url: &str| {
-            is_within(&Url::parse(base).expect("a URL"), &Url::parse(url).expect("a URL"))
+            is_within(
+                &Url::parse(base).expect("a URL"),
+                &Url::parse(url).expect("a URL"),
+            )
         };
         for ours in [
             "https://sts.example",
@@ -195,7 +200,11 @@ mod tests {
             assert!(within("https://sts.example", ours), "{ours}");
         }
         assert!(within("https://example/auth/", "https://example/auth/zones/x"));
-        for other in ["https://example/authority", "https://example:8443/auth", "https://idp.example/auth"] {
+        for other in [
+            "https://example/authority",
+            "https://example:8443/auth",
+            "https://idp.example/auth",
+        ] {
             assert!(!within("https://example/auth", other), "{other}");
         }
     }

@@ -30,18 +30,41 @@ async fn every_credential_type_is_taken_with_what_belongs_to_it() {
         ("public", json!({}), false),
     ] {
         let made = zone.post("applications", &body(kind, &with)).await;
-        assert_eq!((made.status, made.member("credential_type")), (201, kind), "{}", made.text);
-        assert_eq!(made.body.get("client_secret").is_some(), shows_secret, "{kind} {with}");
-        let shown = zone.get(&format!("applications/{}", made.member("id"))).await.expect(200);
+        assert_eq!(
+            (made.status, made.member("credential_type")),
+            (201, kind),
+            "{}",
+            made.text
+        );
+        assert_eq!(
+            made.body.get("client_secret").is_some(),
+            shows_secret,
+            "{kind} {with}"
+        );
+        let shown = zone
+            .get(&format!("applications/{}", made.member("id")))
+            .await
+            .expect(200);
         assert!(shown.get("client_secret").is_none());
         for member in ["jwks", "jwks_uri"] {
             assert_eq!(shown.get(member), with.get(member), "{kind}");
         }
     }
-    let by_default = zone.post("applications", &json!({"name": "plain", "registration_method": "managed"})).await;
-    assert_eq!((by_default.member("credential_type"), by_default.member("consent")), ("public", "implicit"));
+    let by_default = zone
+        .post(
+            "applications",
+            &json!({"name": "plain", "registration_method": "managed"}),
+        )
+        .await;
+    assert_eq!(
+        (by_default.member("credential_type"), by_default.member("consent")),
+        ("public", "implicit")
+    );
     let asks = json!({"name": "asks", "registration_method": "managed", "consent": true});
-    assert_eq!(zone.post("applications", &asks).await.member("consent"), "required");
+    assert_eq!(
+        zone.post("applications", &asks).await.member("consent"),
+        "required"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +84,10 @@ async fn what_does_not_belong_together_is_refused() {
         body("token", &json!({"client_secret": "ccs_looks-like-one-of-ours"})),
         body("public-key", &json!({})),
         body("public-key", &json!({"jwks": {"keys": []}})),
-        body("public-key", &json!({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}})),
+        body(
+            "public-key",
+            &json!({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}),
+        ),
         private("d"),
         private("k"),
         body("url", &json!({})),
@@ -76,12 +102,25 @@ async fn what_does_not_belong_together_is_refused() {
         redirect("https://app.example/cb#fragment"),
         redirect("https://user@app.example/cb"),
         redirect("https://app.example/a b"),
-        body("public", &json!({"redirect_uris": vec!["https://app.example/cb"; 33]})),
+        body(
+            "public",
+            &json!({"redirect_uris": vec!["https://app.example/cb"; 33]}),
+        ),
     ];
     all_invalid(&zone, "applications", &bodies).await;
-    let kept = ["http://127.0.0.1/cb", "https://app.example/CB/?x=1", "com.example.app:/cb"];
-    let made = zone.post("applications", &body("public", &json!({"redirect_uris": kept}))).await;
-    assert_eq!(made.body["redirect_uris"], json!(kept), "kept as they are compared");
+    let kept = [
+        "http://127.0.0.1/cb",
+        "https://app.example/CB/?x=1",
+        "com.example.app:/cb",
+    ];
+    let made = zone
+        .post("applications", &body("public", &json!({"redirect_uris": kept})))
+        .await;
+    assert_eq!(
+        made.body["redirect_uris"],
+        json!(kept),
+        "kept as they are compared"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,29 +130,70 @@ async fn a_patch_changes_the_proof_only_when_it_says_so() {
     let made = zone.post("applications", &body("token", &json!({}))).await;
     let path = zone.at(&format!("applications/{}", made.member("id")));
     let hash = || async {
-        let query = format!("SELECT secret_hash FROM applications WHERE id = '{}'", made.member("id"));
-        let row = stack.database().connect().await.query_one(&query, &[]).await.expect("a row");
+        let query = format!(
+            "SELECT secret_hash FROM applications WHERE id = '{}'",
+            made.member("id")
+        );
+        let row = stack
+            .database()
+            .connect()
+            .await
+            .query_one(&query, &[])
+            .await
+            .expect("a row");
         row.get::<_, Option<String>>(0)
     };
     let first = hash().await;
-    for patch in [json!({"credential_type": "token"}), json!({"credential_type": "password"}), json!({"name": "x"})] {
+    for patch in [
+        json!({"credential_type": "token"}),
+        json!({"credential_type": "password"}),
+        json!({"name": "x"}),
+    ] {
         let changed = zone.admin.patch(&path, &patch).await;
-        assert!(changed.status == 200 && changed.body.get("client_secret").is_none(), "{patch}: {}", changed.text);
+        assert!(
+            changed.status == 200 && changed.body.get("client_secret").is_none(),
+            "{patch}: {}",
+            changed.text
+        );
         assert_eq!(hash().await, first, "{patch}");
     }
-    let chosen = zone.admin.patch(&path, &json!({"client_secret": "another-one"})).await;
+    let chosen = zone
+        .admin
+        .patch(&path, &json!({"client_secret": "another-one"}))
+        .await;
     assert!(chosen.status == 200 && chosen.body.get("client_secret").is_none());
     assert_ne!(hash().await, first);
-    let keys = zone.admin.patch(&path, &json!({"credential_type": "public-key", "jwks": key()})).await;
+    let keys = zone
+        .admin
+        .patch(&path, &json!({"credential_type": "public-key", "jwks": key()}))
+        .await;
     assert_eq!(keys.member("credential_type"), "public-key", "{}", keys.text);
     assert_eq!(hash().await, None);
-    let secret = zone.admin.patch(&path, &json!({"credential_type": "token"})).await;
-    assert!(secret.member("client_secret").starts_with("ccs_"), "one we make is shown: {}", secret.text);
+    let secret = zone
+        .admin
+        .patch(&path, &json!({"credential_type": "token"}))
+        .await;
+    assert!(
+        secret.member("client_secret").starts_with("ccs_"),
+        "one we make is shown: {}",
+        secret.text
+    );
     assert!(secret.body.get("jwks").is_none());
-    for bad in [json!({"jwks": key()}), json!({"name": null}), json!({"registration_method": "dcr"})] {
-        assert_eq!(zone.admin.patch(&path, &bad).await.member("error"), "invalid_body", "{bad}");
+    for bad in [
+        json!({"jwks": key()}),
+        json!({"name": null}),
+        json!({"registration_method": "dcr"}),
+    ] {
+        assert_eq!(
+            zone.admin.patch(&path, &bad).await.member("error"),
+            "invalid_body",
+            "{bad}"
+        );
     }
-    assert_eq!(zone.admin.patch(&path, &json!({})).await.member("error"), "no_fields");
+    assert_eq!(
+        zone.admin.patch(&path, &json!({})).await.member("error"),
+        "no_fields"
+    );
     assert_eq!(deeds(&stack, &zone, "application.update").await, 6);
 }
 
@@ -134,7 +214,12 @@ async fn parallel_changes_of_the_proof_leave_one_of_them_whole() {
         async move { zone.admin.patch(path, patch).await }
     }))
     .await;
-    assert_eq!(tally(&answers, 200, ""), 24, "{:?}", answers.iter().map(|a| &a.text).collect::<Vec<_>>());
+    assert_eq!(
+        tally(&answers, 200, ""),
+        24,
+        "{:?}",
+        answers.iter().map(|a| &a.text).collect::<Vec<_>>()
+    );
     let (rotate, none) = (format!("applications/{id}/rotate-secret"), json!({}));
     let to_public = join_all((0..10).map(|n| {
         let (zone, path, rotate, none) = (&zone, &path, &rotate, &none);
@@ -142,7 +227,9 @@ async fn parallel_changes_of_the_proof_leave_one_of_them_whole() {
             if n % 2 == 0 {
                 zone.post(rotate, none).await
             } else {
-                zone.admin.patch(path, &json!({"credential_type": "public"})).await
+                zone.admin
+                    .patch(path, &json!({"credential_type": "public"}))
+                    .await
             }
         }
     }))
@@ -168,25 +255,54 @@ async fn an_application_that_active_policies_name_goes_on_proving_itself() {
          input.principal.name == \"by \\\"name\\\"\"\n",
         ids[0]
     );
-    let policy = zone.post("policies", &json!({"name": "names", "content": content})).await;
+    let policy = zone
+        .post("policies", &json!({"name": "names", "content": content}))
+        .await;
     assert_eq!(policy.status, 201, "{}", policy.text);
-    let set = zone.post("policy-sets", &json!({"name": "main"})).await.member("id").to_owned();
+    let set = zone
+        .post("policy-sets", &json!({"name": "main"}))
+        .await
+        .member("id")
+        .to_owned();
     let manifest = json!({"manifest": [{"policy_version_id": policy.member("version_id")}]});
-    let version = zone.post(&format!("policy-sets/{set}/versions"), &manifest).await.member("id").to_owned();
+    let version = zone
+        .post(&format!("policy-sets/{set}/versions"), &manifest)
+        .await
+        .member("id")
+        .to_owned();
     let downgrade = json!({"credential_type": "public"});
     let path = |id: &str| zone.at(&format!("applications/{id}"));
     let activate = json!({"version_id": version});
-    assert_eq!(zone.post(&format!("policy-sets/{set}/activate"), &activate).await.status, 202);
+    assert_eq!(
+        zone.post(&format!("policy-sets/{set}/activate"), &activate)
+            .await
+            .status,
+        202
+    );
     for id in &ids[..2] {
         let refused = zone.admin.patch(&path(id), &downgrade).await;
-        assert_eq!((refused.status, refused.member("error")), (409, "app_referenced_by_active_policy"));
-        let renamed = zone.admin.patch(&path(id), &json!({"traits": ["role:reader"]})).await;
-        assert_eq!(renamed.status, 200, "only the downgrade is refused: {}", renamed.text);
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (409, "app_referenced_by_active_policy")
+        );
+        let renamed = zone
+            .admin
+            .patch(&path(id), &json!({"traits": ["role:reader"]}))
+            .await;
+        assert_eq!(
+            renamed.status, 200,
+            "only the downgrade is refused: {}",
+            renamed.text
+        );
     }
     assert_eq!(zone.admin.patch(&path(&ids[2]), &downgrade).await.status, 200);
     let set = zone.at(&format!("policy-sets/{set}"));
     assert_eq!(zone.admin.delete(&set).await.status, 204);
-    assert_eq!(zone.admin.patch(&path(&ids[0]), &downgrade).await.status, 200, "no active set, no reference");
+    assert_eq!(
+        zone.admin.patch(&path(&ids[0]), &downgrade).await.status,
+        200,
+        "no active set, no reference"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +311,13 @@ async fn of_fifty_applications_of_one_name_one_is_made_and_foreign_ones_are_abse
     let (zone, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Theirs").await);
     let plain = json!({"name": "same", "registration_method": "managed"});
     let answers = join_all((0..50).map(|_| zone.post("applications", &plain))).await;
-    assert_eq!((tally(&answers, 201, ""), tally(&answers, 409, "application_already_exists")), (1, 49));
+    assert_eq!(
+        (
+            tally(&answers, 201, ""),
+            tally(&answers, 409, "application_already_exists")
+        ),
+        (1, 49)
+    );
     let theirs = other.post("applications", &plain).await.member("id").to_owned();
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
         let path = zone.at(&format!("applications/{id}"));
@@ -203,9 +325,15 @@ async fn of_fifty_applications_of_one_name_one_is_made_and_foreign_ones_are_abse
             zone.admin.get(&path).await,
             zone.admin.patch(&path, &json!({"name": "x"})).await,
             zone.admin.delete(&path).await,
-            zone.admin.post(&format!("{path}/rotate-secret"), &json!({})).await,
+            zone.admin
+                .post(&format!("{path}/rotate-secret"), &json!({}))
+                .await,
         ] {
-            assert_eq!((refused.status, refused.member("error")), (404, "application_not_found"), "{id}");
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (404, "application_not_found"),
+                "{id}"
+            );
         }
     }
 }

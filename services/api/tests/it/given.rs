@@ -20,14 +20,20 @@ pub(super) async fn deeds(stack: &Stack, zone: &Zone, what: &str) -> i64 {
 
 /// Rows of the zone in a table, narrowed.
 pub(super) async fn rows(stack: &Stack, table: &str, zone: &Zone, also: &str) -> i64 {
-    let query = format!("SELECT count(*) FROM {table} WHERE zone_id = '{}' AND {also}", zone.id);
+    let query = format!(
+        "SELECT count(*) FROM {table} WHERE zone_id = '{}' AND {also}",
+        zone.id
+    );
     stack.database().count(&query).await
 }
 
 /// Runs SQL as the owner of the database.
 pub(super) async fn sql(stack: &Stack, statement: &str) {
     let connection = stack.database().connect().await;
-    connection.batch_execute(statement).await.expect("the statement runs");
+    connection
+        .batch_execute(statement)
+        .await
+        .expect("the statement runs");
 }
 
 /// A caller with a read-only token of the zone.
@@ -46,7 +52,11 @@ pub(super) async fn application(zone: &Zone, name: &str) -> String {
 /// A session of a subject, as the STS would make it.
 pub(super) async fn session(stack: &Stack, zone: &Zone, application: &str, subject: &str) -> String {
     let id = Uuid::now_v7();
-    let kind = if application == subject { "application" } else { "user" };
+    let kind = if application == subject {
+        "application"
+    } else {
+        "user"
+    };
     sql(
         stack,
         &format!(
@@ -88,10 +98,22 @@ pub(super) async fn agent(
 }
 
 /// A delegation edge, as the coordinator would make it; `parents` are the edges above it, root first.
-pub(super) async fn edge(stack: &Stack, zone: &Zone, from: (&str, &str), to: (&str, &str), parents: &[&str]) -> String {
+pub(super) async fn edge(
+    stack: &Stack,
+    zone: &Zone,
+    from: (&str, &str),
+    to: (&str, &str),
+    parents: &[&str],
+) -> String {
     let id = Uuid::now_v7().to_string();
-    let parent = parents.last().map_or("NULL".to_owned(), |parent| format!("'{parent}'"));
-    let path: Vec<String> = parents.iter().chain([&id.as_str()]).map(|id| format!("'{id}'")).collect();
+    let parent = parents
+        .last()
+        .map_or("NULL".to_owned(), |parent| format!("'{parent}'"));
+    let path: Vec<String> = parents
+        .iter()
+        .chain([&id.as_str()])
+        .map(|id| format!("'{id}'"))
+        .collect();
     sql(
         stack,
         &format!(

@@ -34,14 +34,25 @@ async fn a_grant_is_made_shown_and_revoked() {
     let stack = alone().start().await;
     let set = setting(&stack).await;
     let made = set.zone.post("grants", &set.body("ada")).await;
-    assert_eq!((made.status, made.member("status")), (201, "active"), "{}", made.text);
+    assert_eq!(
+        (made.status, made.member("status")),
+        (201, "active"),
+        "{}",
+        made.text
+    );
     assert!(made.header("etag") == "\"1\"" && !made.epoch().is_empty());
     let path = format!("grants/{}", made.member("id"));
     let shown = set.zone.get(&path).await.expect(200);
     assert_eq!(shown["scopes"], json!(["orders:read"]));
     assert_eq!(shown["user_id"], "ada");
 
-    let stale = set.zone.admin.clone().with("If-Match", "\"9\"").delete(&set.zone.at(&path)).await;
+    let stale = set
+        .zone
+        .admin
+        .clone()
+        .with("If-Match", "\"9\"")
+        .delete(&set.zone.at(&path))
+        .await;
     assert_eq!((stale.status, stale.member("error")), (412, "version_conflict"));
     assert_eq!(set.zone.get(&path).await.member("status"), "active");
     let gone = set.zone.admin.delete(&set.zone.at(&path)).await;
@@ -49,7 +60,11 @@ async fn a_grant_is_made_shown_and_revoked() {
     assert_eq!(set.zone.get(&path).await.member("status"), "revoked");
     let again = set.zone.admin.delete(&set.zone.at(&path)).await;
     assert_eq!((again.status, again.member("error")), (404, "grant_not_found"));
-    assert_eq!(set.zone.post("grants", &set.body("ada")).await.status, 201, "a revoked one does not stand in the way");
+    assert_eq!(
+        set.zone.post("grants", &set.body("ada")).await.status,
+        201,
+        "a revoked one does not stand in the way"
+    );
     assert_eq!(deeds(&stack, &set.zone, "grant.create").await, 2);
     assert_eq!(deeds(&stack, &set.zone, "grant.revoke").await, 1);
 }
@@ -59,16 +74,40 @@ async fn revoking_a_grant_ends_every_session_of_its_user() {
     let stack = alone().start().await;
     let set = setting(&stack).await;
     let other = application(&set.zone, "other").await;
-    for (application, user) in [(&set.application, "ada"), (&other, "ada"), (&set.application, "bob")] {
+    for (application, user) in [
+        (&set.application, "ada"),
+        (&other, "ada"),
+        (&set.application, "bob"),
+    ] {
         session(&stack, &set.zone, application, user).await;
     }
-    let grant = set.zone.post("grants", &set.body("ada")).await.member("id").to_owned();
+    let grant = set
+        .zone
+        .post("grants", &set.body("ada"))
+        .await
+        .member("id")
+        .to_owned();
     let before = rows(&stack, "outbox", &set.zone, "subject = 'caracal.sessions.revoke'").await;
-    assert_eq!(set.zone.admin.delete(&set.zone.at(&format!("grants/{grant}"))).await.status, 204);
+    assert_eq!(
+        set.zone
+            .admin
+            .delete(&set.zone.at(&format!("grants/{grant}")))
+            .await
+            .status,
+        204
+    );
     let active = set.zone.get("sessions?status=active").await.expect(200);
-    let left: Vec<_> = active["rows"].as_array().expect("rows").iter().map(|row| &row["subject_id"]).collect();
+    let left: Vec<_> = active["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| &row["subject_id"])
+        .collect();
     assert_eq!(left, [&json!("bob")]);
-    assert_eq!(rows(&stack, "anchors", &set.zone, "kind = 'subject' AND value = 'ada'").await, 1);
+    assert_eq!(
+        rows(&stack, "anchors", &set.zone, "kind = 'subject' AND value = 'ada'").await,
+        1
+    );
     let after = rows(&stack, "outbox", &set.zone, "subject = 'caracal.sessions.revoke'").await;
     assert_eq!(after, before + 1);
 }
@@ -80,13 +119,19 @@ async fn of_fifty_grants_at_once_one_holds_and_of_fifty_revocations_one_counts()
     let body = set.body("ada");
     let answers = join_all((0..50).map(|_| set.zone.post("grants", &body))).await;
     assert_eq!(
-        (tally(&answers, 201, ""), tally(&answers, 409, "grant_already_exists")),
+        (
+            tally(&answers, 201, ""),
+            tally(&answers, 409, "grant_already_exists")
+        ),
         (1, 49)
     );
     let made = answers.iter().find(|answer| answer.status == 201).expect("one");
     let path = set.zone.at(&format!("grants/{}", made.member("id")));
     let answers = join_all((0..50).map(|_| set.zone.admin.delete(&path))).await;
-    assert_eq!((tally(&answers, 204, ""), tally(&answers, 404, "grant_not_found")), (1, 49));
+    assert_eq!(
+        (tally(&answers, 204, ""), tally(&answers, 404, "grant_not_found")),
+        (1, 49)
+    );
     assert_eq!(deeds(&stack, &set.zone, "grant.revoke").await, 1);
 }
 
@@ -98,7 +143,10 @@ async fn a_grant_stays_within_its_zone_and_its_resource() {
     let mut beyond = set.body("ada");
     beyond["scopes"] = json!(["orders:read", "orders:delete"]);
     let refused = set.zone.post("grants", &beyond).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "grant_scopes_exceed_resource"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "grant_scopes_exceed_resource")
+    );
     for (field, foreign, code) in [
         ("application_id", &foreign.application, "application_not_found"),
         ("resource_id", &foreign.resource, "resource_not_found"),
@@ -110,17 +158,33 @@ async fn a_grant_stays_within_its_zone_and_its_resource() {
             assert_eq!((refused.status, refused.member("error")), (404, code), "{id}");
         }
     }
-    let theirs = foreign.zone.post("grants", &foreign.body("ada")).await.member("id").to_owned();
+    let theirs = foreign
+        .zone
+        .post("grants", &foreign.body("ada"))
+        .await
+        .member("id")
+        .to_owned();
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
         let path = format!("grants/{id}");
-        assert_eq!(set.zone.get(&path).await.member("error"), "grant_not_found", "{id}");
+        assert_eq!(
+            set.zone.get(&path).await.member("error"),
+            "grant_not_found",
+            "{id}"
+        );
         let refused = set.zone.admin.delete(&set.zone.at(&path)).await;
-        assert_eq!((refused.status, refused.member("error")), (404, "grant_not_found"), "{id}");
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (404, "grant_not_found"),
+            "{id}"
+        );
     }
     let viewer = viewer(&stack, &set.zone).await;
     assert_eq!(viewer.get(&set.zone.at("grants")).await.status, 200);
     let refused = viewer.post(&set.zone.at("grants"), &set.body("ada")).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +196,14 @@ async fn grants_are_listed_by_what_they_bind() {
     }
     let ada = set.zone.get("grants?user_id=ada").await.expect(200);
     let id = ada[0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(set.zone.admin.delete(&set.zone.at(&format!("grants/{id}"))).await.status, 204);
+    assert_eq!(
+        set.zone
+            .admin
+            .delete(&set.zone.at(&format!("grants/{id}")))
+            .await
+            .status,
+        204
+    );
     let (application, resource) = (&set.application, &set.resource);
     for (query, count) in [
         (String::new(), 3),
@@ -146,10 +217,18 @@ async fn grants_are_listed_by_what_they_bind() {
         assert_eq!(listed.as_array().expect("a list").len(), count, "{query}");
     }
     for query in ["status=gone", "application_id=nonsense", "limit=0", "nonsense=1"] {
-        assert_eq!(set.zone.get(&format!("grants?{query}")).await.member("error"), "invalid_query", "{query}");
+        assert_eq!(
+            set.zone.get(&format!("grants?{query}")).await.member("error"),
+            "invalid_query",
+            "{query}"
+        );
     }
     let first = set.zone.get("grants?limit=2").await;
-    assert!(first.header("link").contains("rel=\"next\""), "{}", first.header("link"));
+    assert!(
+        first.header("link").contains("rel=\"next\""),
+        "{}",
+        first.header("link")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,20 +1,28 @@
 //! The control plane as a process of its own, over HTTP, against a real PostgreSQL and the real OPA.
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
-#![expect(clippy::disallowed_methods, reason = "rows that other services would make need ids and times")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "rows that other services would make need ids and times"
+)]
 
-mod attempt;
 mod application;
+mod attempt;
 mod bad_input;
 mod bootstrap;
 mod change;
-mod idempotency;
-mod isolation;
-mod openapi;
 mod given;
 mod grant;
+mod idempotency;
 mod invitation;
+mod isolation;
 mod minting;
+mod openapi;
 mod permission;
 mod policy;
 mod race;
@@ -23,9 +31,9 @@ mod session;
 mod signing_key;
 mod step_up;
 mod straight_path;
-mod sweep;
 mod subject;
 mod subject_issuer;
+mod sweep;
 mod zone;
 
 use caracal_testkit::stack::{Service, Stack, builder::Builder};

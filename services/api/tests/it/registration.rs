@@ -9,13 +9,17 @@ use std::time::Duration;
 
 async fn open(stack: &Stack, name: &str) -> Zone {
     let zone = Zone::new(stack, name).await;
-    let opened = zone.admin.patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true})).await;
+    let opened = zone
+        .admin
+        .patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true}))
+        .await;
     assert_eq!(opened.status, 200, "{}", opened.text);
     zone
 }
 
 async fn register(zone: &Zone, n: usize) -> caracal_testkit::Answer {
-    zone.post("applications/dcr", &json!({"name": format!("job {n}")})).await
+    zone.post("applications/dcr", &json!({"name": format!("job {n}")}))
+        .await
 }
 
 /// Applications that registered themselves an hour ago, as many as wanted.
@@ -66,7 +70,10 @@ async fn ten_register_in_any_one_second() {
         zone.id
     );
     let busiest = stack.database().count(&busiest).await;
-    assert!(busiest == 10 && made >= 10, "{busiest} in a second, {made} in all");
+    assert!(
+        busiest == 10 && made >= 10,
+        "{busiest} in a second, {made} in all"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,19 +82,37 @@ async fn parallel_registrations_stop_at_a_thousand() {
     let zone = open(&stack, "Limit").await;
     plant(&stack, &zone, 995).await;
     let answers = join_all((0..10).map(|n| register(&zone, n))).await;
-    assert_eq!((tally(&answers, 201, ""), tally(&answers, 429, "dcr_limit_exceeded")), (5, 5));
+    assert_eq!(
+        (
+            tally(&answers, 201, ""),
+            tally(&answers, 429, "dcr_limit_exceeded")
+        ),
+        (5, 5)
+    );
     let status = zone.get("dcr-status").await.expect(200);
     assert_eq!(status["live_applications"], 1000);
-    sql(&stack, "UPDATE applications SET archived_at = now() WHERE name = 'planted 1'").await;
+    sql(
+        &stack,
+        "UPDATE applications SET archived_at = now() WHERE name = 'planted 1'",
+    )
+    .await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert_eq!(register(&zone, 100).await.status, 201, "an archived one makes room");
+    assert_eq!(
+        register(&zone, 100).await.status,
+        201,
+        "an archived one makes room"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_lives_an_hour_or_as_asked_up_to_a_day() {
     let stack = alone().start().await;
     let zone = open(&stack, "Life").await;
-    for (n, asked, seconds) in [(0, Value::Null, 3600), (1, json!(60), 60), (2, json!(86_400), 86_400)] {
+    for (n, asked, seconds) in [
+        (0, Value::Null, 3600),
+        (1, json!(60), 60),
+        (2, json!(86_400), 86_400),
+    ] {
         let mut body = json!({"name": format!("job {n}")});
         if !asked.is_null() {
             body["expires_in"] = asked;
@@ -99,11 +124,23 @@ async fn a_registration_lives_an_hour_or_as_asked_up_to_a_day() {
         assert_eq!(made.member("registration_method"), "dcr");
     }
     for expires_in in [json!(0), json!(-1), json!(86_401), json!("60"), json!(1.5)] {
-        let refused = zone.post("applications/dcr", &json!({"name": "bad", "expires_in": expires_in})).await;
-        assert_eq!((refused.status, refused.member("error")), (400, "invalid_body"), "{expires_in}");
+        let refused = zone
+            .post(
+                "applications/dcr",
+                &json!({"name": "bad", "expires_in": expires_in}),
+            )
+            .await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{expires_in}"
+        );
     }
     let managed = json!({"name": "managed", "registration_method": "managed", "expires_in": 60});
-    assert_eq!(zone.post("applications", &managed).await.member("error"), "invalid_body");
+    assert_eq!(
+        zone.post("applications", &managed).await.member("error"),
+        "invalid_body"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,14 +151,21 @@ async fn the_reaper_ends_what_has_expired_and_what_it_holds() {
     let stays = register(&zone, 2).await.member("id").to_owned();
     session(&stack, &zone, &gone, &gone).await;
     agent(&stack, &zone, &gone, None, None).await;
-    sql(&stack, &format!("UPDATE applications SET expires_at = now() - interval '1 second' WHERE id = '{gone}'")).await;
+    sql(
+        &stack,
+        &format!("UPDATE applications SET expires_at = now() - interval '1 second' WHERE id = '{gone}'"),
+    )
+    .await;
     eventually("the reaper comes", Duration::from_secs(20), || async {
         (zone.get(&format!("applications/{gone}")).await.status == 404).then_some(())
     })
     .await;
     assert_eq!(zone.get(&format!("applications/{stays}")).await.status, 200);
     assert_eq!(rows(&stack, "sessions", &zone, "revoked_at IS NOT NULL").await, 1);
-    assert_eq!(rows(&stack, "agent_sessions", &zone, "status = 'terminated'").await, 1);
+    assert_eq!(
+        rows(&stack, "agent_sessions", &zone, "status = 'terminated'").await,
+        1
+    );
     let anchor = format!("kind = 'application' AND value = '{gone}'");
     assert_eq!(rows(&stack, "anchors", &zone, &anchor).await, 1);
     assert_eq!(deeds(&stack, &zone, "application.expire").await, 1);
@@ -137,28 +181,56 @@ async fn closing_the_door_keeps_or_ends_those_inside() {
     session(&stack, &zone, &made, "ada").await;
     agent(&stack, &zone, &made, None, None).await;
     let undecided = zone.admin.patch(&path, &json!({"dcr_enabled": false})).await;
-    assert_eq!((undecided.status, undecided.member("error")), (409, "dcr_shutdown_required"));
+    assert_eq!(
+        (undecided.status, undecided.member("error")),
+        (409, "dcr_shutdown_required")
+    );
     assert_eq!(undecided.body["detail"], json!({"live_applications": 1}));
     for bad in [
         json!({"dcr_shutdown": "keep_live"}),
         json!({"dcr_enabled": true, "dcr_shutdown": "revoke_live"}),
         close("maybe"),
     ] {
-        assert_eq!(zone.admin.patch(&path, &bad).await.member("error"), "invalid_body", "{bad}");
+        assert_eq!(
+            zone.admin.patch(&path, &bad).await.member("error"),
+            "invalid_body",
+            "{bad}"
+        );
     }
-    assert_eq!(zone.get(&format!("applications/{made}")).await.status, 200, "a refusal ends nothing");
+    assert_eq!(
+        zone.get(&format!("applications/{made}")).await.status,
+        200,
+        "a refusal ends nothing"
+    );
     assert_eq!(rows(&stack, "anchors", &zone, "true").await, 0);
 
     assert_eq!(zone.admin.patch(&path, &close("keep_live")).await.status, 200);
     assert_eq!(register(&zone, 2).await.member("error"), "dcr_disabled");
     assert_eq!(zone.get(&format!("applications/{made}")).await.status, 200);
-    assert_eq!(zone.get("sessions?status=active").await.expect(200)["rows"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        zone.get("sessions?status=active").await.expect(200)["rows"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
 
     assert_eq!(zone.admin.patch(&path, &close("revoke_live")).await.status, 200);
-    assert_eq!(zone.get(&format!("applications/{made}")).await.member("error"), "application_not_found");
-    assert_eq!(zone.get("sessions?status=active").await.expect(200)["rows"], json!([]));
-    assert_eq!(rows(&stack, "agent_sessions", &zone, "status = 'terminated'").await, 1);
-    assert_eq!(zone.get("dcr-status").await.expect(200), json!({"dcr_enabled": false, "live_applications": 0}));
+    assert_eq!(
+        zone.get(&format!("applications/{made}")).await.member("error"),
+        "application_not_found"
+    );
+    assert_eq!(
+        zone.get("sessions?status=active").await.expect(200)["rows"],
+        json!([])
+    );
+    assert_eq!(
+        rows(&stack, "agent_sessions", &zone, "status = 'terminated'").await,
+        1
+    );
+    assert_eq!(
+        zone.get("dcr-status").await.expect(200),
+        json!({"dcr_enabled": false, "live_applications": 0})
+    );
     assert_eq!(deeds(&stack, &zone, "application.archive").await, 1);
 }
 
@@ -168,7 +240,10 @@ async fn a_door_that_closes_lets_nobody_slip_through() {
     let zone = open(&stack, "Slip").await;
     let path = format!("/v1/zones/{}", zone.id);
     let shut = json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"});
-    let (_, closed) = futures::join!(join_all((0..10).map(|n| register(&zone, n))), zone.admin.patch(&path, &shut));
+    let (_, closed) = futures::join!(
+        join_all((0..10).map(|n| register(&zone, n))),
+        zone.admin.patch(&path, &shut)
+    );
     assert_eq!(closed.status, 200, "{}", closed.text);
     let status = zone.get("dcr-status").await.expect(200);
     assert_eq!(status, json!({"dcr_enabled": false, "live_applications": 0}));

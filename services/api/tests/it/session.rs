@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 fn ids(answer: &Value) -> Vec<String> {
     let rows = answer["rows"].as_array().expect("rows").iter();
-    rows.filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+    rows.filter_map(|row| row["id"].as_str().map(str::to_owned))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +31,9 @@ async fn sessions_are_listed_newest_first_by_status_and_subject() {
         ),
     )
     .await;
-    zone.post(&format!("sessions/{}/revoke", made[1]), &json!({})).await.expect(200);
+    zone.post(&format!("sessions/{}/revoke", made[1]), &json!({}))
+        .await
+        .expect(200);
     for (query, wanted) in [
         ("status=expired", vec![&made[0]]),
         ("status=revoked", vec![&made[1]]),
@@ -43,9 +46,16 @@ async fn sessions_are_listed_newest_first_by_status_and_subject() {
         assert_eq!(ids(&listed).iter().collect::<Vec<_>>(), wanted, "{query}");
     }
     for query in ["status=gone", "limit=0", "limit=1001", "limit=x", "subject=ada"] {
-        assert_eq!(zone.get(&format!("sessions?{query}")).await.member("error"), "invalid_query", "{query}");
+        assert_eq!(
+            zone.get(&format!("sessions?{query}")).await.member("error"),
+            "invalid_query",
+            "{query}"
+        );
     }
-    assert_eq!(zone.get("sessions?cursor=x").await.member("error"), "invalid_cursor");
+    assert_eq!(
+        zone.get("sessions?cursor=x").await.member("error"),
+        "invalid_cursor"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +79,13 @@ async fn paging_shows_each_session_once_while_others_come() {
         }
     }
     assert_eq!(seen, made);
-    assert_eq!(other.get(&format!("sessions?{}", &cursor[1..])).await.member("error"), "invalid_cursor");
+    assert_eq!(
+        other
+            .get(&format!("sessions?{}", &cursor[1..]))
+            .await
+            .member("error"),
+        "invalid_cursor"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +99,10 @@ async fn of_fifty_revocations_one_counts() {
     assert_eq!(tally(&answers, 200, ""), 50);
     assert!(answers.iter().all(|answer| answer.member("status") == "revoked"));
     assert_eq!(deeds(&stack, &zone, "session.revoke").await, 1);
-    assert_eq!(rows(&stack, "outbox", &zone, "subject = 'caracal.sessions.revoke'").await, 1);
+    assert_eq!(
+        rows(&stack, "outbox", &zone, "subject = 'caracal.sessions.revoke'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,10 +113,22 @@ async fn foreign_sessions_are_absent_and_viewers_end_none() {
     let theirs = session(&stack, &other, &app, "ada").await;
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
         let refused = zone.post(&format!("sessions/{id}/revoke"), &json!({})).await;
-        assert_eq!((refused.status, refused.member("error")), (404, "session_not_found"), "{id}");
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (404, "session_not_found"),
+            "{id}"
+        );
     }
     let viewer = viewer(&stack, &other).await;
-    let refused = viewer.post(&other.at(&format!("sessions/{theirs}/revoke")), &json!({})).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
-    assert_eq!(other.get("sessions?status=active").await.expect(200)["rows"][0]["id"], json!(theirs));
+    let refused = viewer
+        .post(&other.at(&format!("sessions/{theirs}/revoke")), &json!({}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
+    assert_eq!(
+        other.get("sessions?status=active").await.expect(200)["rows"][0]["id"],
+        json!(theirs)
+    );
 }

@@ -20,7 +20,8 @@ fn kids(keys: &Value, status: &str) -> Vec<String> {
 }
 
 async fn let_the_next_key_age(stack: &caracal_testkit::stack::Stack) {
-    let aged = "UPDATE signing_keys SET created_at = created_at - interval '10 minutes' WHERE status = 'next'";
+    let aged =
+        "UPDATE signing_keys SET created_at = created_at - interval '10 minutes' WHERE status = 'next'";
     sql(stack, aged).await;
 }
 
@@ -35,12 +36,18 @@ async fn a_graceful_rotation_signs_with_a_key_everyone_has() {
     let rotated = rotate(&zone, GRACEFUL).await;
     assert!(!rotated.epoch().is_empty());
     let after = rotated.expect(200);
-    assert_eq!((kids(&after, "active"), kids(&after, "retiring")), (next, active.clone()));
+    assert_eq!(
+        (kids(&after, "active"), kids(&after, "retiring")),
+        (next, active.clone())
+    );
     assert_eq!(kids(&after, "next").len(), 1, "always a new next");
     assert_eq!(zone.get("signing-keys").await.expect(200), after);
     assert!(!after.to_string().contains("private"));
     assert_eq!(rows(&stack, "anchors", &zone, "kind = 'kid'").await, 0);
-    assert_eq!(rows(&stack, "outbox", &zone, "subject = 'caracal.keys.invalidate'").await, 1);
+    assert_eq!(
+        rows(&stack, "outbox", &zone, "subject = 'caracal.keys.invalidate'").await,
+        1
+    );
     assert_eq!(deeds(&stack, &zone, "signing_key.rotate").await, 1);
 
     let over = "UPDATE signing_keys SET retires_at = now() - interval '1 second' WHERE status = 'retiring'";
@@ -60,13 +67,28 @@ async fn a_graceful_rotation_waits_for_the_caches_and_nobody_starts_another_mean
     let zone = Zone::new(&stack, "Waits").await;
     let before = zone.get("signing-keys").await.expect(200);
     let waiting = rotate(&zone, GRACEFUL).await.expect(202);
-    assert_eq!(kids(&waiting, "active"), kids(&before, "active"), "nothing changed yet");
-    let next = waiting.as_array().expect("a list").iter().find(|key| key["status"] == "next");
+    assert_eq!(
+        kids(&waiting, "active"),
+        kids(&before, "active"),
+        "nothing changed yet"
+    );
+    let next = waiting
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|key| key["status"] == "next");
     assert!(next.expect("a next key")["activates_at"].is_string());
     let again = rotate(&zone, GRACEFUL).await;
-    assert_eq!((again.status, again.member("error")), (409, "rotation_in_progress"));
+    assert_eq!(
+        (again.status, again.member("error")),
+        (409, "rotation_in_progress")
+    );
 
-    sql(&stack, "UPDATE signing_keys SET activates_at = now() - interval '1 second' WHERE status = 'next'").await;
+    sql(
+        &stack,
+        "UPDATE signing_keys SET activates_at = now() - interval '1 second' WHERE status = 'next'",
+    )
+    .await;
     let after = eventually("the next key signs", Duration::from_secs(20), || async {
         let keys = zone.get("signing-keys").await.body;
         (kids(&keys, "active") == kids(&before, "next")).then_some(keys)
@@ -84,8 +106,15 @@ async fn an_emergency_rotation_signs_at_once_and_names_the_old_keys() {
     let before = rotate(&zone, GRACEFUL).await.expect(200);
     rotate(&zone, GRACEFUL).await.expect(202);
     let after = rotate(&zone, EMERGENCY).await.expect(200);
-    assert_eq!(kids(&after, "active"), kids(&before, "next"), "a waiting rotation is no obstacle");
-    assert_eq!((kids(&after, "next").len(), kids(&after, "retiring").len()), (1, 0));
+    assert_eq!(
+        kids(&after, "active"),
+        kids(&before, "next"),
+        "a waiting rotation is no obstacle"
+    );
+    assert_eq!(
+        (kids(&after, "next").len(), kids(&after, "retiring").len()),
+        (1, 0)
+    );
     let mut dropped = [kids(&before, "active"), kids(&before, "retiring")].concat();
     let mut retired = kids(&after, "retired");
     dropped.sort_unstable();
@@ -97,7 +126,11 @@ async fn an_emergency_rotation_signs_at_once_and_names_the_old_keys() {
     }
     assert_eq!(deeds(&stack, &zone, "signing_key.rotate_emergency").await, 1);
     let graceful = rotate(&zone, GRACEFUL).await;
-    assert_eq!(graceful.status, 202, "the new next key has no date yet: {}", graceful.text);
+    assert_eq!(
+        graceful.status, 202,
+        "the new next key has no date yet: {}",
+        graceful.text
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,20 +138,50 @@ async fn parallel_rotations_leave_one_active_and_one_next_key() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Race").await;
     let answers = join_all((0..50).map(|_| rotate(&zone, GRACEFUL))).await;
-    assert_eq!((tally(&answers, 202, ""), answers.iter().filter(|a| a.member("error") == "rotation_in_progress").count()), (1, 49));
+    assert_eq!(
+        (
+            tally(&answers, 202, ""),
+            answers
+                .iter()
+                .filter(|a| a.member("error") == "rotation_in_progress")
+                .count()
+        ),
+        (1, 49)
+    );
     let answers = join_all((0..20).map(|_| rotate(&zone, EMERGENCY))).await;
     assert_eq!(tally(&answers, 200, ""), 20);
     let keys = zone.get("signing-keys").await.expect(200);
-    assert_eq!((kids(&keys, "active").len(), kids(&keys, "next").len(), kids(&keys, "retired").len()), (1, 1, 20));
+    assert_eq!(
+        (
+            kids(&keys, "active").len(),
+            kids(&keys, "next").len(),
+            kids(&keys, "retired").len()
+        ),
+        (1, 1, 20)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_rotate_and_how() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Bad").await;
-    all_invalid(&zone, "signing-keys/rotate", &[json!({}), json!({"mode": "soon"}), json!({"mode": GRACEFUL, "x": 1})]).await;
+    all_invalid(
+        &zone,
+        "signing-keys/rotate",
+        &[
+            json!({}),
+            json!({"mode": "soon"}),
+            json!({"mode": GRACEFUL, "x": 1}),
+        ],
+    )
+    .await;
     let viewer = viewer(&stack, &zone).await;
-    let refused = viewer.post(&zone.at("signing-keys/rotate"), &json!({"mode": EMERGENCY})).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
+    let refused = viewer
+        .post(&zone.at("signing-keys/rotate"), &json!({"mode": EMERGENCY}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
     assert_eq!(viewer.get(&zone.at("signing-keys")).await.status, 200);
 }

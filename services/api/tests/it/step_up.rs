@@ -33,14 +33,30 @@ async fn a_challenge_is_shown_and_satisfied_once() {
     let shown = zone.get(&path).await;
     assert!(!shown.text.contains("secret"), "{}", shown.text);
     let shown = shown.expect(200);
-    assert_eq!((&shown["challenge_type"], &shown["satisfied_at"]), (&json!("human_approval"), &Value::Null));
+    assert_eq!(
+        (&shown["challenge_type"], &shown["satisfied_at"]),
+        (&json!("human_approval"), &Value::Null)
+    );
     assert_eq!(zone.get("step-up-challenges").await.expect(200), json!([shown]));
 
-    let done = zone.post(&format!("{path}/satisfy"), &json!({"satisfied_by": "grace@example.com"})).await;
-    assert_eq!((done.status, done.member("satisfied_by")), (200, "grace@example.com"), "{}", done.text);
+    let done = zone
+        .post(
+            &format!("{path}/satisfy"),
+            &json!({"satisfied_by": "grace@example.com"}),
+        )
+        .await;
+    assert_eq!(
+        (done.status, done.member("satisfied_by")),
+        (200, "grace@example.com"),
+        "{}",
+        done.text
+    );
     assert!(done.member("id") == id && !done.member("satisfied_at").is_empty() && !done.epoch().is_empty());
     let again = zone.post(&format!("{path}/satisfy"), &json!({})).await;
-    assert_eq!((again.status, again.member("error")), (409, "challenge_already_satisfied"));
+    assert_eq!(
+        (again.status, again.member("error")),
+        (409, "challenge_already_satisfied")
+    );
     assert_eq!(zone.get(&path).await.member("satisfied_by"), "grace@example.com");
     assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 1);
 }
@@ -52,9 +68,17 @@ async fn without_a_body_the_callers_token_is_who_satisfied_it() {
     let application = application(&zone, "agent").await;
     let id = challenge(&stack, &zone, &application, "5 minutes").await;
     let path = zone.at(&format!("step-up-challenges/{id}/satisfy"));
-    let done = zone.admin.send(Method::POST, &path, |request| request).await.expect("an answer");
+    let done = zone
+        .admin
+        .send(Method::POST, &path, |request| request)
+        .await
+        .expect("an answer");
     assert_eq!(done.status, 200, "{}", done.text);
-    assert!(done.member("satisfied_by").starts_with("admin-token:"), "{}", done.text);
+    assert!(
+        done.member("satisfied_by").starts_with("admin-token:"),
+        "{}",
+        done.text
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +89,13 @@ async fn of_fifty_at_once_one_satisfies() {
     let id = challenge(&stack, &zone, &application, "5 minutes").await;
     let (path, none) = (format!("step-up-challenges/{id}/satisfy"), json!({}));
     let answers = join_all((0..50).map(|_| zone.post(&path, &none))).await;
-    assert_eq!((tally(&answers, 200, ""), tally(&answers, 409, "challenge_already_satisfied")), (1, 49));
+    assert_eq!(
+        (
+            tally(&answers, 200, ""),
+            tally(&answers, 409, "challenge_already_satisfied")
+        ),
+        (1, 49)
+    );
     assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 1);
 }
 
@@ -78,19 +108,40 @@ async fn what_is_over_foreign_or_absent_is_not_satisfied() {
     let mine = application(&zone, "agent").await;
     let expired = challenge(&stack, &zone, &mine, "-1 second").await;
     for id in ABSENT.iter().copied().chain([theirs.as_str(), expired.as_str()]) {
-        let refused = zone.post(&format!("step-up-challenges/{id}/satisfy"), &json!({})).await;
-        assert_eq!((refused.status, refused.member("error")), (404, "challenge_not_found_or_expired"), "{id}");
+        let refused = zone
+            .post(&format!("step-up-challenges/{id}/satisfy"), &json!({}))
+            .await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (404, "challenge_not_found_or_expired"),
+            "{id}"
+        );
         if id != expired {
-            assert_eq!(zone.get(&format!("step-up-challenges/{id}")).await.status, 404, "{id}");
+            assert_eq!(
+                zone.get(&format!("step-up-challenges/{id}")).await.status,
+                404,
+                "{id}"
+            );
         }
     }
     let open = challenge(&stack, &zone, &mine, "5 minutes").await;
     let path = format!("step-up-challenges/{open}/satisfy");
-    for body in [json!({"satisfied_by": ""}), json!({"satisfied_by": 1}), json!({"by": "x"})] {
-        assert_eq!(zone.post(&path, &body).await.member("error"), "invalid_body", "{body}");
+    for body in [
+        json!({"satisfied_by": ""}),
+        json!({"satisfied_by": 1}),
+        json!({"by": "x"}),
+    ] {
+        assert_eq!(
+            zone.post(&path, &body).await.member("error"),
+            "invalid_body",
+            "{body}"
+        );
     }
     let viewer = viewer(&stack, &zone).await;
     let refused = viewer.post(&zone.at(&path), &json!({})).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
     assert_eq!(viewer.get(&zone.at("step-up-challenges")).await.status, 200);
 }

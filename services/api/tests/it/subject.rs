@@ -8,7 +8,10 @@ async fn the_kill_switch_ends_everything_a_subject_holds() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Kill").await;
     let app = application(&zone, "agent").await;
-    let (ada, bob) = (session(&stack, &zone, &app, "ada").await, session(&stack, &zone, &app, "bob").await);
+    let (ada, bob) = (
+        session(&stack, &zone, &app, "ada").await,
+        session(&stack, &zone, &app, "bob").await,
+    );
     session(&stack, &zone, &app, "ada").await;
     let root = agent(&stack, &zone, &app, Some(&ada), None).await;
     let child = agent(&stack, &zone, &app, None, Some(&root)).await;
@@ -39,18 +42,42 @@ async fn the_kill_switch_ends_everything_a_subject_holds() {
         json!({"subject_id": "ada", "revoked_sessions": 2, "terminated_agents": 2, "revoked_edges": 2,
             "revoked_connections": 1, "blocked_until": null})
     );
-    assert_eq!(rows(&stack, "agent_sessions", &zone, "status = 'active'").await, 2, "bob's stay");
+    assert_eq!(
+        rows(&stack, "agent_sessions", &zone, "status = 'active'").await,
+        2,
+        "bob's stay"
+    );
     let alive = format!("revoked_at IS NULL AND id = '{untouched}'");
     assert_eq!(rows(&stack, "delegation_edges", &zone, &alive).await, 1);
     assert_eq!(rows(&stack, "delegation_graphs", &zone, "epoch = 1").await, 1);
-    for (kind, count) in [("subject", 1), ("agent_session_id", 2), ("delegation_edge_id", 2), ("sid", 0)] {
-        assert_eq!(rows(&stack, "anchors", &zone, &format!("kind = '{kind}'")).await, count, "{kind}");
+    for (kind, count) in [
+        ("subject", 1),
+        ("agent_session_id", 2),
+        ("delegation_edge_id", 2),
+        ("sid", 0),
+    ] {
+        assert_eq!(
+            rows(&stack, "anchors", &zone, &format!("kind = '{kind}'")).await,
+            count,
+            "{kind}"
+        );
     }
-    for subject in ["caracal.sessions.revoke", "caracal.agents.lifecycle", "caracal.delegations.invalidate"] {
-        assert_eq!(rows(&stack, "outbox", &zone, &format!("subject = '{subject}'")).await, 1, "{subject}");
+    for subject in [
+        "caracal.sessions.revoke",
+        "caracal.agents.lifecycle",
+        "caracal.delegations.invalidate",
+    ] {
+        assert_eq!(
+            rows(&stack, "outbox", &zone, &format!("subject = '{subject}'")).await,
+            1,
+            "{subject}"
+        );
     }
     assert_eq!(deeds(&stack, &zone, "subject.revoke").await, 1);
-    let again = zone.post("subjects/revoke", &json!({"subject_id": "ada"})).await.expect(200);
+    let again = zone
+        .post("subjects/revoke", &json!({"subject_id": "ada"}))
+        .await
+        .expect(200);
     assert_eq!(again["revoked_sessions"], 0, "nothing is counted twice");
     session(&stack, &zone, &app, "ada").await;
 }
@@ -61,8 +88,18 @@ async fn a_blocked_subject_gets_no_session_until_then() {
     let zone = Zone::new(&stack, "Block").await;
     let app = application(&zone, "agent").await;
     let until = "2099-01-01T00:00:00Z";
-    let blocked = zone.post("subjects/revoke", &json!({"subject_id": "ada", "block_until": until})).await;
-    assert_eq!((blocked.status, blocked.member("blocked_until")), (200, until), "{}", blocked.text);
+    let blocked = zone
+        .post(
+            "subjects/revoke",
+            &json!({"subject_id": "ada", "block_until": until}),
+        )
+        .await;
+    assert_eq!(
+        (blocked.status, blocked.member("blocked_until")),
+        (200, until),
+        "{}",
+        blocked.text
+    );
     let insert = format!(
         "INSERT INTO sessions
            (zone_id, id, session_type, subject_id, application_id, root_id, authenticated_at, expires_at)
@@ -72,16 +109,35 @@ async fn a_blocked_subject_gets_no_session_until_then() {
     );
     let connection = stack.database().connect().await;
     let refused = connection.batch_execute(&insert).await.expect_err("no session");
-    let constraint = refused.as_db_error().and_then(|error| error.constraint().map(str::to_owned));
+    let constraint = refused
+        .as_db_error()
+        .and_then(|error| error.constraint().map(str::to_owned));
     assert_eq!(constraint.as_deref(), Some("sessions_subject_blocked"));
     session(&stack, &zone, &app, "bob").await;
-    sql(&stack, "UPDATE subject_blocks SET blocked_until = now() - interval '1 second'").await;
-    connection.batch_execute(&insert).await.expect("the block is over");
+    sql(
+        &stack,
+        "UPDATE subject_blocks SET blocked_until = now() - interval '1 second'",
+    )
+    .await;
+    connection
+        .batch_execute(&insert)
+        .await
+        .expect("the block is over");
 
-    zone.post("subjects/revoke", &json!({"subject_id": "ada", "block_until": until})).await;
-    let lifted = zone.post("subjects/revoke", &json!({"subject_id": "ada"})).await.expect(200);
+    zone.post(
+        "subjects/revoke",
+        &json!({"subject_id": "ada", "block_until": until}),
+    )
+    .await;
+    let lifted = zone
+        .post("subjects/revoke", &json!({"subject_id": "ada"}))
+        .await
+        .expect(200);
     assert_eq!(lifted["blocked_until"], Value::Null);
-    connection.batch_execute(&insert).await.expect("the block is lifted");
+    connection
+        .batch_execute(&insert)
+        .await
+        .expect("the block is lifted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,6 +174,11 @@ async fn bad_kill_switches_are_refused() {
     ];
     all_invalid(&zone, "subjects/revoke", &bodies).await;
     let viewer = viewer(&stack, &zone).await;
-    let refused = viewer.post(&zone.at("subjects/revoke"), &json!({"subject_id": "ada"})).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
+    let refused = viewer
+        .post(&zone.at("subjects/revoke"), &json!({"subject_id": "ada"}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
 }

@@ -13,28 +13,62 @@ async fn an_issuer_is_registered_changed_and_archived() {
     let zone = Zone::new(&stack, "Issuers").await;
     let body = json!({"issuer": "https://idp.example", "jwks_uri": "https://idp.example/keys", "audience": "caracal"});
     let made = zone.post("subject-issuers", &body).await;
-    assert_eq!((made.status, made.member("subject_prefix")), (201, ""), "{}", made.text);
-    assert_eq!(made.member("issuer"), "https://idp.example", "kept as it is compared");
+    assert_eq!(
+        (made.status, made.member("subject_prefix")),
+        (201, ""),
+        "{}",
+        made.text
+    );
+    assert_eq!(
+        made.member("issuer"),
+        "https://idp.example",
+        "kept as it is compared"
+    );
     let path = format!("subject-issuers/{}", made.member("id"));
-    assert_eq!(zone.admin.patch(&zone.at(&path), &json!({})).await.member("error"), "no_fields");
+    assert_eq!(
+        zone.admin
+            .patch(&zone.at(&path), &json!({}))
+            .await
+            .member("error"),
+        "no_fields"
+    );
     let stale = zone.admin.clone().with("If-Match", "\"7\"");
     for refused in [
         stale.patch(&zone.at(&path), &json!({"audience": "x"})).await,
         stale.delete(&zone.at(&path)).await,
     ] {
-        assert_eq!((refused.status, refused.member("error")), (412, "version_conflict"));
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (412, "version_conflict")
+        );
     }
     let patch = json!({"jwks_uri": null, "subject_prefix": "idp:"});
     let changed = zone.admin.patch(&zone.at(&path), &patch).await;
-    assert_eq!((changed.status, changed.header("etag")), (200, "\"2\""), "{}", changed.text);
-    assert_eq!((&changed.body["jwks_uri"], changed.member("subject_prefix")), (&Value::Null, "idp:"));
+    assert_eq!(
+        (changed.status, changed.header("etag")),
+        (200, "\"2\""),
+        "{}",
+        changed.text
+    );
+    assert_eq!(
+        (&changed.body["jwks_uri"], changed.member("subject_prefix")),
+        (&Value::Null, "idp:")
+    );
     assert_eq!(zone.get(&path).await.body, changed.body);
     assert_eq!(zone.admin.delete(&zone.at(&path)).await.status, 204);
     assert_eq!(zone.get(&path).await.member("error"), "subject_issuer_not_found");
     assert_eq!(zone.get("subject-issuers").await.expect(200), json!([]));
-    assert_eq!(zone.post("subject-issuers", &body).await.status, 201, "an archived one keeps nothing");
+    assert_eq!(
+        zone.post("subject-issuers", &body).await.status,
+        201,
+        "an archived one keeps nothing"
+    );
     for (deed, count) in [("create", 2), ("update", 1), ("archive", 1)] {
-        assert_eq!(deeds(&stack, &zone, &format!("subject_issuer.{deed}")).await, count, "{deed}");
+        assert_eq!(
+            deeds(&stack, &zone, &format!("subject_issuer.{deed}")).await,
+            count,
+            "{deed}"
+        );
     }
 }
 
@@ -45,7 +79,11 @@ async fn a_prefix_and_a_token_lead_to_one_issuer() {
     assert_eq!(zone.post("subject-issuers", &issuer(1)).await.status, 201);
     let mut plain = issuer(2);
     plain["subject_prefix"] = json!("");
-    assert_eq!(zone.post("subject-issuers", &plain).await.status, 201, "one may be empty");
+    assert_eq!(
+        zone.post("subject-issuers", &plain).await.status,
+        201,
+        "one may be empty"
+    );
     let mut second_empty = issuer(3);
     second_empty["subject_prefix"] = json!("");
     let mut same_prefix = issuer(4);
@@ -54,12 +92,23 @@ async fn a_prefix_and_a_token_lead_to_one_issuer() {
     same_tokens["subject_prefix"] = json!("other:");
     for body in [&second_empty, &same_prefix, &same_tokens] {
         let refused = zone.post("subject-issuers", body).await;
-        assert_eq!((refused.status, refused.member("error")), (409, "subject_issuer_already_exists"), "{body}");
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (409, "subject_issuer_already_exists"),
+            "{body}"
+        );
     }
-    let third = zone.post("subject-issuers", &issuer(5)).await.member("id").to_owned();
+    let third = zone
+        .post("subject-issuers", &issuer(5))
+        .await
+        .member("id")
+        .to_owned();
     let path = zone.at(&format!("subject-issuers/{third}"));
     let refused = zone.admin.patch(&path, &json!({"subject_prefix": "p1:"})).await;
-    assert_eq!((refused.status, refused.member("error")), (409, "subject_issuer_already_exists"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (409, "subject_issuer_already_exists")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +121,10 @@ async fn parallel_writers_make_twenty_and_no_more() {
     }))
     .await;
     assert_eq!(
-        (tally(&answers, 201, ""), tally(&answers, 409, "subject_issuer_limit_exceeded")),
+        (
+            tally(&answers, 201, ""),
+            tally(&answers, 409, "subject_issuer_limit_exceeded")
+        ),
         (20, 30)
     );
     let listed = zone.get("subject-issuers").await.expect(200);
@@ -113,10 +165,22 @@ async fn our_own_issuers_and_bad_addresses_are_refused() {
         with("extra", json!(1)),
     ];
     all_invalid(&zone, "subject-issuers", &bodies).await;
-    let made = zone.post("subject-issuers", &issuer(1)).await.member("id").to_owned();
+    let made = zone
+        .post("subject-issuers", &issuer(1))
+        .await
+        .member("id")
+        .to_owned();
     let path = zone.at(&format!("subject-issuers/{made}"));
-    for patch in [json!({"issuer": ours}), json!({"issuer": null}), json!({"jwks_uri": "http://0.0.0.0/"})] {
-        assert_eq!(zone.admin.patch(&path, &patch).await.member("error"), "invalid_body", "{patch}");
+    for patch in [
+        json!({"issuer": ours}),
+        json!({"issuer": null}),
+        json!({"jwks_uri": "http://0.0.0.0/"}),
+    ] {
+        assert_eq!(
+            zone.admin.patch(&path, &patch).await.member("error"),
+            "invalid_body",
+            "{patch}"
+        );
     }
 }
 
@@ -124,7 +188,11 @@ async fn our_own_issuers_and_bad_addresses_are_refused() {
 async fn foreign_issuers_are_absent_and_viewers_read() {
     let stack = alone().start().await;
     let (zone, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Theirs").await);
-    let theirs = other.post("subject-issuers", &issuer(1)).await.member("id").to_owned();
+    let theirs = other
+        .post("subject-issuers", &issuer(1))
+        .await
+        .member("id")
+        .to_owned();
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
         let path = zone.at(&format!("subject-issuers/{id}"));
         for refused in [
@@ -132,13 +200,23 @@ async fn foreign_issuers_are_absent_and_viewers_read() {
             zone.admin.patch(&path, &json!({"audience": "x"})).await,
             zone.admin.delete(&path).await,
         ] {
-            assert_eq!((refused.status, refused.member("error")), (404, "subject_issuer_not_found"), "{id}");
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (404, "subject_issuer_not_found"),
+                "{id}"
+            );
         }
     }
     let viewer = viewer(&stack, &zone).await;
     assert_eq!(viewer.get(&zone.at("subject-issuers")).await.status, 200);
     let refused = viewer.post(&zone.at("subject-issuers"), &issuer(1)).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_read_only"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_read_only")
+    );
     let refused = viewer.get(&other.at("subject-issuers")).await;
-    assert_eq!((refused.status, refused.member("error")), (403, "admin_token_zone_mismatch"));
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (403, "admin_token_zone_mismatch")
+    );
 }
