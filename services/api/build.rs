@@ -4,7 +4,7 @@
 use utoipa_config::Config;
 
 /// Everything that is an id (`domain::id`).
-const IDS: [&str; 20] = [
+const IDS: [&str; 21] = [
     "ZoneId",
     "ApplicationId",
     "ResourceId",
@@ -25,6 +25,7 @@ const IDS: [&str; 20] = [
     "TokenId",
     "InstanceId",
     "InvitationId",
+    "SubjectIssuerId",
 ];
 
 const WORDS: [(&str, &str); 13] = [

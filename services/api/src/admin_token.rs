@@ -18,7 +18,6 @@ use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 use uuid::Uuid;
 use validator::Validate;
 

@@ -70,7 +70,6 @@ refusals! {
     ChallengeAlreadySatisfied => CONFLICT, "challenge_already_satisfied", "A proof counts once.";
     InvitationNotFound => NOT_FOUND, "invitation_not_found", "No such invitation that is open.";
     RotationInProgress => CONFLICT, "rotation_in_progress", "A rotation waits for its key to be known.";
-    AppReferencedByActivePolicy => CONFLICT, "app_referenced_by_active_policy", "An active policy names it.";
     RequestNotFound => NOT_FOUND, "request_not_found", "No event of this request.";
 }
 

@@ -5,6 +5,7 @@ mod rotate;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Failure;
+use crate::openapi::words::KeyStatusWord;
 use crate::reply;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -24,7 +25,6 @@ pub(crate) struct SigningKeyView {
     #[schema(value_type = Uuid)]
     kid: SigningKeyId,
     /// `next`, `active`, `retiring` or `retired`.
-    #[schema(value_type = String)]
     status: KeyStatus,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
