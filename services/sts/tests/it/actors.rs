@@ -10,13 +10,12 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// A second application of the zone: id, secret.
 async fn second(stack: &Stack, world: &World) -> (String, String) {
     let body = json!({"name": "helper", "registration_method": "managed", "credential_type": "token"});
-    let made = stack
-        .admin()
-        .post(&world.path("applications"), &body)
-        .await
-        .expect(201);
-    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
-    (text("id"), text("client_secret"))
+    let made = stack.admin().post(&world.path("applications"), &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    (
+        made.member("id").to_owned(),
+        made.member("client_secret").to_owned(),
+    )
 }
 
 async fn session_of(sts: &Client, id: &str, secret: &str, ttl: &str) -> String {

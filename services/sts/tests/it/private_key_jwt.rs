@@ -175,9 +175,10 @@ async fn claims_that_are_not_right_are_refused_each_for_its_reason() {
     ];
     for (name, value, reason) in cases {
         let mut said = assertion_claims(&id, &issuer);
-        match value.clone() {
-            Value::Null => drop(said.as_object_mut().expect("claims").remove(name)),
-            value => said[name] = value,
+        if value.is_null() {
+            said.as_object_mut().expect("claims").remove(name);
+        } else {
+            said[name] = value.clone();
         }
         let answer = present(&stack.sts(0), &key.sign(&said), &[]).await;
         let got = (answer.status, answer.member("error"), answer.member("reason"));

@@ -24,7 +24,8 @@ async fn active(world: &World, sts: &Client, token: &str) -> bool {
         ("client_secret", &world.client_secret),
         ("token", token),
     ];
-    sts.form("/oauth/2/introspect", &form).await.expect(200)["active"] == json!(true)
+    let told = sts.form("/oauth/2/introspect", &form).await.expect(200);
+    told.get("active") == Some(&json!(true))
 }
 
 #[tokio::test]
@@ -176,6 +177,9 @@ async fn what_is_not_the_callers_own_is_answered_alike_and_left_alone() {
     assert_eq!(other.mandate(&sts, &foreign, "orders:read").await.status, 200);
 }
 
+/// The fields, and the status and error they get.
+type BadClient<'a> = (&'a [(&'a str, &'a str)], u16, &'static str);
+
 #[tokio::test]
 async fn who_does_not_prove_itself_ends_nothing() {
     let stack = Stack::start().await;
@@ -183,7 +187,7 @@ async fn who_does_not_prove_itself_ends_nothing() {
     let sts = stack.sts(0);
     let session = world.session(&sts).await;
     let id = world.application_id.as_str();
-    let cases: [(&[(&str, &str)], u16, &str); 4] = [
+    let cases: [BadClient<'_>; 4] = [
         (&[("token", &session)], 400, "invalid_request"),
         (&[("token", &session), ("client_id", id)], 401, "invalid_client"),
         (
