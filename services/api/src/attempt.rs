@@ -41,10 +41,12 @@ pub(crate) async fn watch(
     if let Some(held) = held {
         api.give_back(&held).await;
     }
-    if response.status().is_client_error() {
-        if let Some(refused) = refused(&api, &response) {
-            api.refusals.note(refused);
-        }
+    let refusal = response
+        .status()
+        .is_client_error()
+        .then(|| refused(&api, &response));
+    if let Some(refused) = refusal.flatten() {
+        api.refusals.note(refused);
     }
     Ok(response)
 }

@@ -178,15 +178,6 @@ impl From<Failure> for Second {
     }
 }
 
-impl fmt::Display for Second {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Replayed(_) => f.write_str("answered as the first time"),
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
 impl From<Second> for Error {
     fn from(second: Second) -> Self {
         match second {

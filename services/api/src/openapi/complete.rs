@@ -87,8 +87,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         ("503", true),
     ];
     let facts = Facts {
-        writes: !public && method != "get",
-        in_zone: path.starts_with("/v1/zones/{zone_id}"),
+        tells: !public && method != "get" && path.starts_with("/v1/zones/{zone_id}"),
         item: path.ends_with("id}") && method != "delete",
         pages: named("cursor"),
     };
@@ -111,8 +110,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
 
 /// What the headers of a success depend on.
 struct Facts {
-    writes: bool,
-    in_zone: bool,
+    tells: bool,
     item: bool,
     pages: bool,
 }
@@ -129,7 +127,7 @@ fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
         "X-Request-Id",
         "The caller's, or a new one; the ledger knows the request by it.",
     );
-    if facts.writes && facts.in_zone {
+    if facts.tells {
         header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
     }
     if facts.item || status == "201" {
