@@ -99,12 +99,15 @@ async fn activating_another_set_is_a_visible_change_of_both() {
         .await
         .member("id")
         .to_owned();
-    zone.post(
-        &format!("policy-sets/{first}/activate"),
-        &json!({"version_id": first_version}),
-    )
-    .await
-    .expect(202);
+    assert_eq!(
+        zone.post(
+            &format!("policy-sets/{first}/activate"),
+            &json!({"version_id": first_version}),
+        )
+        .await
+        .status,
+        202
+    );
     let etag = async || {
         zone.get(&format!("policy-sets/{first}"))
             .await
@@ -112,12 +115,15 @@ async fn activating_another_set_is_a_visible_change_of_both() {
             .to_owned()
     };
     let before = etag().await;
-    zone.post(
-        &format!("policy-sets/{second}/activate"),
-        &json!({"version_id": second_version}),
-    )
-    .await
-    .expect(202);
+    assert_eq!(
+        zone.post(
+            &format!("policy-sets/{second}/activate"),
+            &json!({"version_id": second_version}),
+        )
+        .await
+        .status,
+        202
+    );
     assert_ne!(etag().await, before);
     let stale = zone
         .admin
@@ -132,10 +138,13 @@ async fn activating_another_set_is_a_visible_change_of_both() {
 async fn parallel_registrations_cannot_exceed_the_limit() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Registrations").await;
-    zone.admin
-        .patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true}))
-        .await
-        .expect(200);
+    assert_eq!(
+        zone.admin
+            .patch(&format!("/v1/zones/{}", zone.id), &json!({"dcr_enabled": true}))
+            .await
+            .status,
+        200
+    );
     let crowd = format!(
         "INSERT INTO applications (zone_id, id, name, registration_method, credential_type, consent, expires_at)
          SELECT '{}', gen_random_uuid(), 'a' || n, 'dcr', 'public', 'implicit', now() + interval '1 hour'
@@ -193,12 +202,15 @@ async fn an_application_the_active_policy_names_keeps_its_credential() {
         .await
         .member("id")
         .to_owned();
-    zone.post(
-        &format!("policy-sets/{set}/activate"),
-        &json!({"version_id": version}),
-    )
-    .await
-    .expect(202);
+    assert_eq!(
+        zone.post(
+            &format!("policy-sets/{set}/activate"),
+            &json!({"version_id": version}),
+        )
+        .await
+        .status,
+        202
+    );
     let public = json!({"credential_type": "public"});
     let refused = zone
         .admin
