@@ -31,9 +31,10 @@ async fn sessions_are_listed_newest_first_by_status_and_subject() {
         ),
     )
     .await;
-    zone.post(&format!("sessions/{}/revoke", made[1]), &json!({}))
-        .await
-        .expect(200);
+    let ended = zone
+        .post(&format!("sessions/{}/revoke", made[1]), &json!({}))
+        .await;
+    assert_eq!(ended.status, 200, "{}", ended.text);
     for (query, wanted) in [
         ("status=expired", vec![&made[0]]),
         ("status=revoked", vec![&made[1]]),
