@@ -3,12 +3,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "tests"
-)]
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
-#![expect(
     clippy::disallowed_methods,
-    reason = "rows that other services would make need ids and times"
+    reason = "a test fails by panicking, and makes rows that other services would, with ids and times"
 )]
 
 mod application;
