@@ -3,7 +3,7 @@
 
 /// Built into every module by OPA's Wasm compiler (OPA 1.22): they cost no call to the host. Left out are those that the
 /// differential test caught answering otherwise than OPA itself does: `json.unmarshal` and `json.is_valid` take text that
-/// is not JSON, `base64.decode` does not take an empty one.
+/// is not JSON, `json.marshal` escapes differently, `base64.decode` does not take an empty one.
 const IN_WASM: &[&str] = &[
     "abs",
     "and",
@@ -48,7 +48,6 @@ const IN_WASM: &[&str] = &[
     "is_set",
     "is_string",
     "json.filter",
-    "json.marshal",
     "json.remove",
     "lower",
     "lt",

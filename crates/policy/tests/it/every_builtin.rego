@@ -78,7 +78,6 @@ expected["object.union_n"] := object.union_n([{"a": 1}, {"b": 2}]) == {"a": 1, "
 
 expected["walk"] := count([1 | walk({"a": {"b": 1}})]) == 3
 
-expected["json.marshal"] := json.marshal({"a": 1}) == `{"a":1}`
 
 expected["graph.reachable"] := graph.reachable({"a": {"b"}, "b": set()}, {"a"}) == {"a", "b"}
 
