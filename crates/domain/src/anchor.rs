@@ -140,6 +140,12 @@ impl AnchorSet {
             .find(|anchor| self.names(*anchor, claims, kid))
     }
 
+    /// Whether something is named by an exact anchor, token or not.
+    #[must_use]
+    pub fn holds(&self, kind: AnchorKind, id: Uuid) -> bool {
+        self.has(kind, id)
+    }
+
     fn names(&self, kind: AnchorKind, claims: &Claims, kid: SigningKeyId) -> bool {
         match kind {
             AnchorKind::Sid => {

@@ -91,12 +91,24 @@ pub struct Claims {
     /// The delegation edge it was minted under.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub delegation_edge_id: Option<DelegationEdgeId>,
+    /// The agent session that handed the authority on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_session_id: Option<AgentSessionId>,
+    /// The agent session that received it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_session_id: Option<AgentSessionId>,
     /// Every edge of that delegation, root to leaf.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub delegation_path: Vec<DelegationEdgeId>,
     /// Every hop of that delegation, root to leaf.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub delegation_chain: Vec<DelegationHop>,
+    /// How many edges that delegation has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hop_count: Option<u32>,
+    /// The epoch of the zone's delegation graph when it was minted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delegation_graph_epoch: Option<i64>,
     /// HTTP methods it is limited to; empty means no limit.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub actions: Vec<String>,

@@ -48,6 +48,18 @@ pub enum ChallengeType {
     HumanApproval,
 }
 
+impl ChallengeType {
+    /// The name stored and sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SoftwareAttestation => "software_attestation",
+            Self::Mfa => "mfa",
+            Self::HumanApproval => "human_approval",
+        }
+    }
+}
+
 /// What one policy answered: `data.caracal.authz.result`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyAnswer {

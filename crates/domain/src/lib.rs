@@ -7,10 +7,12 @@
 //! ends).
 
 pub mod actor;
+pub mod agent;
 pub mod anchor;
 pub mod claims;
 pub mod clock;
 pub mod decision;
+pub mod delegation;
 pub mod epoch;
 pub mod event;
 pub mod feed;

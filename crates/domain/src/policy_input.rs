@@ -1,8 +1,11 @@
 //! The document a policy sees as `input` (contract §2, "Policy input", schema `2026-03-16`).
 
+use crate::agent::Agent;
 use crate::claims::{Claims, SubjectType};
 use crate::clock::Timestamp;
-use crate::id::{AgentSessionId, ApplicationId, ResourceId, SessionId, ZoneId};
+use crate::decision::ChallengeType;
+use crate::delegation::Edge;
+use crate::id::{AgentSessionId, ApplicationId, DelegationEdgeId, GrantId, ResourceId, SessionId, ZoneId};
 use crate::resource::ResourceIdentifier;
 use crate::scope::ScopeSet;
 use crate::zone::{Application, CredentialType, RegistrationMethod};
@@ -26,9 +29,9 @@ pub struct PolicyInput<'a> {
     /// In which session; null on the way to one.
     pub session: Option<SessionInput<'a>>,
     /// Under which delegation.
-    pub delegation_edge: Option<Value>,
+    pub delegation_edge: Option<DelegationEdgeInput<'a>>,
     /// With which grant; null for an application acting for itself.
-    pub grant: Option<Value>,
+    pub grant: Option<GrantInput<'a>>,
     /// Around what.
     pub context: ContextInput<'a>,
 }
@@ -62,6 +65,20 @@ pub struct PrincipalInput<'a> {
 }
 
 impl<'a> PrincipalInput<'a> {
+    /// The same, acting as one of its agent sessions.
+    #[must_use]
+    pub fn acting_as(self, agent: Option<&'a Agent>) -> Self {
+        match agent {
+            None => self,
+            Some(agent) => Self {
+                agent_session_id: Some(agent.id),
+                lifecycle: Some(agent.lifecycle.as_str()),
+                labels: &agent.labels,
+                ..self
+            },
+        }
+    }
+
     /// The application acting without an agent session.
     #[must_use]
     pub fn of(application: &'a Application, zone_id: ZoneId) -> Self {
@@ -121,6 +138,74 @@ pub struct SessionInput<'a> {
     pub authenticated_at: Timestamp,
 }
 
+/// `input.delegation_edge`: the edge that is redeemed, whose hops have all been checked.
+#[derive(Debug, Clone, Serialize)]
+pub struct DelegationEdgeInput<'a> {
+    /// The edge.
+    pub id: DelegationEdgeId,
+    /// The agent session that handed on.
+    pub source_session_id: AgentSessionId,
+    /// The agent session that received.
+    pub target_session_id: AgentSessionId,
+    /// The application of the source.
+    pub issuer_application_id: ApplicationId,
+    /// The application of the target.
+    pub receiver_application_id: ApplicationId,
+    /// The one resource it is for.
+    pub resource_id: Option<ResourceId>,
+    /// What it carries.
+    pub scopes: &'a ScopeSet,
+    /// How often it was changed.
+    pub edge_version: i64,
+    /// Every edge from the root to it.
+    pub path: &'a [DelegationEdgeId],
+    /// The graph's epoch when it was made.
+    pub graph_epoch: i64,
+    /// Its bounds, as stored.
+    pub constraints_json: &'a Value,
+}
+
+impl<'a> From<&'a Edge> for DelegationEdgeInput<'a> {
+    fn from(edge: &'a Edge) -> Self {
+        Self {
+            id: edge.id,
+            source_session_id: edge.source_session_id,
+            target_session_id: edge.target_session_id,
+            issuer_application_id: edge.issuer_application_id,
+            receiver_application_id: edge.receiver_application_id,
+            resource_id: edge.bounds.resource_id,
+            scopes: &edge.bounds.scopes,
+            edge_version: edge.edge_version,
+            path: &edge.path,
+            graph_epoch: edge.graph_epoch,
+            constraints_json: &edge.constraints_json,
+        }
+    }
+}
+
+/// `input.grant`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GrantInput<'a> {
+    /// The grant.
+    pub id: GrantId,
+    /// For which user.
+    pub user_id: &'a str,
+    /// Of what.
+    pub scopes: &'a ScopeSet,
+}
+
+/// `input.context.challenge`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChallengeInput<'a> {
+    /// Which proof it asked for.
+    #[serde(rename = "type")]
+    pub challenge_type: ChallengeType,
+    /// When it was met.
+    pub satisfied_at: Timestamp,
+    /// Who said so.
+    pub satisfied_by: &'a str,
+}
+
 /// `input.context`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ContextInput<'a> {
@@ -135,11 +220,11 @@ pub struct ContextInput<'a> {
     /// The agent session.
     pub agent_session_id: Option<AgentSessionId>,
     /// The delegation edge.
-    pub delegation_edge_id: Option<Value>,
+    pub delegation_edge_id: Option<DelegationEdgeId>,
     /// Whether a step-up challenge was met for this request.
     pub challenge_resolved: bool,
     /// That challenge.
-    pub challenge: Option<Value>,
+    pub challenge: Option<ChallengeInput<'a>>,
     /// What is asked for.
     pub requested_scopes: &'a ScopeSet,
     /// The decision's one clock.

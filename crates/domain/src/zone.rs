@@ -29,6 +29,8 @@ pub struct ZoneSnapshot {
     pub sealed_dek: Sealed,
     /// Signing keys that are not retired.
     pub keys: Vec<SigningKey>,
+    /// When each key that signs no more leaves the published set.
+    pub retiring: HashMap<SigningKeyId, Timestamp>,
     /// Live applications.
     pub applications: HashMap<ApplicationId, Arc<Application>>,
     /// Live resources.

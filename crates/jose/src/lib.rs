@@ -30,7 +30,8 @@ pub use foreign::{
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};
 pub use secret::{
-    SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256_hex, verify_secret,
+    SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256, sha256_hex,
+    verify_secret,
 };
 pub use secret_cache::SecretCache;
 pub use signer::Signer;

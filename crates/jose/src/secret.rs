@@ -139,6 +139,14 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
+/// SHA-256: how secrets with 256 bits of their own randomness are kept.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
+}
+
 /// SHA-256 in lower-case hex: how tokens with 256 bits of their own randomness are kept.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {

@@ -1,10 +1,32 @@
 //! The system clock.
 
 use caracal_domain::{Clock, Timestamp};
+use chrono::Duration;
 
-/// The system's clock; the only one that is not a fixture.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+/// The system's clock; the only one that is not a fixture. In development it may run ahead or behind
+/// (`CLOCK_OFFSET_MS`), so that what happens when machines disagree can be tried on one.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    offset: Duration,
+}
+
+impl SystemClock {
+    /// A clock that is so many milliseconds ahead; negative is behind.
+    #[must_use]
+    pub fn ahead_by(milliseconds: i32) -> Self {
+        Self {
+            offset: Duration::milliseconds(milliseconds.into()),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self {
+            offset: Duration::zero(),
+        }
+    }
+}
 
 impl Clock for SystemClock {
     #[expect(
@@ -12,6 +34,6 @@ impl Clock for SystemClock {
         reason = "the one place that asks the system for the time"
     )]
     fn now(&self) -> Timestamp {
-        chrono::Utc::now()
+        chrono::Utc::now() + self.offset
     }
 }

@@ -36,10 +36,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// The system's clock.
+    /// The system's clock, as far ahead as this process is told to be.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(SystemClock)
+        Arc::new(SystemClock::ahead_by(self.common.clock_offset_ms))
     }
 
     /// What counts the requests in flight; the application's outermost middleware holds it.

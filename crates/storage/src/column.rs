@@ -1,5 +1,6 @@
 //! How domain types sit in columns, so that `domain` never hears of diesel.
 
+use caracal_domain::agent::{AgentStatus, Lifecycle};
 use caracal_domain::anchor::AnchorKind;
 use caracal_domain::claims::SubjectType;
 use caracal_domain::decision::ChallengeType;
@@ -89,8 +90,11 @@ named! {
     AnchorKind, "anchor kind": Sid = "sid", RootSid = "root_sid", AgentSessionId = "agent_session_id",
         DelegationEdgeId = "delegation_edge_id", Jti = "jti", Kid = "kid", Subject = "subject",
         Application = "application";
-    ChallengeType, "challenge type":
-        Mfa = "mfa", HumanApproval = "human_approval", SoftwareAttestation = "software_attestation";
+    Lifecycle, "lifecycle": Task = "task", Service = "service";
+    AgentStatus, "agent status": Active = "active", Suspended = "suspended", Terminated = "terminated",
+        Expired = "expired";
+    ChallengeType, "challenge type": SoftwareAttestation = "software_attestation", Mfa = "mfa",
+        HumanApproval = "human_approval";
 }
 
 #[cfg(test)]
@@ -118,6 +122,8 @@ mod tests {
         agree::<SubjectType>();
         agree::<AuditDecision>();
         agree::<AnchorKind>();
+        agree::<Lifecycle>();
+        agree::<AgentStatus>();
         agree::<ChallengeType>();
     }
 }

@@ -1,7 +1,7 @@
-//! Bindings of application, user and resource to scopes; policy reads them.
+//! Grants: what an application may do with a resource for a user. Policy reads them; they are not required to mint.
 
 use crate::Conn;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::page::{Page, ascending};
 use crate::schema::grants;
 use caracal_domain::id::{ApplicationId, GrantId, ResourceId, ZoneId};
@@ -20,15 +20,15 @@ pub struct GrantRow {
     /// Its id.
     #[diesel(deserialize_as = Uuid)]
     pub id: GrantId,
-    /// Which application it serves.
+    /// The application that may act.
     #[diesel(deserialize_as = Uuid)]
     pub application_id: ApplicationId,
-    /// For which user.
+    /// The user it may act for: the subject of a user session.
     pub user_id: String,
-    /// At which resource.
+    /// The resource it may act on.
     #[diesel(deserialize_as = Uuid)]
     pub resource_id: ResourceId,
-    /// What it covers.
+    /// What it may do.
     pub scopes: Vec<String>,
     /// Who made it.
     pub created_by: String,
@@ -36,8 +36,21 @@ pub struct GrantRow {
     pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was revoked.
+    /// When it was revoked; it is active until then.
     pub revoked_at: Option<Timestamp>,
+}
+
+impl GrantRow {
+    /// What it allows, as a set.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a stored scope is none.
+    pub fn scope_set(&self) -> Result<ScopeSet> {
+        let scopes = self.scopes.iter().map(|scope| scope.parse::<Scope>());
+        scopes
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|_| Error::Corrupt("grant scope"))
+    }
 }
 
 /// A grant to be.
@@ -47,13 +60,13 @@ pub struct NewGrant {
     pub zone_id: ZoneId,
     /// Its id.
     pub id: GrantId,
-    /// Which application it serves.
+    /// The application that may act.
     pub application_id: ApplicationId,
-    /// For which user.
+    /// The user it may act for.
     pub user_id: String,
-    /// At which resource.
+    /// The resource it may act on.
     pub resource_id: ResourceId,
-    /// What it covers: 1 to 64 scopes.
+    /// What it may do, at least one scope.
     pub scopes: ScopeSet,
     /// Who makes it.
     pub created_by: String,
@@ -64,18 +77,19 @@ pub struct NewGrant {
 pub struct GrantFilter {
     /// Only those of this application.
     pub application_id: Option<ApplicationId>,
-    /// Only those of this user.
+    /// Only those for this user.
     pub user_id: Option<String>,
-    /// Only those at this resource.
+    /// Only those on this resource.
     pub resource_id: Option<ResourceId>,
-    /// Only active ones, or only revoked ones.
+    /// Only the active ones, or only the revoked ones.
     pub active: Option<bool>,
 }
 
-/// Adds one.
+/// Adds a grant.
 ///
 /// # Errors
-/// [`Error::Conflict`](crate::Error::Conflict) `grants_one_active` when an active one binds the same three.
+/// [`Error::Conflict`] `grants_one_active` when the application has one for this user and resource,
+/// `grants_application` or `grants_resource` when the zone has no such thing.
 pub async fn insert(conn: &mut Conn, new: &NewGrant) -> Result<GrantRow> {
     let scopes: Vec<&str> = new.scopes.iter().map(Scope::as_str).collect();
     let values = (
@@ -87,10 +101,11 @@ pub async fn insert(conn: &mut Conn, new: &NewGrant) -> Result<GrantRow> {
         grants::scopes.eq(scopes),
         grants::created_by.eq(&new.created_by),
     );
-    let row = diesel::insert_into(grants::table)
-        .values(values)
-        .returning(GrantRow::as_returning());
-    Ok(row.get_result(conn).await?)
+    let inserted = diesel::insert_into(grants::table).values(values);
+    Ok(inserted
+        .returning(GrantRow::as_returning())
+        .get_result(conn)
+        .await?)
 }
 
 /// The grant, active or revoked.
@@ -102,7 +117,31 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: GrantId) -> Result<Option<G
     Ok(row.select(GrantRow::as_select()).first(conn).await.optional()?)
 }
 
-/// A page of the zone's grants.
+/// The active grant of an application for a user on a resource: what policy sees as `input.grant`.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_active(
+    conn: &mut Conn,
+    zone: ZoneId,
+    application: ApplicationId,
+    user: &str,
+    resource: ResourceId,
+) -> Result<Option<GrantRow>> {
+    let active = grants::table
+        .filter(grants::zone_id.eq(Uuid::from(zone)))
+        .filter(grants::application_id.eq(Uuid::from(application)))
+        .filter(grants::user_id.eq(user))
+        .filter(grants::resource_id.eq(Uuid::from(resource)))
+        .filter(grants::revoked_at.is_null());
+    Ok(active
+        .select(GrantRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// A page of the zone's grants, oldest first.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -126,7 +165,7 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &GrantFilter, page: &Pa
     Ok(ascending!(query, grants, page).load(conn).await?)
 }
 
-/// Revokes an active grant and answers with it; `None` when the zone has no such grant, or it is revoked already.
+/// Revokes an active grant and answers with it as it now is; `None` when there is no active one with this id.
 ///
 /// # Errors
 /// When the database cannot be written.

@@ -11,6 +11,7 @@ use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::{KeyStatus, Sealed, SigningKey};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 pub use rotate::{retire_expired, rotate_emergency, rotate_graceful, schedule_rotation, zones_due};
@@ -122,14 +123,26 @@ pub async fn signing_keys(conn: &mut Conn, zone: ZoneId) -> Result<Vec<SigningKe
     Ok(sorted.load(conn).await?)
 }
 
-pub(crate) async fn published(zone: ZoneId, mut conn: &Conn) -> Result<Vec<SigningKey>> {
+/// The keys that are published now, and when each that signs no more leaves.
+pub(crate) type Published = (Vec<SigningKey>, HashMap<SigningKeyId, Timestamp>);
+
+pub(crate) async fn published(zone: ZoneId, mut conn: &Conn) -> Result<Published> {
     let of_zone = signing_keys::table.filter(signing_keys::zone_id.eq(Uuid::from(zone)));
-    let held = of_zone.filter(signing_keys::status.ne(KeyStatus::Retired.name()));
+    let last_token_lives = signing_keys::retires_at
+        .is_null()
+        .or(signing_keys::retires_at.assume_not_null().gt(diesel::dsl::now));
+    let held = of_zone
+        .filter(signing_keys::status.ne(KeyStatus::Retired.name()))
+        .filter(last_token_lives);
     let sorted = held
         .order((signing_keys::created_at, signing_keys::id))
         .select(SigningKeyRow::as_select());
     let rows: Vec<SigningKeyRow> = sorted.load(&mut conn).await?;
-    Ok(rows.into_iter().map(SigningKey::from).collect())
+    let retiring = rows
+        .iter()
+        .filter_map(|row| Some((row.id, row.retires_at?)))
+        .collect();
+    Ok((rows.into_iter().map(SigningKey::from).collect(), retiring))
 }
 
 /// Replaces the sealed private half of a key, after it was sealed anew.

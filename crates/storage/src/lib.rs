@@ -9,12 +9,14 @@
 
 pub mod activation_loads;
 pub mod admin_tokens;
+pub mod agents;
 pub mod anchors;
 pub mod applications;
 pub mod audit;
 mod column;
 pub mod database;
 pub mod dead_letters;
+pub mod delegations;
 pub mod endings;
 pub mod error;
 pub mod grants;

@@ -142,6 +142,7 @@ table! {
         agent_session_id -> Nullable<Uuid>, challenge_type -> Text, resources -> Array<Text>, scopes -> Array<Text>,
         secret_sha256 -> Binary, metadata_json -> Jsonb, created_at -> Timestamptz, expires_at -> Timestamptz,
         satisfied_at -> Nullable<Timestamptz>, satisfied_by -> Nullable<Text>, consumed_at -> Nullable<Timestamptz>,
+        rests_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -158,6 +159,33 @@ table! {
         zone_id -> Uuid, id -> Uuid, session_type -> Text, subject_id -> Text, application_id -> Uuid,
         parent_id -> Nullable<Uuid>, root_id -> Uuid, scopes -> Array<Text>, targets -> Array<Text>,
         authenticated_at -> Timestamptz, expires_at -> Timestamptz, created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>, revoked_reason -> Nullable<Text>, agent_session_id -> Nullable<Uuid>,
+    }
+}
+
+table! {
+    agent_sessions (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, application_id -> Uuid, session_id -> Nullable<Uuid>,
+        parent_id -> Nullable<Uuid>, root_id -> Uuid, depth -> Integer, lifecycle -> Text, status -> Text,
+        labels -> Array<Text>, capabilities -> Array<Text>, metadata_json -> Jsonb, accepts_from -> Array<Uuid>,
+        ttl_seconds -> Integer, lease_expires_at -> Nullable<Timestamptz>, version -> BigInt,
+        created_at -> Timestamptz, updated_at -> Timestamptz, expires_at -> Timestamptz,
+        suspended_at -> Nullable<Timestamptz>, ended_at -> Nullable<Timestamptz>, end_reason -> Nullable<Text>,
+    }
+}
+
+table! {
+    delegation_graphs (zone_id) {
+        zone_id -> Uuid, epoch -> BigInt,
+    }
+}
+
+table! {
+    delegation_edges (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, source_session_id -> Uuid, target_session_id -> Uuid,
+        issuer_application_id -> Uuid, receiver_application_id -> Uuid, resource_id -> Nullable<Uuid>,
+        parent_edge_id -> Nullable<Uuid>, path -> Array<Uuid>, scopes -> Array<Text>, constraints_json -> Jsonb,
+        max_hops -> Integer, edge_version -> BigInt, graph_epoch -> BigInt, expires_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>, revoked_reason -> Nullable<Text>,
     }
 }

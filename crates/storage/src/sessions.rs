@@ -5,7 +5,7 @@ use crate::column::{Named, Optional, Stored};
 use crate::error::Result;
 use crate::page::{Page, descending};
 use crate::schema::sessions;
-use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
+use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use caracal_domain::{Anchor, AnchorKind, Epoch, ResourceIdentifier, ScopeSet, SubjectType, Timestamp};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -160,6 +160,8 @@ pub struct NewSession {
     pub scopes: ScopeSet,
     /// The resources its mandates are limited to; empty means no limit.
     pub target: Vec<ResourceIdentifier>,
+    /// The agent session its token is bound to.
+    pub agent_session_id: Option<AgentSessionId>,
     /// When the subject proved itself.
     pub authenticated_at: Timestamp,
     /// When its token expires.
@@ -194,6 +196,7 @@ pub async fn insert(conn: &mut Conn, new: &NewSession) -> Result<()> {
         sessions::root_id.eq(Uuid::from(new.root_id)),
         sessions::scopes.eq(scopes),
         sessions::targets.eq(targets),
+        sessions::agent_session_id.eq(new.agent_session_id.map(Uuid::from)),
         sessions::authenticated_at.eq(new.authenticated_at),
         sessions::expires_at.eq(new.expires_at),
         sessions::created_at.eq(new.created_at),

@@ -48,6 +48,7 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
     )?;
     let Some(row) = row else { return Ok(None) };
     let (active, shadow) = manifests;
+    let (keys, retiring) = keys;
     Ok(Some(ZoneSnapshot {
         id: row.id,
         slug: row.slug,
@@ -58,6 +59,7 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
             .map_err(|_| Error::Corrupt("mint rate"))?,
         sealed_dek: dek.ok_or(Error::NotFound("zone key"))?,
         keys,
+        retiring,
         applications,
         resources,
         providers,

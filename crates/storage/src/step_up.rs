@@ -9,6 +9,7 @@ use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, SessionId, ZoneId};
 use caracal_domain::{ResourceIdentifier, Scope, ScopeSet, Timestamp};
 use diesel::prelude::*;
+use diesel::sql_types::{Integer, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
@@ -53,6 +54,8 @@ pub struct ChallengeRow {
     pub satisfied_by: Option<String>,
     /// When it was used.
     pub consumed_at: Option<Timestamp>,
+    /// Until when it refuses every response, after too many wrong ones.
+    pub rests_until: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for ChallengeRow {
@@ -139,6 +142,19 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: ChallengeId) -> Result<Opti
         .optional()?)
 }
 
+/// The challenge by its id alone: for the poll, which answers with nothing that a zone would have to protect.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_anywhere(conn: &mut Conn, id: ChallengeId) -> Result<Option<ChallengeRow>> {
+    let row = challenges::table.filter(challenges::id.eq(Uuid::from(id)));
+    Ok(row
+        .select(ChallengeRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// A page of the zone's challenges.
 ///
 /// # Errors
@@ -190,4 +206,22 @@ pub async fn consume(conn: &mut Conn, zone: ZoneId, id: ChallengeId) -> Result<O
         .set(challenges::consumed_at.eq(diesel::dsl::now))
         .returning(ChallengeRow::as_returning());
     Ok(row.get_result(conn).await.optional()?)
+}
+
+/// Counts a wrong response. Whether it was one too many: `limit` within two minutes rest the challenge for five.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn fail(conn: &mut Conn, zone: ZoneId, id: ChallengeId, limit: i32) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Counted {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        rests: bool,
+    }
+    let count = diesel::sql_query(include_str!("step_up/fail.sql"))
+        .bind::<SqlUuid, _>(Uuid::from(zone))
+        .bind::<SqlUuid, _>(Uuid::from(id))
+        .bind::<Integer, _>(limit);
+    let counted: Option<Counted> = count.get_result(conn).await.optional()?;
+    Ok(counted.is_some_and(|counted| counted.rests))
 }

@@ -6,12 +6,12 @@ use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_jose::VerifyingKeys;
 use moka::future::Cache;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const HELD_FOR: Duration = Duration::from_mins(5);
 const HELD_AT_MOST: u64 = 20_000;
-/// An unknown key is asked for again at most this often.
+/// Unknown keys of one zone are asked for again at most this often, however fresh what we hold is.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// Strangers can name any zone: so many of their questions reach the STS at once, not more.
 const QUESTIONS_AT_ONCE: usize = 16;
@@ -20,7 +20,6 @@ const QUESTIONS_AT_ONCE: usize = 16;
 struct Held {
     /// Empty for a zone that does not exist.
     keys: Arc<VerifyingKeys>,
-    at: Instant,
 }
 
 /// See the module.
@@ -28,6 +27,7 @@ struct Held {
 pub struct ZoneKeys {
     sts: Arc<StsClient>,
     held: Cache<ZoneId, Arc<Held>>,
+    asked_again: Cache<ZoneId, ()>,
     questions: Semaphore,
 }
 
@@ -39,9 +39,14 @@ impl ZoneKeys {
             .max_capacity(HELD_AT_MOST)
             .time_to_live(HELD_FOR)
             .build();
+        let asked_again = Cache::builder()
+            .max_capacity(HELD_AT_MOST)
+            .time_to_live(ASK_AGAIN_AFTER)
+            .build();
         Self {
             sts,
             held,
+            asked_again,
             questions: Semaphore::new(QUESTIONS_AT_ONCE),
         }
     }
@@ -52,10 +57,11 @@ impl ZoneKeys {
     /// [`Refusal::DecisionPointUnavailable`] when we hold none and the STS does not answer.
     pub async fn get(&self, zone: ZoneId, kid: SigningKeyId) -> Result<Arc<VerifyingKeys>, Refusal> {
         let held = self.hold(zone).await?;
-        if held.keys.contains(kid) || held.at.elapsed() < ASK_AGAIN_AFTER {
+        if held.keys.contains(kid) {
             return Ok(Arc::clone(&held.keys));
         }
-        self.forget(zone).await;
+        // Whoever comes first has it asked again; the others wait until what we hold is gone, and share the answer.
+        self.asked_again.get_with(zone, self.forget(zone)).await;
         Ok(Arc::clone(&self.hold(zone).await?.keys))
     }
 
@@ -87,9 +93,6 @@ impl ZoneKeys {
             }
             Err(error) => return Err(error),
         };
-        Ok(Arc::new(Held {
-            keys: Arc::new(keys),
-            at: Instant::now(),
-        }))
+        Ok(Arc::new(Held { keys: Arc::new(keys) }))
     }
 }

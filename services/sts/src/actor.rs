@@ -41,7 +41,7 @@ impl Sts {
 ///
 /// # Errors
 /// [`Refusal::ActorIsSubject`] or [`Refusal::ActorChainTooLong`].
-pub fn acting(
+pub fn act_claim(
     actor: Option<&Claims>,
     subject: &str,
     subject_agent: Option<AgentSessionId>,
@@ -90,15 +90,15 @@ mod tests {
     fn actors_chain_newest_first_up_to_a_bound() {
         let mut chain = None;
         for n in 0..u128::try_from(MAX_ACTORS).expect("small") {
-            chain = acting(Some(&session(n)), "ada", None, chain.as_deref()).expect("within the bound");
+            chain = act_claim(Some(&session(n)), "ada", None, chain.as_deref()).expect("within the bound");
         }
         let newest = chain.as_deref().expect("a chain");
         assert_eq!(newest.chain().count(), MAX_ACTORS);
         assert_eq!(newest.sub, session(7).sub);
-        let beyond = acting(Some(&session(99)), "ada", None, Some(newest));
+        let beyond = act_claim(Some(&session(99)), "ada", None, Some(newest));
         assert_eq!(beyond, Err(Refusal::ActorChainTooLong));
         assert_eq!(
-            acting(None, "ada", None, Some(newest)),
+            act_claim(None, "ada", None, Some(newest)),
             Ok(chain.clone()),
             "what was said before stays said"
         );
@@ -109,10 +109,10 @@ mod tests {
         let mut one = session(1);
         let subject = one.sub.clone();
         assert_eq!(
-            acting(Some(&one), &subject, None, None),
+            act_claim(Some(&one), &subject, None, None),
             Err(Refusal::ActorIsSubject)
         );
         one.agent_session_id = Some(uuid::Uuid::from_u128(5).into());
-        assert!(acting(Some(&one), &subject, None, None).is_ok());
+        assert!(act_claim(Some(&one), &subject, None, None).is_ok());
     }
 }

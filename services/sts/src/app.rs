@@ -3,10 +3,12 @@
 use crate::config::Config;
 use crate::error::Failure;
 use crate::feed::{ZonesSink, poll_slowly};
+use crate::graph::Graph;
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::routes::routes;
+use crate::shadow::{Shadow, Watcher};
 use crate::zones::{Limits, Zones};
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
@@ -45,6 +47,8 @@ pub struct Sts {
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) quotas: Quotas,
+    pub(crate) graph: Graph,
+    pub(crate) shadow: Shadow,
     pub(crate) secrets: SecretCache,
     pub(crate) secret_mint: SecretMint,
     pub(crate) derivations: Semaphore,
@@ -144,14 +148,20 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     host.probes.export("caracal_bus", move || bus.stats().all());
     Metrics::watch(&host.probes, &zones);
 
+    let metrics = Metrics::register(&host.probes);
+    let (shadow, questions) = Shadow::new(metrics.clone());
+    let watcher = Watcher::new(&engine, &zones, &recorder, &clock);
+    host.tasks.spawn("shadow", watcher.watch(questions));
     let sts = Data::new(Sts {
-        metrics: Metrics::register(&host.probes),
+        metrics,
         clock: Arc::clone(&clock),
         database,
         zones,
         engine,
         recorder,
         quotas: Quotas::default(),
+        graph: Graph::default(),
+        shadow,
         secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),

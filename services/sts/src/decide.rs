@@ -1,23 +1,23 @@
-//! The decision, resource by resource: known → scopes → rate → provider → policy → composition (contract §2, "Order").
-//! Each resource is decided alone and for all requested scopes.
+//! The decision, resource by resource: known → scopes → delegation bounds → rate → provider → policy → step-up
+//! (contract §2, "Order"). Each resource is decided alone and for all requested scopes; one that is held for a further
+//! proof holds the request.
 
+use crate::acting::Acting;
 use crate::app::Sts;
 use crate::directive::Directive;
 use crate::error::Failure;
+use crate::evaluate::{Evaluated, Question};
 use crate::exchange::{Exchange, Granted};
 use crate::external::User;
 use crate::narrow::{Ceiling, within_bounds};
+use crate::shadow::Shadowed;
+use crate::step_up::Met;
 use crate::view::ZoneView;
-use caracal_domain::decision::{PolicyVerdict, Ruling};
+use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{EventId, ResourceId};
-use caracal_domain::policy_input::{
-    ActionInput, ContextInput, PolicyInput, PrincipalInput, ResourceInput, SCHEMA_VERSION, SessionInput,
-    SubjectClaims,
-};
-use caracal_domain::zone::{Application, Manifest, Resource};
-use caracal_domain::{Claims, Decision, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, combine};
+use caracal_domain::zone::{Application, Resource};
+use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Everything a decision is about.
 pub struct Asked<'a> {
@@ -25,16 +25,22 @@ pub struct Asked<'a> {
     pub view: &'a Arc<ZoneView>,
     /// Who asks.
     pub application: &'a Application,
+    /// As which agent, under which delegation.
+    pub acting: Acting,
     /// The session that is exchanged; `None` on the way to one.
     pub session: Option<&'a Claims>,
-    /// The user a new session is for, if it is not the application itself.
-    pub user: Option<&'a User>,
+    /// The user it acts for; `None` for an application acting for itself.
+    pub user: Option<&'a str>,
+    /// What its issuer says of the user who signs in with this exchange.
+    pub signing_in: Option<&'a User>,
     /// Who acts for the subject.
     pub actor: Option<&'a Claims>,
     /// What that session was limited to.
     pub ceiling: Ceiling,
     /// What every resource is decided for.
     pub scopes: ScopeSet,
+    /// The challenge that was met for this request.
+    pub met: Option<Met>,
     /// The request.
     pub exchange: &'a Exchange,
     /// Whether a gateway asks, for one call of its own.
@@ -47,6 +53,8 @@ pub struct Decided {
     pub granted: Vec<Granted>,
     /// Everything, allowed or not, for the ledger.
     pub findings: Vec<Finding>,
+    /// What the shadow set is to be asked after the answer.
+    pub shadowed: Vec<Shadowed>,
 }
 
 impl Decided {
@@ -57,6 +65,12 @@ impl Decided {
             .iter()
             .map(|granted| granted.identifier.clone())
             .collect()
+    }
+
+    /// Whether only some of what was asked for was granted.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !self.granted.is_empty() && self.granted.len() < self.findings.len()
     }
 }
 
@@ -70,68 +84,62 @@ pub struct Finding {
     pub refusal: Option<Refusal>,
     /// What the policies said, if they were asked.
     pub evaluated: Option<Evaluated>,
+    /// What passed everything before policy.
+    admitted: Option<(Arc<Resource>, Option<Directive>)>,
+    retry_after: Option<u32>,
 }
 
-/// What the policies said.
-pub struct Evaluated {
-    /// The set.
-    pub manifest: Arc<Manifest>,
-    /// Each policy by itself.
-    pub verdicts: Vec<PolicyVerdict>,
-    /// All together; `None` when one failed.
-    pub ruling: Option<Ruling>,
-    /// What they saw.
-    pub input: serde_json::Value,
-    /// How long they took.
-    pub elapsed: Duration,
+impl Finding {
+    /// The proof that policy asks for.
+    fn step_up(&self) -> Option<ChallengeType> {
+        let held = self.refusal == Some(Refusal::StepUpRequired);
+        let ruling = self.evaluated.as_ref()?.ruling.as_ref().ok()?;
+        ruling.step_up.filter(|_| held)
+    }
 }
 
 impl Sts {
     /// Decides every named resource.
     ///
     /// # Errors
-    /// When nothing is granted: the refusal that came furthest, after recording each. Our own faults.
+    /// When a resource is held for a further proof: the challenge. When nothing is granted: the refusal that came
+    /// furthest. Both after recording each finding. Our own faults.
     pub async fn decide(&self, asked: &Asked<'_>) -> Result<Decided, Failure> {
-        let mut decided = Decided {
-            granted: Vec::new(),
-            findings: Vec::new(),
-        };
-        let mut retry_after = None;
+        let mut findings = Vec::with_capacity(asked.exchange.request.resources.len());
         for identifier in &asked.exchange.request.resources {
-            let event_id = EventId::mint(&*self.clock);
-            let (outcome, evaluated) = self.decide_one(asked, identifier).await;
-            let refusal = match outcome {
-                Ok((resource, directive)) => {
-                    decided.granted.push(Granted {
-                        identifier: identifier.clone(),
-                        resource,
-                        event_id,
-                        directive,
-                    });
-                    None
-                }
-                Err(Failure::Refused(refusal)) => Some(refusal),
-                Err(Failure::Wait(refusal, seconds)) => {
-                    retry_after = retry_after.max(Some(seconds));
-                    Some(refusal)
-                }
-                Err(fault) => return Err(fault),
-            };
-            decided.findings.push(Finding {
-                event_id,
-                identifier: identifier.clone(),
-                refusal,
-                evaluated,
+            findings.push(self.admit(asked, identifier)?);
+        }
+        self.ask_policies(asked, &mut findings, None).await?;
+        if let Some(met) = &asked.met {
+            // A proof of another kind than the one asked for now does not count.
+            let asked_for = findings.iter().filter_map(Finding::step_up).max();
+            if asked_for.is_none_or(|asked_for| asked_for == met.challenge_type) {
+                self.ask_policies(asked, &mut findings, Some(met)).await?;
+            }
+        }
+        let shadowed = shadowed(asked, &findings);
+        let held = findings.iter().filter_map(Finding::step_up).max();
+        let refusal = furthest(&findings);
+        if held.is_none() && (refusal.is_none() || findings.iter().any(|finding| finding.refusal.is_none())) {
+            return Ok(Decided {
+                granted: granted(&mut findings),
+                findings,
+                shadowed,
             });
         }
-        match furthest(&decided) {
-            Some(refusal) if decided.granted.is_empty() => {
-                self.note_denied(asked, &decided);
-                let retry_after = retry_after.filter(|_| refusal.code() == OAuthCode::SlowDown);
-                Err(Failure::Denied { refusal, retry_after })
+        let failure = match held {
+            Some(challenge_type) => {
+                // What would have been allowed is held with the rest.
+                for finding in &mut findings {
+                    finding.refusal.get_or_insert(Refusal::StepUpRequired);
+                }
+                Failure::Held(Box::new(self.hold(asked, challenge_type).await?))
             }
-            _ => Ok(decided),
-        }
+            None => denied(refusal.unwrap_or(Refusal::PolicyDeny), &findings),
+        };
+        self.note_denied(asked, &findings);
+        self.shadow.observe(shadowed);
+        Err(failure)
     }
 
     /// The resource `asked` means: by identifier, or by the gateway's address for it.
@@ -155,34 +163,29 @@ impl Sts {
             .map(Arc::clone)
     }
 
-    async fn decide_one(
-        &self,
-        asked: &Asked<'_>,
-        identifier: &ResourceIdentifier,
-    ) -> (
-        Result<(Arc<Resource>, Option<Directive>), Failure>,
-        Option<Evaluated>,
-    ) {
-        let (resource, directive) = match self.admit(asked, identifier) {
-            Ok(admitted) => admitted,
-            Err(failure) => return (Err(failure), None),
+    /// Everything before policy.
+    fn admit(&self, asked: &Asked<'_>, identifier: &ResourceIdentifier) -> Result<Finding, Failure> {
+        let mut finding = Finding {
+            event_id: EventId::mint(&*self.clock),
+            identifier: identifier.clone(),
+            refusal: None,
+            evaluated: None,
+            admitted: None,
+            retry_after: None,
         };
-        let Some(manifest) = asked.view.zone.config.active.clone() else {
-            return (Err(Refusal::NoActivePolicySet.into()), None);
-        };
-        // Compiled modules may have been evicted; warm, this is one look into a map for each.
-        if let Err(failure) = self.zones.load_modules(&manifest).await {
-            return (Err(failure), None);
+        match self.admissible(asked, identifier) {
+            Ok(admitted) => finding.admitted = Some(admitted),
+            Err(Failure::Refused(refusal)) => finding.refusal = Some(refusal),
+            Err(Failure::Wait(refusal, seconds)) => {
+                finding.refusal = Some(refusal);
+                finding.retry_after = Some(seconds);
+            }
+            Err(fault) => return Err(fault),
         }
-        let evaluated = self.evaluate(asked, identifier, &resource, manifest).await;
-        let outcome = ruled(&evaluated)
-            .map(|()| (resource, directive))
-            .map_err(Failure::from);
-        (outcome, Some(evaluated))
+        Ok(finding)
     }
 
-    /// Everything before policy.
-    fn admit(
+    fn admissible(
         &self,
         asked: &Asked<'_>,
         identifier: &ResourceIdentifier,
@@ -192,6 +195,10 @@ impl Sts {
             .resource(asked.view, identifier)
             .ok_or(Refusal::UnknownResource)?;
         within_bounds(&asked.scopes, identifier, &resource, &asked.ceiling)?;
+        let method = asked.exchange.request.method.as_deref();
+        asked
+            .acting
+            .within_bounds(&asked.scopes, identifier, &resource, method)?;
         let key = (config.id, resource.id, asked.application.id);
         self.quotas
             .mint(key, config.mint_rate_per_minute, asked.exchange.now)
@@ -204,37 +211,82 @@ impl Sts {
         Ok((resource, directive))
     }
 
-    async fn evaluate(
+    /// Asks the active set about everything that was admitted.
+    async fn ask_policies(
         &self,
         asked: &Asked<'_>,
-        identifier: &ResourceIdentifier,
-        resource: &Resource,
-        manifest: Arc<Manifest>,
-    ) -> Evaluated {
-        let input = input(asked, identifier, resource);
-        let evaluation = self.engine.evaluate(&manifest, &input).await;
-        self.metrics.evaluated(evaluation.elapsed);
-        Evaluated {
-            ruling: combine(&evaluation.verdicts).ok(),
-            manifest,
-            verdicts: evaluation.verdicts,
-            input: serde_json::to_value(&input).unwrap_or_default(),
-            elapsed: evaluation.elapsed,
+        findings: &mut [Finding],
+        met: Option<&Met>,
+    ) -> Result<(), Failure> {
+        let manifest = asked.view.zone.config.active.as_ref();
+        for finding in findings {
+            let Some((resource, _)) = &finding.admitted else {
+                continue;
+            };
+            let Some(manifest) = manifest else {
+                finding.refusal = Some(Refusal::NoActivePolicySet);
+                continue;
+            };
+            let question = Question {
+                asked,
+                identifier: &finding.identifier,
+                resource,
+                met,
+            };
+            // Compiled modules may have been evicted; warm, this is one look into a map for each.
+            let evaluated = match self.zones.load_modules(manifest).await {
+                Ok(()) => self.evaluate(question, manifest).await,
+                Err(failure) => Err(failure),
+            };
+            match evaluated {
+                Ok(evaluated) => {
+                    finding.refusal = evaluated.outcome().err();
+                    finding.evaluated = Some(evaluated);
+                }
+                Err(Failure::Refused(refusal)) => finding.refusal = Some(refusal),
+                Err(fault) => return Err(fault),
+            }
         }
+        Ok(())
     }
 }
 
-fn ruled(evaluated: &Evaluated) -> Result<(), Refusal> {
-    let ruling = combine(&evaluated.verdicts)?;
-    match (ruling.decision, ruling.step_up) {
-        (Decision::Allow, _) => Ok(()),
-        (Decision::Deny, Some(_)) => Err(Refusal::StepUpRequired),
-        (Decision::Deny, None) => Err(Refusal::PolicyDeny),
-    }
+/// What the shadow set is to be asked: everything the active set was.
+fn shadowed(asked: &Asked<'_>, findings: &[Finding]) -> Vec<Shadowed> {
+    let Some(manifest) = asked.view.zone.config.shadow.as_ref() else {
+        return Vec::new();
+    };
+    let asked_of_policy = findings
+        .iter()
+        .filter_map(|finding| finding.evaluated.as_ref().map(|said| (&finding.identifier, said)));
+    asked_of_policy
+        .map(|(identifier, said)| Shadowed::of(asked, identifier, said, manifest))
+        .collect()
+}
+
+fn granted(findings: &mut [Finding]) -> Vec<Granted> {
+    let allowed = findings.iter_mut().filter(|finding| finding.refusal.is_none());
+    allowed
+        .filter_map(|finding| {
+            let (resource, directive) = finding.admitted.take()?;
+            Some(Granted {
+                identifier: finding.identifier.clone(),
+                resource,
+                event_id: finding.event_id,
+                directive,
+            })
+        })
+        .collect()
+}
+
+fn denied(refusal: Refusal, findings: &[Finding]) -> Failure {
+    let retry_after = findings.iter().filter_map(|finding| finding.retry_after).max();
+    let retry_after = retry_after.filter(|_| refusal.code() == OAuthCode::SlowDown);
+    Failure::Denied { refusal, retry_after }
 }
 
 /// Of several refusals the one that came furthest along the order of checks tells the caller most.
-fn furthest(decided: &Decided) -> Option<Refusal> {
+fn furthest(findings: &[Finding]) -> Option<Refusal> {
     const ORDER: [OAuthCode; 6] = [
         OAuthCode::InvalidTarget,
         OAuthCode::InvalidScope,
@@ -244,59 +296,8 @@ fn furthest(decided: &Decided) -> Option<Refusal> {
         OAuthCode::InteractionRequired,
     ];
     let stage = |refusal: &Refusal| ORDER.iter().position(|code| *code == refusal.code());
-    decided
-        .findings
+    findings
         .iter()
         .filter_map(|finding| finding.refusal)
         .max_by_key(stage)
-}
-
-fn input<'a>(
-    asked: &'a Asked<'_>,
-    identifier: &'a ResourceIdentifier,
-    resource: &'a Resource,
-) -> PolicyInput<'a> {
-    let exchange = asked.exchange;
-    PolicyInput {
-        schema_version: SCHEMA_VERSION,
-        principal: PrincipalInput::of(asked.application, asked.view.zone.config.id),
-        resource: ResourceInput {
-            resource_type: "resource",
-            id: resource.id,
-            identifier,
-            scopes: &resource.scopes,
-        },
-        action: ActionInput {
-            id: "TokenExchange",
-            method: exchange.request.method.as_deref(),
-            path: exchange.request.path.as_deref(),
-        },
-        session: asked.session.map(|session| SessionInput {
-            id: session.sid,
-            session_type: session.sub_type,
-            subject_id: &session.sub,
-            authenticated_at: chrono::DateTime::from_timestamp(session.auth_time.unwrap_or(session.iat), 0)
-                .unwrap_or(exchange.now),
-        }),
-        delegation_edge: None,
-        grant: None,
-        context: ContextInput {
-            actor_claims: asked.actor,
-            subject_claims: subject_claims(asked),
-            trace_id: exchange.request_id.as_str(),
-            session_id: asked.session.map(|session| session.sid),
-            agent_session_id: None,
-            delegation_edge_id: None,
-            challenge_resolved: false,
-            challenge: None,
-            requested_scopes: &asked.scopes,
-            time: exchange.now.into(),
-        },
-    }
-}
-
-/// What was presented as the subject, as its issuer wrote it.
-fn subject_claims<'a>(asked: &Asked<'a>) -> Option<SubjectClaims<'a>> {
-    let external = asked.user.map(|user| SubjectClaims::External(&user.claims.all));
-    asked.session.map(SubjectClaims::Session).or(external)
 }

@@ -24,7 +24,7 @@ const CLIENT_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", 
 /// # Errors
 /// `404 zone_not_found`; 503 when the zone cannot be read.
 pub async fn jwks(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
-    Ok(keys(&*find(&sts, &zone).await?))
+    Ok(keys(&sts, &*find(&sts, &zone).await?))
 }
 
 /// Which zone's keys.
@@ -39,14 +39,14 @@ pub struct ByZone {
 /// # Errors
 /// `404 zone_not_found`; 503 when the zone cannot be read.
 pub async fn jwks_by_query(sts: Data<Sts>, query: QueryParams<ByZone>) -> Result<HttpResponse, ApiError> {
-    Ok(keys(&*find(&sts, &query.0.zone_id).await?))
+    Ok(keys(&sts, &*find(&sts, &query.0.zone_id).await?))
 }
 
-fn keys(view: &ZoneView) -> HttpResponse {
+fn keys(sts: &Sts, view: &ZoneView) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=300, must-revalidate"))
         .insert_header(zone_epoch(view.epoch))
-        .json(&view.zone.jwks)
+        .json(&*view.jwks(sts.clock.now()))
 }
 
 /// A zone's authorization server metadata.

@@ -1,9 +1,12 @@
 //! The one table from what went wrong to status, code and public text (contract §2, "Errors").
 
+use crate::step_up::Held;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use caracal_domain::{OAuthCode, Refusal, RequestId};
+use secrecy::ExposeSecret;
+use serde_json::json;
 use std::fmt;
 
 /// An answer that is not a token.
@@ -27,6 +30,8 @@ pub enum Failure {
         /// When to come back, if that helps.
         retry_after: Option<u32>,
     },
+    /// Policy asks for a further proof; each decision is in the ledger already.
+    Held(Box<Held>),
     /// The body is not a form.
     UnsupportedMediaType,
     /// The body is over 64 KiB.
@@ -91,6 +96,7 @@ impl Failure {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
                 refusal.reason()
             }
+            Self::Held(_) => Refusal::StepUpRequired.reason(),
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
             Self::Fault(_) => "server_error",
@@ -100,6 +106,7 @@ impl Failure {
     const fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => Some(*refusal),
+            Self::Held(_) => Some(Refusal::StepUpRequired),
             Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::Fault(_) => None,
         }
     }
@@ -108,7 +115,11 @@ impl Failure {
         match self {
             Self::Wait(_, seconds) => Some(*seconds),
             Self::Denied { retry_after, .. } => *retry_after,
-            Self::Refused(_) | Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::Fault(_) => None,
+            Self::Refused(_)
+            | Self::Held(_)
+            | Self::UnsupportedMediaType
+            | Self::PayloadTooLarge
+            | Self::Fault(_) => None,
         }
     }
 
@@ -126,6 +137,7 @@ impl Failure {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
                 refusal.code().as_str()
             }
+            Self::Held(_) => OAuthCode::InteractionRequired.as_str(),
             Self::UnsupportedMediaType | Self::PayloadTooLarge => OAuthCode::InvalidRequest.as_str(),
             Self::Fault(_) => "server_error",
         }
@@ -136,6 +148,7 @@ impl Failure {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => {
                 refusal.description()
             }
+            Self::Held(_) => Refusal::StepUpRequired.description(),
             Self::UnsupportedMediaType => "The body must be application/x-www-form-urlencoded.",
             Self::PayloadTooLarge => "The body is larger than 64 KiB.",
             Self::Fault(_) => "The request could not be served; quote the request id.",
@@ -175,6 +188,7 @@ impl ResponseError for OAuthError {
             Failure::Refused(refusal) | Failure::Wait(refusal, _) | Failure::Denied { refusal, .. } => {
                 status_of(refusal.code())
             }
+            Failure::Held(_) => StatusCode::UNAUTHORIZED,
             Failure::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Failure::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -199,12 +213,19 @@ impl ResponseError for OAuthError {
         if let Some(seconds) = self.failure.retry_after() {
             answer.insert_header((RETRY_AFTER, seconds.to_string()));
         }
-        answer.json(serde_json::json!({
+        let mut body = json!({
             "error": self.failure.code(),
             "error_description": self.failure.description(),
             "reason": self.failure.reason(),
             "request_id": self.request_id,
             "requestId": self.request_id,
-        }))
+        });
+        if let (Failure::Held(held), Some(members)) = (&self.failure, body.as_object_mut()) {
+            members.insert("challenge_id".to_owned(), json!(held.id));
+            members.insert("challenge_type".to_owned(), json!(held.challenge_type));
+            members.insert("challenge_secret".to_owned(), json!(held.secret.expose_secret()));
+            members.insert("challenge_expires_at".to_owned(), json!(held.expires_at));
+        }
+        answer.json(body)
     }
 }

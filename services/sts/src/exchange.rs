@@ -3,7 +3,8 @@
 //! The order of steps is the contract's: the first failure is the answer. Nothing is signed before its decision is on
 //! record, and when warm nothing here reads the database.
 
-use crate::actor::acting;
+use crate::acting::Acting;
+use crate::actor::act_claim;
 use crate::app::Sts;
 use crate::authenticate::Authenticated;
 use crate::decide::{Asked, Decided};
@@ -12,6 +13,8 @@ use crate::error::Failure;
 use crate::external::User;
 use crate::form::TokenRequest;
 use crate::narrow::{Ceiling, lifetime, mandate_scopes};
+use crate::settle::Opening;
+use crate::step_up::Showing;
 use crate::subject::Provenance;
 use crate::view::ZoneView;
 use caracal_domain::clock::Timestamp;
@@ -21,7 +24,7 @@ use caracal_domain::{
     AnchorKind, Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
 };
 use caracal_jose::Verified;
-use caracal_storage::sessions::NewSession;
+use caracal_storage::sessions::{NewSession, SessionRow, SessionState};
 use std::sync::Arc;
 
 const SESSION_SECONDS: u32 = 3600;
@@ -124,25 +127,47 @@ impl Sts {
         if view.anchors.cuts_off(AnchorKind::Subject, &sub, view.epoch) {
             return Err(Refusal::SubjectRevoked.into());
         }
-        let act = acting(actor, &sub, None, None)?;
+        let act = act_claim(actor, &sub, None, None)?;
         let wish = request.scopes.clone().unwrap_or_default();
         let scopes = wish.without_agent_lifecycle();
         if request.resources.is_empty() && !scopes.is_empty() {
             return Err(Refusal::ScopeExceedsResource.into());
         }
-        let seconds = lifetime(
-            request.ttl_seconds,
-            SESSION_SECONDS,
-            [remaining(application, exchange.now), left(actor, exchange.now)],
-        )?;
-        let asked = Asked {
+        if request.session_id.is_some() || request.delegation_edge_id.is_some() {
+            // A session is of nobody else's making, and carries nothing that was handed on.
+            return Err(Refusal::NotSupported.into());
+        }
+        let acting = self.acting(view, application, None, exchange).await?;
+        let parent = self.parent_session(view, &acting, exchange.now).await?;
+        let limits = [
+            remaining(application, exchange.now),
+            left(actor, exchange.now),
+            acting.seconds_left(exchange.now),
+            parent.as_ref().map_or(i64::MAX, |parent| {
+                (parent.expires_at - exchange.now).num_seconds()
+            }),
+        ];
+        let seconds = lifetime(request.ttl_seconds, SESSION_SECONDS, limits)?;
+        let showing = Showing {
             view,
             application,
             session: None,
-            user,
+            acting: &acting,
+            scopes: &scopes,
+            exchange,
+        };
+        let met = self.met(&showing).await?;
+        let asked = Asked {
+            view,
+            application,
+            acting,
+            session: None,
+            user: user.map(|user| user.subject.as_str()),
+            signing_in: user,
             actor,
             ceiling: Ceiling::default(),
             scopes,
+            met,
             exchange,
             for_gateway: false,
         };
@@ -153,7 +178,7 @@ impl Sts {
             scope: granted_scopes(&asked.scopes, &wish),
             target: decided.identifiers(),
             sid,
-            root_sid: sid,
+            root_sid: parent.as_ref().map_or(sid, |parent| parent.root_id),
             token_use: TokenUse::Session,
             sub,
             sub_type,
@@ -162,35 +187,33 @@ impl Sts {
             event_id: None,
             ..self.claims(view, application, exchange.now, seconds)
         };
-        self.store_session(&claims, exchange.now).await?;
-        self.record_session(view, application, &claims, exchange).await?;
-        self.record(&asked, &decided, &claims).await?;
-        issue(view, claims, decided, seconds)
+        let claims = asked.acting.claim(claims);
+        let opening = Opening {
+            row: session_row(&claims, parent.map(|parent| parent.id), exchange.now),
+            event: self.session_event(view, application, &claims, exchange, decided.is_partial()),
+        };
+        self.settle(&asked, &decided, &claims, Some(opening)).await?;
+        self.issue(view, claims, decided, seconds)
     }
 
-    async fn store_session(&self, claims: &Claims, now: Timestamp) -> Result<(), Failure> {
-        let session = NewSession {
-            id: claims.sid,
-            zone_id: claims.zone_id,
-            session_type: claims.sub_type,
-            subject_id: claims.sub.clone(),
-            application_id: claims.client_id,
-            parent_id: None,
-            root_id: claims.root_sid,
-            scopes: claims.scope.clone(),
-            target: claims.target.clone(),
-            authenticated_at: claims
-                .auth_time
-                .and_then(|at| chrono::DateTime::from_timestamp(at, 0))
-                .unwrap_or(now),
-            expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
-            created_at: now,
+    /// The subject session that the agent hangs on: what is bound to the agent ends with it.
+    async fn parent_session(
+        &self,
+        view: &ZoneView,
+        acting: &Acting,
+        now: Timestamp,
+    ) -> Result<Option<SessionRow>, Failure> {
+        let Some(parent) = acting.agent.as_ref().and_then(|agent| agent.session_id) else {
+            return Ok(None);
         };
-        self.stored(async {
-            let mut conn = self.database.acquire().await?;
-            caracal_storage::sessions::insert(&mut conn, &session).await
-        })
-        .await
+        let found = self
+            .stored(async {
+                let mut conn = self.database.acquire().await?;
+                caracal_storage::sessions::find(&mut conn, view.zone.config.id, parent).await
+            })
+            .await?;
+        let live = found.filter(|session| session.state(now) == SessionState::Active);
+        Ok(Some(live.ok_or(Refusal::AgentNotLive)?))
     }
 
     /// Mandate class: no row; the record is the event.
@@ -208,16 +231,21 @@ impl Sts {
         if request.resources.is_empty() {
             return Err(Refusal::MissingResource.into());
         }
-        let act = acting(
+        if request.session_id.is_some_and(|sid| sid != subject.sid) {
+            return Err(Refusal::SessionMismatch.into());
+        }
+        let act = act_claim(
             actor,
             &subject.sub,
             subject.agent_session_id,
             subject.act.as_deref(),
         )?;
+        let acting = self.acting(view, application, Some(subject), exchange).await?;
         let limits = [
             left(Some(subject), exchange.now),
             left(actor, exchange.now),
             remaining(application, exchange.now),
+            acting.seconds_left(exchange.now),
         ];
         let seconds = lifetime(request.ttl_seconds, MANDATE_SECONDS, limits)?;
         let ceiling = Ceiling::of(subject);
@@ -226,15 +254,27 @@ impl Sts {
             .iter()
             .filter_map(|asked| self.resource(view, asked))
             .collect();
-        let scopes = mandate_scopes(request.scopes.as_ref(), &ceiling, &known)?;
-        let asked = Asked {
+        let scopes = mandate_scopes(request.scopes.as_ref(), acting.scopes(), &ceiling, &known)?;
+        let showing = Showing {
             view,
             application,
             session: Some(subject),
-            user: None,
+            acting: &acting,
+            scopes: &scopes,
+            exchange,
+        };
+        let met = self.met(&showing).await?;
+        let asked = Asked {
+            view,
+            application,
+            acting,
+            session: Some(subject),
+            user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
+            signing_in: None,
             actor,
             ceiling,
             scopes,
+            met,
             exchange,
             for_gateway,
         };
@@ -254,8 +294,9 @@ impl Sts {
             event_id: decided.granted.first().map(|granted| granted.event_id),
             ..self.claims(view, application, exchange.now, seconds)
         };
-        self.record(&asked, &decided, &claims).await?;
-        issue(view, claims, decided, seconds)
+        let claims = asked.acting.claim(claims);
+        self.settle(&asked, &decided, &claims, None).await?;
+        self.issue(view, claims, decided, seconds)
     }
 
     /// The claims every token of ours has; the classes fill in the rest.
@@ -284,21 +325,54 @@ impl Sts {
             act: None,
             agent_session_id: None,
             delegation_edge_id: None,
+            source_session_id: None,
+            target_session_id: None,
             delegation_path: Vec::new(),
             delegation_chain: Vec::new(),
+            hop_count: None,
+            delegation_graph_epoch: None,
             actions: Vec::new(),
         }
     }
+
+    fn issue(
+        &self,
+        view: &ZoneView,
+        claims: Claims,
+        decided: Decided,
+        seconds: i64,
+    ) -> Result<Issued, Failure> {
+        let access_token = view.zone.signer.sign(&claims)?;
+        self.shadow.observe(decided.shadowed);
+        Ok(Issued {
+            access_token,
+            expires_in: seconds,
+            scope: claims.scope,
+            targets: decided.granted,
+            epoch: view.epoch,
+        })
+    }
 }
 
-fn issue(view: &ZoneView, claims: Claims, decided: Decided, seconds: i64) -> Result<Issued, Failure> {
-    Ok(Issued {
-        access_token: view.zone.signer.sign(&claims)?,
-        expires_in: seconds,
-        scope: claims.scope,
-        targets: decided.granted,
-        epoch: view.epoch,
-    })
+fn session_row(claims: &Claims, parent: Option<SessionId>, now: Timestamp) -> NewSession {
+    NewSession {
+        id: claims.sid,
+        zone_id: claims.zone_id,
+        session_type: claims.sub_type,
+        subject_id: claims.sub.clone(),
+        application_id: claims.client_id,
+        parent_id: parent,
+        root_id: claims.root_sid,
+        scopes: claims.scope.clone(),
+        target: claims.target.clone(),
+        agent_session_id: claims.agent_session_id,
+        authenticated_at: claims
+            .auth_time
+            .and_then(|at| chrono::DateTime::from_timestamp(at, 0))
+            .unwrap_or(now),
+        expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
+        created_at: now,
+    }
 }
 
 /// What is left of a token that others hang on.

@@ -1,6 +1,6 @@
 //! The token endpoint's form, parsed once and strictly (contract §2, "Request").
 
-use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, DelegationEdgeId, SessionId, ZoneId};
 use caracal_domain::{Refusal, ResourceIdentifier, ScopeSet};
 use secrecy::SecretString;
 use std::collections::HashMap;
@@ -59,20 +59,21 @@ pub struct TokenRequest {
     pub scopes: Option<ScopeSet>,
     /// Seconds the token should live.
     pub ttl_seconds: Option<u32>,
+    /// The session the subject token must be of.
+    pub session_id: Option<SessionId>,
+    /// The agent session to act as.
+    pub agent_session_id: Option<AgentSessionId>,
+    /// The delegation to redeem.
+    pub delegation_edge_id: Option<DelegationEdgeId>,
+    /// The step-up challenge that was met.
+    pub challenge_id: Option<ChallengeId>,
+    /// The secret that came with it.
+    pub challenge_response: Option<SecretString>,
     /// The governed call's method, from a gateway only.
     pub method: Option<String>,
     /// The governed call's path, from a gateway only.
     pub path: Option<String>,
 }
-
-/// Parameters of later capabilities: refused, because ignoring one could widen what is granted.
-const NOT_SUPPORTED: [&str; 5] = [
-    "session_id",
-    "agent_session_id",
-    "delegation_edge_id",
-    "challenge_id",
-    "challenge_response",
-];
 
 impl TokenRequest {
     /// Parses an `application/x-www-form-urlencoded` body.
@@ -84,9 +85,6 @@ impl TokenRequest {
         match form.take("grant_type").as_deref() {
             None | Some(TOKEN_EXCHANGE | CLIENT_CREDENTIALS) => {}
             Some(_) => return Err(Refusal::UnsupportedGrant),
-        }
-        if NOT_SUPPORTED.iter().any(|name| form.single.contains_key(*name)) {
-            return Err(Refusal::NotSupported);
         }
         let subject_token_type = form.token_types()?;
         form.assertion_type()?;
@@ -102,6 +100,11 @@ impl TokenRequest {
             token: form.take("token").map(SecretString::from),
             scopes: form.scopes()?,
             ttl_seconds: form.ttl()?,
+            session_id: form.id("session_id")?,
+            agent_session_id: form.id("agent_session_id")?,
+            delegation_edge_id: form.id("delegation_edge_id")?,
+            challenge_id: form.id("challenge_id")?,
+            challenge_response: form.take("challenge_response").map(SecretString::from),
             method: form.take("method"),
             path: form.take("path"),
             resources: form.resources()?,
@@ -277,7 +280,7 @@ mod tests {
                 "subject_token_type=urn:ietf:params:oauth:token-type:saml2",
                 Refusal::UnsupportedTokenType,
             ),
-            ("delegation_edge_id=x", Refusal::NotSupported),
+            ("delegation_edge_id=x", Refusal::MalformedId),
             (
                 "requested_token_type=urn:ietf:params:oauth:token-type:id_token",
                 Refusal::UnsupportedTokenType,

@@ -3,9 +3,10 @@
 //!
 //! It must never sign before the record, widen what was presented, or decide on state it cannot vouch for.
 //!
-//! Start with [`routes`], then walk: [`token`] → [`exchange`] → [`decide`] → [`record`].
+//! Start with [`routes`], then walk: [`token`] → [`exchange`] → [`decide`] → [`settle`].
 
 pub mod about_token;
+pub mod acting;
 pub mod actor;
 pub mod app;
 pub mod assertion;
@@ -15,10 +16,12 @@ pub mod decide;
 pub mod directive;
 pub mod discovery;
 pub mod error;
+pub mod evaluate;
 pub mod exchange;
 pub mod external;
 pub mod feed;
 pub mod form;
+pub mod graph;
 pub mod internal;
 pub mod introspect;
 pub mod key_sets;
@@ -28,6 +31,9 @@ pub mod quotas;
 pub mod record;
 pub mod revoke;
 pub mod routes;
+pub mod settle;
+pub mod shadow;
+pub mod step_up;
 pub mod subject;
 pub mod token;
 pub mod view;

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub struct Metrics {
     outcomes: Family<Outcome, Counter>,
     evaluation: Histogram,
+    shadow_dropped: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -28,6 +29,7 @@ impl Metrics {
         let metrics = Self {
             outcomes: Family::default(),
             evaluation: Histogram::new(exponential_buckets(0.000_01, 2.0, 14)),
+            shadow_dropped: Counter::default(),
         };
         probes.register(|registry| {
             registry.register(
@@ -39,6 +41,11 @@ impl Metrics {
                 "caracal_sts_policy_evaluation_seconds",
                 "Time to evaluate all policies of one resource",
                 metrics.evaluation.clone(),
+            );
+            registry.register(
+                "caracal_sts_shadow_evaluations_dropped",
+                "Questions that the shadow set was not asked, for want of time",
+                metrics.shadow_dropped.clone(),
             );
         });
         metrics
@@ -58,5 +65,10 @@ impl Metrics {
     /// One resource's policies were evaluated.
     pub fn evaluated(&self, took: Duration) {
         self.evaluation.observe(took.as_secs_f64());
+    }
+
+    /// One question was not asked of the shadow set.
+    pub fn shadow_dropped(&self) {
+        self.shadow_dropped.inc();
     }
 }

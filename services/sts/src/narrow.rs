@@ -28,18 +28,20 @@ impl Ceiling {
     }
 }
 
-/// The scopes a mandate is decided for. Without a wish: the ceiling's, else all that every known resource has. The
+/// The scopes a mandate is decided for. Without a wish: the edge's, else the ceiling's, else all that every known resource has. The
 /// result is one set for all resources, so that the token's `scope` holds at each of them.
 ///
 /// # Errors
 /// [`Refusal::PlatformScopeOnMandate`], or [`Refusal::ScopeExceedsResource`] when nothing would be left to decide.
 pub fn mandate_scopes(
     wish: Option<&ScopeSet>,
+    edge: Option<&ScopeSet>,
     ceiling: &Ceiling,
     known: &[Arc<Resource>],
 ) -> Result<ScopeSet, Refusal> {
     let scopes = match wish {
         Some(wish) if !wish.is_empty() => wish.clone(),
+        _ if edge.is_some_and(|edge| !edge.is_empty()) => edge.cloned().unwrap_or_default(),
         _ if !ceiling.scopes.is_empty() => ceiling.scopes.clone(),
         _ => common_scopes(known),
     };
@@ -137,7 +139,7 @@ mod tests {
             let held = resource("resource://a", has);
             let other: ResourceIdentifier = "resource://b".parse().expect("an identifier");
             let ceiling = Ceiling { scopes: limit.clone(), targets: if targets { vec![other] } else { vec![] } };
-            let Ok(decided) = mandate_scopes(wish.as_ref(), &ceiling, std::slice::from_ref(&held)) else { return Ok(()) };
+            let Ok(decided) = mandate_scopes(wish.as_ref(), None, &ceiling, std::slice::from_ref(&held)) else { return Ok(()) };
             prop_assert!(!decided.is_empty());
             if within_bounds(&decided, &held.identifier, &held, &ceiling).is_ok() {
                 prop_assert!(decided.is_subset(&held.scopes));
@@ -162,7 +164,7 @@ mod tests {
     fn without_a_wish_several_resources_get_what_all_of_them_have() {
         let a = resource("resource://a", "read write".parse().expect("scopes"));
         let b = resource("resource://b", "read".parse().expect("scopes"));
-        let decided = mandate_scopes(None, &Ceiling::default(), &[a, b]).expect("something in common");
+        let decided = mandate_scopes(None, None, &Ceiling::default(), &[a, b]).expect("something in common");
         assert_eq!(decided.to_string(), "read");
     }
 
@@ -170,7 +172,7 @@ mod tests {
     fn the_platform_scope_is_not_for_mandates() {
         let wish: ScopeSet = "agent:lifecycle".parse().expect("a scope");
         assert_eq!(
-            mandate_scopes(Some(&wish), &Ceiling::default(), &[]),
+            mandate_scopes(Some(&wish), None, &Ceiling::default(), &[]),
             Err(Refusal::PlatformScopeOnMandate)
         );
     }

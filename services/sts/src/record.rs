@@ -1,8 +1,9 @@
-//! No record, no mandate: what the STS writes to the ledger, and that it waits for it (architecture).
+//! What the STS writes to the ledger (contract §6): for each decision enough to understand it, and to make it again.
 
 use crate::app::Sts;
-use crate::decide::{Asked, Decided, Evaluated, Finding};
+use crate::decide::{Asked, Finding};
 use crate::error::Failure;
+use crate::evaluate::Evaluated;
 use crate::exchange::Exchange;
 use crate::view::ZoneView;
 use caracal_domain::decision::PolicyVerdict;
@@ -14,53 +15,41 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 
 impl Sts {
-    /// Records every finding of an exchange that grants something. Returns only when each grant is on record.
-    ///
-    /// # Errors
-    /// [`Refusal::NoRecord`] when neither store takes it.
-    pub async fn record(&self, asked: &Asked<'_>, decided: &Decided, claims: &Claims) -> Result<(), Failure> {
-        for finding in &decided.findings {
-            let event = decision_event(asked, finding, Some(claims));
-            if finding.refusal.is_some() {
-                self.recorder.note(event);
-            } else {
-                self.keep(&event).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Records that a session began.
-    ///
-    /// # Errors
-    /// [`Refusal::NoRecord`] when neither store takes it.
-    pub async fn record_session(
+    /// The record that a session began; `partial` when some of the resources it named were refused.
+    #[must_use]
+    pub fn session_event(
         &self,
         view: &ZoneView,
         application: &Application,
         claims: &Claims,
         exchange: &Exchange,
-    ) -> Result<(), Failure> {
-        let event = AuditEvent::new(
+        is_partial: bool,
+    ) -> AuditEvent {
+        let decision = if is_partial {
+            AuditDecision::Partial
+        } else {
+            AuditDecision::Allow
+        };
+        AuditEvent::new(
             EventId::mint(&*self.clock),
             view.zone.config.id,
             EventType::Session("created".to_owned()),
             exchange.request_id.clone(),
-            AuditDecision::Allow,
+            decision,
             json!({
                 "application_id": application.id, "session_id": claims.sid, "subject_id": claims.sub,
                 "session_type": claims.sub_type, "act": claims.act,
+                "agent_session_id": claims.agent_session_id,
                 "expires_at": exchange.now + chrono::Duration::seconds(claims.exp - claims.iat),
                 "scopes": claims.scope, "epoch": view.epoch,
             }),
             exchange.now,
-        );
-        self.keep(&event).await
+        )
     }
 
     /// Notes an exchange that grants nothing; refusals never make anybody wait.
-    pub fn note_denied(&self, asked: &Asked<'_>, decided: &Decided) {
-        for finding in &decided.findings {
+    pub fn note_denied(&self, asked: &Asked<'_>, findings: &[Finding]) {
+        for finding in findings {
             self.recorder.note(decision_event(asked, finding, None));
         }
     }
@@ -95,7 +84,11 @@ impl Sts {
         .because(reason)
     }
 
-    async fn keep(&self, event: &AuditEvent) -> Result<(), Failure> {
+    /// Records a grant.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRecord`] when neither store takes it.
+    pub async fn keep(&self, event: &AuditEvent) -> Result<(), Failure> {
         // On the heap: this future is large, and every caller would carry it.
         Box::pin(self.recorder.record(event))
             .await
@@ -104,7 +97,9 @@ impl Sts {
     }
 }
 
-fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) -> AuditEvent {
+/// The record of how one resource was decided; with `token` when it was granted.
+#[must_use]
+pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) -> AuditEvent {
     let (decision, token) = match finding.refusal {
         None => (AuditDecision::Allow, token),
         Some(_) => (AuditDecision::Deny, None),
@@ -113,12 +108,23 @@ fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) 
         "application_id": asked.application.id,
         "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
         "resource": finding.identifier,
-        "subject_id": asked.session.map(|session| &session.sub).or(asked.user.map(|user| &user.subject)),
+        "subject_id": asked.session.map(|session| &session.sub).or(asked.signing_in.map(|user| &user.subject)),
         "actor_id": asked.actor.map(|actor| &actor.sub),
         "requested_scopes": asked.scopes,
         "class": class(asked),
         "epoch": asked.view.epoch,
     });
+    if let (Some(agent), Some(map)) = (&asked.acting.agent, metadata.as_object_mut()) {
+        map.insert("agent_session_id".to_owned(), json!(agent.id));
+        map.insert("labels".to_owned(), json!(agent.labels));
+    }
+    if let (Some(delegation), Some(map)) = (&asked.acting.delegation, metadata.as_object_mut()) {
+        map.insert("delegation_edge_id".to_owned(), json!(delegation.leaf.id));
+        map.insert("delegation_path".to_owned(), json!(delegation.leaf.path));
+    }
+    if let (Some(met), Some(map)) = (&asked.met, metadata.as_object_mut()) {
+        map.insert("challenge_id".to_owned(), json!(met.id));
+    }
     if let (Some(claims), Some(map)) = (token, metadata.as_object_mut()) {
         map.insert("jti".to_owned(), json!(claims.jti));
         map.insert("exp".to_owned(), json!(claims.exp));
@@ -142,10 +148,11 @@ fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) 
 }
 
 fn class(asked: &Asked<'_>) -> &'static str {
-    match (asked.session, asked.user, asked.for_gateway) {
+    match (asked.session, asked.signing_in, asked.for_gateway) {
         (None, Some(_), _) => "user_session",
         (None, None, _) => "session",
         (Some(_), _, true) => "gateway",
+        (Some(_), _, false) if asked.acting.delegation.is_some() => "delegated_mandate",
         (Some(_), _, false) => "mandate",
     }
 }
@@ -156,18 +163,23 @@ fn explain(event: &mut AuditEvent, evaluated: &Evaluated) {
     event.policy_set_version_id = Some(evaluated.manifest.version_id);
     event.manifest_sha = Some(evaluated.manifest.sha256.clone());
     match &evaluated.ruling {
-        Some(ruling) => {
+        Ok(ruling) => {
             event.determining_policies_json = Value::Array(ruling.determining_policies.clone());
             event.diagnostics_json = redact(Value::Array(ruling.diagnostics.clone()));
         }
-        None => "error".clone_into(&mut event.evaluation_status),
+        Err(_) => "error".clone_into(&mut event.evaluation_status),
     }
     if let Some(metadata) = event.metadata_json.as_object_mut() {
         metadata.insert(
             "policies".to_owned(),
             evaluated.verdicts.iter().map(verdict).collect(),
         );
-        metadata.insert("input".to_owned(), redact(evaluated.input.clone()));
+        metadata.insert("input".to_owned(), seen(evaluated));
+        if let Some(delegator) = &evaluated.delegator {
+            let policies: Vec<Value> = delegator.verdicts.iter().map(verdict).collect();
+            let asked = json!({"policies": policies, "input": seen(delegator)});
+            metadata.insert("delegator".to_owned(), asked);
+        }
         metadata.insert(
             "evaluation_us".to_owned(),
             json!(u64::try_from(evaluated.elapsed.as_micros()).unwrap_or(0)),
@@ -175,11 +187,19 @@ fn explain(event: &mut AuditEvent, evaluated: &Evaluated) {
     }
 }
 
-fn verdict(verdict: &PolicyVerdict) -> Value {
+/// The very text the policies saw, without secrets.
+fn seen(evaluated: &Evaluated) -> Value {
+    redact(serde_json::from_str(evaluated.input.get()).unwrap_or_default())
+}
+
+/// What one policy said by itself.
+#[must_use]
+pub fn verdict(verdict: &PolicyVerdict) -> Value {
     match &verdict.answer {
         Ok(Some(answer)) => json!({
             "policy_version_id": verdict.policy_version_id, "decision": answer.decision,
-            "determining_policies": answer.determining_policies, "diagnostics": answer.diagnostics,
+            "evaluation_status": answer.evaluation_status, "determining_policies": answer.determining_policies,
+            "diagnostics": redact(Value::Array(answer.diagnostics.clone())),
         }),
         Ok(None) => json!({"policy_version_id": verdict.policy_version_id, "decision": null}),
         Err(fault) => json!({"policy_version_id": verdict.policy_version_id, "error": fault.to_string()}),

@@ -1,6 +1,6 @@
 //! The URL table of the STS.
 
-use crate::{discovery, internal, introspect, revoke, token};
+use crate::{discovery, internal, introspect, revoke, step_up, token};
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
 
@@ -16,5 +16,6 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(endpoint("/zones/{zone_id}/.well-known/jwks.json").get(discovery::jwks))
         .service(endpoint("/.well-known/jwks.json").get(discovery::jwks_by_query))
         .service(endpoint("/zones/{zone_id}/oauth/2/authorize").get(discovery::authorize))
+        .service(endpoint("/step-up/{id}").get(step_up::poll))
         .service(endpoint("/internal/directives").post(internal::directive));
 }

@@ -165,7 +165,7 @@ impl Sts {
             Ok(_) => self.metrics.exchanged("issued"),
             Err(failure) => {
                 self.metrics.exchanged(failure.reason());
-                if !matches!(failure, Failure::Denied { .. }) {
+                if !matches!(failure, Failure::Denied { .. } | Failure::Held(_)) {
                     self.note_refused(zone, &exchange.request_id, failure.reason(), who);
                 }
             }

@@ -3,8 +3,10 @@
 use crate::error::{Failure, Fault};
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::{SigningKey, ZoneSnapshot};
-use caracal_domain::{Anchor, AnchorSet, Clock, Epoch};
+use caracal_domain::{Anchor, AnchorSet, Clock, Epoch, Timestamp};
 use caracal_jose::{Dek, Kek, Purpose, Signer, VerifyingKeys};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A zone's configuration with its keys opened, and what has been revoked in it, both as of `epoch`.
@@ -12,6 +14,8 @@ use std::sync::Arc;
 pub struct ZoneView {
     /// The epoch this view shows in full.
     pub epoch: Epoch,
+    /// Since which epoch agents and edges are as they are: what was read of them earlier must be read again.
+    pub graph_epoch: Epoch,
     /// Configuration and keys.
     pub zone: Arc<Zone>,
     /// The negative list.
@@ -30,7 +34,7 @@ pub struct Zone {
     /// Opens provider secrets.
     pub dek: Dek,
     /// The public keys as a JWK Set.
-    pub jwks: serde_json::Value,
+    pub jwks: Value,
 }
 
 impl ZoneView {
@@ -48,6 +52,7 @@ impl ZoneView {
         let anchors = std::mem::take(&mut config.anchors);
         Ok(Self {
             epoch: config.epoch,
+            graph_epoch: config.epoch,
             zone: Arc::new(Zone {
                 config,
                 signer,
@@ -70,9 +75,35 @@ impl ZoneView {
         }
         Self {
             epoch: complete.unwrap_or(self.epoch),
+            graph_epoch: self.graph_epoch,
             zone: Arc::clone(&self.zone),
             anchors,
         }
+    }
+
+    /// The same zone, in which agents or edges changed at `epoch`.
+    #[must_use]
+    pub fn with_graph_changed(self, epoch: Epoch) -> Self {
+        Self {
+            graph_epoch: self.graph_epoch.max(epoch),
+            ..self
+        }
+    }
+
+    /// The public keys as a JWK Set, without those whose last token has expired since this view was made.
+    #[must_use]
+    pub fn jwks(&self, now: Timestamp) -> Cow<'_, Value> {
+        let retiring = &self.zone.config.retiring;
+        if retiring.values().all(|end| now < *end) {
+            return Cow::Borrowed(&self.zone.jwks);
+        }
+        let keys = &self.zone.config.keys;
+        let published: Vec<SigningKey> = keys
+            .iter()
+            .filter(|key| retiring.get(&key.id).is_none_or(|end| now < *end))
+            .cloned()
+            .collect();
+        Cow::Owned(caracal_jose::jwks(&published))
     }
 }
 

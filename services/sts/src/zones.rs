@@ -201,11 +201,14 @@ impl Zones {
         let follows = view.epoch == event.previous_epoch && !event.body.changes_configuration();
         if follows || !event.body.anchors().is_empty() {
             let complete = follows.then_some(event.epoch);
-            slot.install(Arc::new(view.with_anchors(
-                event.body.anchors(),
-                complete,
-                &*self.clock,
-            )));
+            let mut newer = view.with_anchors(event.body.anchors(), complete, &*self.clock);
+            if matches!(
+                event.body,
+                FeedBody::AgentsEnded { .. } | FeedBody::DelegationsRevoked { .. }
+            ) {
+                newer = newer.with_graph_changed(event.epoch);
+            }
+            slot.install(Arc::new(newer));
         }
         if !follows {
             self.announce(event.zone_id, &slot, event.epoch);

@@ -34,7 +34,11 @@ fn claims() -> Claims {
         agent_session_id: Some(AgentSessionId::mint(&clock)),
         delegation_edge_id: None,
         delegation_path: vec![DelegationEdgeId::mint(&clock)],
+        source_session_id: None,
+        target_session_id: None,
         delegation_chain: vec![],
+        hop_count: None,
+        delegation_graph_epoch: None,
         actions: vec![],
     }
 }

@@ -46,6 +46,8 @@ pub struct Common {
     pub drain_grace: Duration,
     /// How long requests in flight may take to finish, at most (`DRAIN_TIMEOUT_MS`).
     pub drain_timeout: Duration,
+    /// How far this process's clock is ahead, in milliseconds; in development only (`CLOCK_OFFSET_MS`).
+    pub clock_offset_ms: i32,
 }
 
 impl Common {
@@ -65,6 +67,34 @@ impl Common {
             }),
             drain_grace: env.millis("DRAIN_GRACE_MS", Duration::from_millis(200), Duration::ZERO),
             drain_timeout: env.millis("DRAIN_TIMEOUT_MS", Duration::from_secs(25), Duration::ZERO),
+            clock_offset_ms: clock_offset(env),
+        }
+    }
+}
+
+fn clock_offset(env: &mut Env) -> i32 {
+    let offset = env.or("CLOCK_OFFSET_MS", 0);
+    if offset != 0 && env.mode() == Mode::Production {
+        env.mistake("CLOCK_OFFSET_MS", "is for development only");
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_development_stack_may_have_a_wrong_clock() {
+        for (mode, offset, accepted) in [
+            ("dev", "-60000", true),
+            ("production", "0", true),
+            ("production", "1", false),
+            ("dev", "soon", false),
+        ] {
+            let mut env = Env::from_pairs([("CARACAL_MODE", mode), ("CLOCK_OFFSET_MS", offset)]);
+            Common::read(&mut env, 1);
+            assert_eq!(env.finish().is_ok(), accepted, "{mode} {offset}");
         }
     }
 }

@@ -31,7 +31,7 @@ impl JsonLines {
         let metadata = event.metadata();
         line.put(
             "time",
-            crate::SystemClock
+            crate::SystemClock::default()
                 .now()
                 .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
         );

@@ -222,6 +222,7 @@ pub(crate) fn new_session(zone_id: ZoneId, application_id: ApplicationId) -> New
         subject_id: application_id.to_string(),
         application_id,
         parent_id: None,
+        agent_session_id: None,
         root_id: id,
         scopes: "read".parse().unwrap(),
         target: vec![],

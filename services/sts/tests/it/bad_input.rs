@@ -107,7 +107,7 @@ async fn every_bad_field_has_its_own_reason() {
             &[("delegation_edge_id", "x")],
             400,
             "invalid_request",
-            "not_supported",
+            "malformed_id",
         ),
         (&[("method", "GET")], 400, "invalid_request", "not_supported"),
         (

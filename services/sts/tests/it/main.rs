@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and signs with the time of day"
 )]
@@ -9,14 +10,21 @@
 mod actors;
 mod bad_input;
 mod clients;
+mod clocks;
+mod delegation;
 mod discovery;
 mod documented;
 mod exchange;
+mod grants;
+mod hands;
 mod introspection;
 mod key_sets;
+mod keys;
 mod private_key_jwt;
 mod record;
 mod revocation;
+mod shadow;
 mod signing;
+mod step_up;
 mod strangers;
 mod users;
