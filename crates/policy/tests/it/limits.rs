@@ -74,7 +74,9 @@ async fn one_deadline_holds_for_all_policies_of_a_decision() {
     };
     let engine = Engine::new(config).expect("an engine");
     for module in [&plain, &endless] {
-        let loaded = engine.load(&module.name, module.wasm.clone(), &module.wasm_sha256).await;
+        let loaded = engine
+            .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
+            .await;
         loaded.expect("loads");
     }
     let manifest = manifest(&[&plain, &endless, &endless, &plain]);

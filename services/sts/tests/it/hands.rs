@@ -3,18 +3,17 @@
 use caracal_domain::agent::{AgentStatus, Lifecycle};
 use caracal_domain::delegation::{Bounds, Edge};
 use caracal_domain::id::{
-    AgentSessionId, ChallengeId, DelegationEdgeId, GrantId, OutboxId, SessionId, SigningKeyId, TokenId,
-    ZoneId,
+    AgentSessionId, ChallengeId, DelegationEdgeId, GrantId, OutboxId, SessionId, TokenId, ZoneId,
 };
 use caracal_domain::zone::{KeyStatus, SigningKey};
 use caracal_domain::{
     Anchor, AnchorKind, Claims, Clock, Epoch, FeedBody, FeedEvent, ScopeSet, SubjectType, Timestamp,
 };
-use caracal_jose::{Dek, Kek, Purpose, Signer, generate_key_pair};
+use caracal_jose::{Dek, Kek, Purpose, Signer};
 use caracal_lifecycle::SystemClock;
 use caracal_storage::agents::{self, NewAgent};
 use caracal_storage::grants::{self, NewGrant};
-use caracal_storage::keys::{self, Rotation};
+use caracal_storage::keys;
 use caracal_storage::sessions::{self, NewSession};
 use caracal_storage::{
     Connection, Database, DatabaseConfig, Transaction, anchors, delegations, outbox, step_up, zones,
@@ -210,54 +209,6 @@ impl Hands {
         let sealed = keys::dek(&mut *self.conn().await, self.zone).await.expect("read");
         let kek = Kek::parse(ZONE_KEK).expect("a key");
         kek.open_dek(self.zone, &sealed.expect("a DEK")).expect("opened")
-    }
-
-    async fn new_key(&self) -> SigningKey {
-        let (id, pair) = (
-            SigningKeyId::mint(&SystemClock::default()),
-            generate_key_pair().expect("a pair"),
-        );
-        let sealed = self
-            .dek()
-            .await
-            .seal(self.zone, Purpose::SigningKey, id.into(), &pair.pkcs8);
-        SigningKey {
-            id,
-            status: KeyStatus::Next,
-            public: pair.public,
-            sealed_private: sealed.expect("sealed"),
-        }
-    }
-
-    /// A graceful rotation, as if it were asked for `later` from now.
-    pub(crate) async fn rotate(&self, later: Duration) -> (Rotation, String) {
-        let key = self.new_key().await;
-        let mut tx = self.begin().await;
-        let rotation = keys::rotate_graceful(&mut tx, self.zone, &key, now() + later)
-            .await
-            .expect("rotated");
-        (
-            rotation,
-            self.announce(tx, |_| FeedBody::KeysChanged { anchors: vec![] })
-                .await,
-        )
-    }
-
-    pub(crate) async fn rotate_emergency(&self) -> (Rotation, String) {
-        let key = self.new_key().await;
-        let mut tx = self.begin().await;
-        let rotation = keys::rotate_emergency(&mut tx, self.zone, &key, now())
-            .await
-            .expect("rotated");
-        let Rotation::Done { former, .. } = rotation else {
-            panic!("an emergency does not wait")
-        };
-        let epoch = self
-            .announce(tx, |epoch| FeedBody::KeysChanged {
-                anchors: vec![anchor(AnchorKind::Kid, &former, epoch)],
-            })
-            .await;
-        (rotation, epoch)
     }
 
     /// A session of a signed-in user, and its token.
