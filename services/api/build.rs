@@ -4,7 +4,7 @@
 use utoipa_config::Config;
 
 /// Everything that is an id (`domain::id`).
-const IDS: [&str; 21] = [
+const IDS: [&str; 22] = [
     "ZoneId",
     "ApplicationId",
     "ResourceId",
@@ -26,6 +26,7 @@ const IDS: [&str; 21] = [
     "InstanceId",
     "InvitationId",
     "SubjectIssuerId",
+    "ConnectionId",
 ];
 
 const WORDS: [(&str, &str); 13] = [

@@ -126,6 +126,8 @@ ids! {
     DelegationEdgeId,
     /// A binding of application, user and resource to scopes.
     GrantId,
+    /// A user's connection at a provider.
+    ConnectionId,
     /// A step-up challenge.
     ChallengeId,
     /// An outside issuer whose tokens make user sessions.

@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod jwks;
 pub mod key_pair;
 mod low_s;
+pub mod outgoing_assertion;
 pub mod secret;
 pub mod secret_cache;
 pub mod signer;
@@ -29,6 +30,7 @@ pub use foreign::{
 };
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};
+pub use outgoing_assertion::outgoing_assertion;
 pub use secret::{
     SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256, sha256_hex,
     verify_secret,

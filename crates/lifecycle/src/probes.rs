@@ -10,6 +10,7 @@ use serde_json::json;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
 
 type Check = Box<dyn Fn() -> bool + Send + Sync>;
 
@@ -40,7 +41,7 @@ struct Inner {
     needs: RwLock<Vec<Need>>,
     registry: RwLock<Registry>,
     http: HttpMetrics,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl ProbeSet {
@@ -53,7 +54,7 @@ impl ProbeSet {
             needs: RwLock::new(Vec::new()),
             registry: RwLock::new(registry),
             http,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }))
     }
 
@@ -90,7 +91,13 @@ impl ProbeSet {
 
     /// From now on `/ready` answers 503 with `draining: true`.
     pub fn start_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.cancel();
+    }
+
+    /// Fires when the process begins to drain: answers that would never end by themselves end then.
+    #[must_use]
+    pub fn draining(&self) -> CancellationToken {
+        self.0.draining.clone()
     }
 
     /// The names of what is missing, in the order they were added.
@@ -160,7 +167,7 @@ async fn health() -> HttpResponse {
 }
 
 async fn ready(probes: Data<ProbeSet>) -> HttpResponse {
-    if probes.0.draining.load(Ordering::Relaxed) {
+    if probes.0.draining.is_cancelled() {
         return HttpResponse::ServiceUnavailable().json(json!({"ok": false, "draining": true}));
     }
     let missing = probes.missing();

@@ -7,6 +7,8 @@ use crate::page::{Page, descending};
 use crate::schema::{audit_event_ids, audit_events, audit_heads};
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
+use diesel::dsl::AsSelect;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
@@ -14,8 +16,10 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 pub use append::{LedgerRow, append_batch};
+pub use follow::{after, head, listen};
 
 mod append;
+mod follow;
 
 /// The last link of a zone's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +217,15 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<A
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>> {
     use audit_events::dsl as column;
+    let query = filtered(zone, filter);
+    Ok(descending!(query, column::occurred_at, column::id, page)
+        .load(conn)
+        .await?)
+}
+
+/// The zone's events that pass the filter, in no order yet.
+fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
+    use audit_events::dsl as column;
     let of_zone = audit_events::table.filter(column::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(AuditRow::as_select()).into_boxed();
     if let Some(since) = filter.since {
@@ -245,9 +258,22 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Pa
     if let Some(label) = &filter.label {
         query = query.filter(column::labels.contains(vec![label]));
     }
-    Ok(descending!(query, column::occurred_at, column::id, page)
-        .load(conn)
-        .await?)
+    query
+}
+
+/// A query for [`AuditRow`]s that more can be asked of.
+type Filtered<'a> = audit_events::BoxedQuery<'a, Pg, AsSelect<AuditRow, Pg>>;
+
+/// How many events of a type there are since a moment.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn count(conn: &mut Conn, zone: ZoneId, event_type: &str, since: Timestamp) -> Result<i64> {
+    let rows = audit_events::table
+        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_events::event_type.eq(event_type))
+        .filter(audit_events::occurred_at.ge(since));
+    Ok(rows.count().get_result(conn).await?)
 }
 
 /// The links from `from` to `to`, both included, in order.

@@ -67,3 +67,12 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<Module>> {
         .await
         .optional()?)
 }
+
+/// Which of the named modules are stored.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn known(conn: &mut Conn, names: &[String]) -> Result<Vec<String>> {
+    let stored = policy_modules::table.filter(policy_modules::name.eq_any(names));
+    Ok(stored.select(policy_modules::name).load(conn).await?)
+}

@@ -3,18 +3,16 @@
 
 use crate::Conn;
 use crate::error::{Error, Result};
+use crate::notifications;
 use crate::schema::outbox;
 use caracal_domain::id::OutboxId;
 use caracal_domain::{FeedEvent, Timestamp};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use futures::{Stream, StreamExt};
 use std::time::Duration;
 use uuid::Uuid;
-
-pub use listen::listen;
-
-mod listen;
 
 /// A row to publish.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -31,6 +29,12 @@ pub struct OutboxRow {
     /// The trace of the request that wrote it (W3C).
     #[diesel(sql_type = Nullable<Text>)]
     pub traceparent: Option<String>,
+}
+
+/// A stream of wake-ups: one whenever rows were committed to the outbox or the spool, and one after each (re)connection.
+/// It never ends; while the database is away it is silent.
+pub fn listen(url: &str) -> impl Stream<Item = ()> + Send + use<> {
+    notifications::listen(url, "caracal_outbox").map(drop)
 }
 
 /// Adds a row to the transaction that makes the change. Its commit wakes the relays.

@@ -271,3 +271,28 @@ pub async fn find_versions(
         .filter(policies::archived_at.is_null());
     Ok(live.select(PolicyVersionRow::as_select()).load(conn).await?)
 }
+
+/// What the versions are called: the policy's name and the version's number, in no particular order. Archived ones too.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn version_names(
+    conn: &mut Conn,
+    zone: ZoneId,
+    ids: &[PolicyVersionId],
+) -> Result<Vec<(PolicyVersionId, String, i32)>> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
+    let policy = policies::zone_id
+        .eq(policy_versions::zone_id)
+        .and(policies::id.eq(policy_versions::policy_id));
+    let named = policy_versions::table
+        .inner_join(policies::table.on(policy))
+        .filter(policy_versions::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_versions::id.eq_any(ids))
+        .select((policy_versions::id, policies::name, policy_versions::version));
+    let rows: Vec<(Uuid, String, i32)> = named.load(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, name, version)| (id.into(), name, version))
+        .collect())
+}

@@ -283,6 +283,28 @@ pub async fn uses_provider(conn: &mut Conn, zone: ZoneId, provider: ProviderId) 
         .await?)
 }
 
+/// The first `limit` live resources that use the provider.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn of_provider(
+    conn: &mut Conn,
+    zone: ZoneId,
+    provider: ProviderId,
+    limit: i64,
+) -> Result<Vec<ResourceRow>> {
+    let using = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::credential_provider_id.eq(Uuid::from(provider)))
+        .filter(resources::archived_at.is_null());
+    Ok(using
+        .order((resources::created_at, resources::id))
+        .limit(limit)
+        .select(ResourceRow::as_select())
+        .load(conn)
+        .await?)
+}
+
 pub(crate) async fn live(zone: ZoneId, mut conn: &Conn) -> Result<Vec<Arc<Resource>>> {
     let of_zone = resources::table.filter(resources::zone_id.eq(Uuid::from(zone)));
     let live = of_zone

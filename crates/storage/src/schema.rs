@@ -155,6 +155,12 @@ table! {
 }
 
 table! {
+    sts_replicas (instance) {
+        instance -> Text, started_at -> Timestamptz, seen_at -> Timestamptz,
+    }
+}
+
+table! {
     sessions (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, session_type -> Text, subject_id -> Text, application_id -> Uuid,
         parent_id -> Nullable<Uuid>, root_id -> Uuid, scopes -> Array<Text>, targets -> Array<Text>,
@@ -187,6 +193,23 @@ table! {
         parent_edge_id -> Nullable<Uuid>, path -> Array<Uuid>, scopes -> Array<Text>, constraints_json -> Jsonb,
         max_hops -> Integer, edge_version -> BigInt, graph_epoch -> BigInt, expires_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>, revoked_reason -> Nullable<Text>,
+    }
+}
+
+table! {
+    provider_connections (zone_id, id) {
+        zone_id -> Uuid, id -> Uuid, user_id -> Text, resource_id -> Uuid, provider_id -> Uuid,
+        scopes -> Array<Text>, tokens_key_id -> Text, tokens_sealed -> Binary,
+        access_expires_at -> Nullable<Timestamptz>, version -> BigInt, created_at -> Timestamptz,
+        updated_at -> Timestamptz, revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+table! {
+    oauth_states (zone_id, state_sha256) {
+        zone_id -> Uuid, state_sha256 -> Binary, user_id -> Text, resource_id -> Uuid, provider_id -> Uuid,
+        scopes -> Array<Text>, verifier_key_id -> Text, verifier_sealed -> Binary, created_by -> Text,
+        created_at -> Timestamptz, expires_at -> Timestamptz, consumed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -261,4 +284,6 @@ allow_tables_to_appear_in_same_query!(
     policy_set_versions,
     policy_set_manifest,
     zone_activations,
+    sts_replicas,
+    activation_loads,
 );

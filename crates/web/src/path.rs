@@ -4,8 +4,9 @@ use crate::error::ApiError;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use caracal_domain::id::{
-    AdminTokenId, AgentSessionId, ApplicationId, ChallengeId, DelegationEdgeId, GrantId, InvitationId,
-    PolicyId, PolicySetId, PolicySetVersionId, ProviderId, ResourceId, SessionId, SubjectIssuerId, ZoneId,
+    AdminTokenId, AgentSessionId, ApplicationId, ChallengeId, ConnectionId, DelegationEdgeId, GrantId,
+    InvitationId, PolicyId, PolicySetId, PolicySetVersionId, PolicyVersionId, ProviderId, ResourceId,
+    SessionId, SubjectIssuerId, ZoneId,
 };
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -33,10 +34,12 @@ objects! {
     ResourceId => "id", "resource_not_found";
     ProviderId => "id", "provider_not_found";
     PolicyId => "id", "policy_not_found";
+    PolicyVersionId => "version_id", "policy_version_not_found";
     PolicySetId => "id", "policy_set_not_found";
     PolicySetVersionId => "version_id", "version_not_found";
     GrantId => "id", "grant_not_found";
     SessionId => "id", "session_not_found";
+    ConnectionId => "id", "connection_not_found";
     ChallengeId => "id", "challenge_not_found_or_expired";
     SubjectIssuerId => "id", "subject_issuer_not_found";
     InvitationId => "id", "invitation_not_found";

@@ -6,29 +6,36 @@ use crate::error::Failure;
 use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
+use crate::tails::Tails;
 use crate::{seed, upkeep};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use caracal_domain::Clock;
 use caracal_domain::id::ZoneId;
 use caracal_domain::quota::Quota;
-use caracal_egress::EgressPolicy;
+use caracal_egress::{EgressPolicy, Upstreams, own_addresses};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
-use caracal_lifecycle::{BoxError, Host};
-use caracal_policy::Compiler;
+use caracal_lifecycle::{BoxError, Host, Tasks};
+use caracal_policy::{Compiler, Engine, EngineConfig};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 const DATABASE_CONNECTIONS: usize = 16;
 /// Each derivation takes 19 MiB and 25 ms of a processor.
 const DERIVATIONS_AT_ONCE: usize = 2;
+/// Each replay takes most of a processor while it runs.
+const REPLAYS_AT_ONCE: usize = 2;
+/// Compiled policies kept for simulations and replays.
+const POLICY_MEMORY_BYTES: usize = 64 << 20;
 /// How long a commit may take after its caller has gone and the listener has closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,6 +52,17 @@ pub struct Api {
     pub(crate) registrations: Mutex<Quota<ZoneId>>,
     pub(crate) local_bootstrap: bool,
     pub(crate) issuer_url: Url,
+    /// Answers what a policy would say; never decides.
+    pub(crate) engine: Engine,
+    /// Everything that leaves the house.
+    pub(crate) outside: Upstreams,
+    /// Where we are reached from outside, without a slash at the end.
+    pub(crate) public_url: String,
+    pub(crate) tails: Tails,
+    pub(crate) replays: Semaphore,
+    pub(crate) tasks: Tasks,
+    /// Fires when answers that do not end by themselves must.
+    pub(crate) draining: CancellationToken,
     derivations: Semaphore,
 }
 
@@ -80,6 +98,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         max_connections: DATABASE_CONNECTIONS,
         application_name: "caracal-api",
     })?;
+    let mut own = own_addresses(&[(config.database_url.expose_secret(), 5432)]).await;
+    own.push(SocketAddr::new(host.common.host, host.common.port));
+    let tails = Tails::default();
     let api = Data::new(Api {
         clock: Arc::clone(&clock),
         database,
@@ -88,12 +109,29 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         refusals: Refusals::default(),
         kek: config.kek,
         compiler: Compiler::new(config.opa),
+        outside: Upstreams::new(config.egress.clone(), own)?,
         egress: config.egress,
+        public_url: config.public_url.as_ref().map_or_else(
+            || own_address(&host),
+            |url| url.as_str().trim_end_matches('/').to_owned(),
+        ),
         registrations: Mutex::default(),
         local_bootstrap: config.local_bootstrap,
         issuer_url: config.issuer_url,
+        engine: Engine::new(EngineConfig {
+            memory_budget_bytes: POLICY_MEMORY_BYTES,
+            ..EngineConfig::default()
+        })?,
+        tails: tails.clone(),
+        replays: Semaphore::new(REPLAYS_AT_ONCE),
+        tasks: host.tasks.clone(),
+        draining: host.probes.draining(),
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
     });
+    host.tasks.spawn(
+        "ledger-wake-ups",
+        tails.keep_waking(config.database_url.expose_secret().to_owned()),
+    );
     let ready = seed::Ready::default();
     host.tasks.spawn(
         "seed",
@@ -124,4 +162,15 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     settled(PATIENCE).await;
     api.flush_refusals().await;
     Ok(())
+}
+
+/// Where a browser on this machine finds us.
+fn own_address(host: &Host) -> String {
+    let ip = host.common.host;
+    let ip = if ip.is_unspecified() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        ip
+    };
+    format!("http://{}", SocketAddr::new(ip, host.common.port))
 }

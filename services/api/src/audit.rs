@@ -1,4 +1,9 @@
-//! `/v1/zones/{zone}/audit`: reading the ledger.
+//! `/v1/zones/{zone}/audit`: reading the ledger: listed, exported, explained, followed.
+
+mod explain;
+mod export;
+mod story;
+mod tail;
 
 use crate::actor::{InZone, Read};
 use crate::app::Api;
@@ -8,11 +13,15 @@ use crate::paging::{List, Rows};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::redact;
+use caracal_domain::id::ZoneId;
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_web::{ApiError, QueryParams};
+pub(crate) use explain::{__path_explain, explain};
+use export::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub(crate) use tail::{__path_tail, tail};
 use uuid::Uuid;
 
 /// The parameters of `GET …/audit`.
@@ -30,13 +39,31 @@ pub(crate) struct AuditQuery {
     agent_session_id: Option<Uuid>,
     resource: Option<String>,
     label: Option<String>,
+    format: Option<Format>,
     limit: Option<i64>,
     cursor: Option<String>,
 }
 
+impl AuditQuery {
+    fn filter(self) -> AuditFilter {
+        AuditFilter {
+            since: self.since,
+            until: self.until,
+            request_id: self.request_id,
+            decision: self.decision,
+            event_type: self.event_type,
+            application_id: self.application_id,
+            session_id: self.session_id,
+            agent_session_id: self.agent_session_id,
+            resource: self.resource,
+            label: self.label,
+        }
+    }
+}
+
 /// An event as listed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct EventView {
+pub(crate) struct EventView {
     id: Uuid,
     zone_id: Uuid,
     event_type: String,
@@ -44,6 +71,7 @@ struct EventView {
     decision: AuditDecision,
     evaluation_status: String,
     reason: Option<String>,
+    #[schema(value_type = Object)]
     metadata_json: Value,
     occurred_at: Timestamp,
     ingested_at: Timestamp,
@@ -51,20 +79,22 @@ struct EventView {
 
 /// An event with everything it is known by.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct DetailedView {
+pub(crate) struct DetailedView {
     #[serde(flatten)]
     event: EventView,
     policy_set_id: Option<Uuid>,
     policy_set_version_id: Option<Uuid>,
     manifest_sha: Option<String>,
+    #[schema(value_type = Vec<Object>)]
     determining_policies_json: Value,
+    #[schema(value_type = Vec<Object>)]
     diagnostics_json: Value,
     seq: i64,
     hash: String,
     previous_hash: String,
 }
 
-/// `GET …/audit`: newest first.
+/// `GET …/audit`: newest first; with `format` as one file.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit",
     params(AuditQuery),
@@ -72,27 +102,16 @@ struct DetailedView {
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, QueryParams<AuditQuery>>,
+    request: InZone<Read, (QueryParams<AuditQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
-    let QueryParams(query) = request.rest;
-    let list = List {
-        name: "audit",
-        zone: Some(request.zone.id),
-        default: 100,
-    };
+    let QueryParams(query) = request.rest.0;
+    let list = list_of(request.zone.id);
     let page = list.page(query.limit, query.cursor.as_deref())?;
-    let filter = AuditFilter {
-        since: query.since,
-        until: query.until,
-        request_id: query.request_id,
-        decision: query.decision,
-        event_type: query.event_type,
-        application_id: query.application_id,
-        session_id: query.session_id,
-        agent_session_id: query.agent_session_id,
-        resource: query.resource,
-        label: query.label,
-    };
+    let (format, limited) = (query.format, query.limit.is_some());
+    let filter = query.filter();
+    if let Some(format) = format {
+        return export::answer(api, &request.rest.1, list, filter, page, format, limited).await;
+    }
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
     let rows = audit::list(&mut conn, request.zone.id, &filter, &page)
         .await
@@ -110,20 +129,36 @@ pub(crate) async fn by_request(
     api: Data<Api>,
     request: InZone<Read, HttpRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let named = request
-        .rest
-        .match_info()
-        .get("request_id")
-        .and_then(RequestId::accept);
-    let named = named.ok_or(Refusal::RequestNotFound)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = audit::by_request(&mut conn, request.zone.id, &named)
-        .await
-        .map_err(Failure::from)?;
-    if rows.is_empty() {
-        return Err(Refusal::RequestNotFound.into());
-    }
+    let (_, rows) = api.events_of(request.zone.id, &request.rest).await?;
     Ok(HttpResponse::Ok().json(rows.into_iter().map(detailed).collect::<Vec<_>>()))
+}
+
+const fn list_of(zone: ZoneId) -> List {
+    List {
+        name: "audit",
+        zone: Some(zone),
+        default: 100,
+    }
+}
+
+impl Api {
+    /// The request the path names and its events; one without any is not found.
+    async fn events_of(
+        &self,
+        zone: ZoneId,
+        http: &HttpRequest,
+    ) -> Result<(RequestId, Vec<AuditRow>), ApiError> {
+        let named = http.match_info().get("request_id").and_then(RequestId::accept);
+        let named = named.ok_or(Refusal::RequestNotFound)?;
+        let mut conn = self.database.acquire().await.map_err(Failure::from)?;
+        let rows = audit::by_request(&mut conn, zone, &named)
+            .await
+            .map_err(Failure::from)?;
+        if rows.is_empty() {
+            return Err(Refusal::RequestNotFound.into());
+        }
+        Ok((named, rows))
+    }
 }
 
 fn detailed(row: AuditRow) -> DetailedView {

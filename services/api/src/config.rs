@@ -23,6 +23,9 @@ pub struct Config {
     pub local_bootstrap: bool,
     /// The base of every issuer of ours (`ISSUER_URL`).
     pub issuer_url: Url,
+    /// Where this service is reached from outside, as in the redirect URI of users' consents (`API_PUBLIC_URL`); its
+    /// own address when it is not said.
+    pub public_url: Option<Url>,
     /// Where upstreams may be (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
 }
@@ -46,6 +49,8 @@ impl Config {
             allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
             host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
         };
+        let public_url = env.optional("API_PUBLIC_URL");
+        let public_url = public_url.and_then(|_: String| env.http_url("API_PUBLIC_URL"));
         if env.mode() == Mode::Production {
             refuse_in_production(env, local_bootstrap, &egress);
         }
@@ -56,6 +61,7 @@ impl Config {
             opa: caracal_policy::locate(Path::new(&opa), &path),
             local_bootstrap,
             issuer_url: issuer_url?,
+            public_url,
             egress,
         })
     }

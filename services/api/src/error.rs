@@ -71,6 +71,13 @@ refusals! {
     InvitationNotFound => NOT_FOUND, "invitation_not_found", "No such invitation that is open.";
     RotationInProgress => CONFLICT, "rotation_in_progress", "A rotation waits for its key to be known.";
     RequestNotFound => NOT_FOUND, "request_not_found", "No event of this request.";
+    ConnectionNotFound => NOT_FOUND, "connection_not_found", "No such connection.";
+    InvalidOauthCallback => BAD_REQUEST, "invalid_oauth_callback", "Not what a provider sends back.";
+    OauthStateInvalid => BAD_REQUEST, "oauth_state_invalid", "Unknown, used or expired.";
+    ProviderOauthDenied => BAD_REQUEST, "provider_oauth_denied", "The user or the provider said no.";
+    ProviderTokenExchangeFailed => BAD_GATEWAY, "provider_token_exchange_failed", "The provider gave no token.";
+    ProviderDiscoveryFailed => BAD_GATEWAY, "provider_discovery_failed", "The issuer's document could not be had.";
+    TailLimitExceeded => TOO_MANY_REQUESTS, "tail_limit_exceeded", "As many follow a ledger as may.";
 }
 
 /// Why a use-case has no result.
@@ -88,6 +95,9 @@ pub(crate) enum Failure {
     /// The policy is no policy.
     #[error("refused")]
     InvalidRego(Vec<caracal_policy::Issue>),
+    /// A policy of a manifest could not serve.
+    #[error("refused")]
+    InvalidPolicyContract(Vec<Issue>),
     /// OPA is missing or hung; nothing else depends on it.
     #[error("the policy compiler is unavailable: {0}")]
     CompilerUnavailable(String),
@@ -146,6 +156,10 @@ impl From<Failure> for ApiError {
                 issues
                     .iter()
                     .fold(refused, |error, issue| error.with_issue(rego_issue(issue)))
+            }
+            Failure::InvalidPolicyContract(issues) => {
+                let refused = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_policy_contract");
+                issues.into_iter().fold(refused, Self::with_issue)
             }
             Failure::CompilerUnavailable(why) => {
                 tracing::error!(why, "the policy compiler is unavailable");

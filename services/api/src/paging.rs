@@ -1,7 +1,7 @@
 //! Keyset paging: `limit`, `cursor`, and the cursor of the next page (contract §1, "Lists").
 
 use crate::error::Refusal;
-use actix_web::http::header::LINK;
+use actix_web::http::header::{HeaderName, LINK};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -123,9 +123,14 @@ impl<R> Paged<R> {
     pub(crate) fn array<V: Serialize>(self, request: &HttpRequest, view: impl Fn(R) -> V) -> HttpResponse {
         let mut answer = HttpResponse::Ok();
         if let Some(cursor) = &self.next {
-            answer.insert_header((LINK, format!("<{}>; rel=\"next\"", next_address(request, cursor))));
+            answer.insert_header(Self::link(request, cursor));
         }
         answer.json(self.rows.into_iter().map(view).collect::<Vec<_>>())
+    }
+
+    /// The header that names the next page (RFC 8288).
+    pub(crate) fn link(request: &HttpRequest, cursor: &str) -> (HeaderName, String) {
+        (LINK, format!("<{}>; rel=\"next\"", next_address(request, cursor)))
     }
 
     /// `{rows, next_cursor}`, as sessions and audit have it.

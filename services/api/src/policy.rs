@@ -4,7 +4,7 @@ mod manage;
 
 use crate::actor::{Anyone, InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, rego_issue};
+use crate::error::{Failure, Refusal, rego_issue};
 use crate::openapi::IssueView;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
@@ -223,15 +223,45 @@ pub(crate) async fn item(
     let PathId(id) = request.rest;
     let (policy, versions) = api.policy(request.zone.id, id).await?;
     let mut view = PolicyView::from(&policy);
-    let with_source = versions.iter().map(|row| {
-        let content = Some(row.content.as_str());
-        PolicyVersionView {
-            content,
-            ..PolicyVersionView::from(row)
-        }
-    });
-    view.versions = Some(with_source.collect());
+    view.versions = Some(versions.iter().map(with_source).collect());
     Ok(reply::item(&view, policy.version))
+}
+
+/// `GET …/policies/{id}/versions`: every version with its source, first to last.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policies/{id}/versions",
+    responses((status = 200, body = [PolicyVersionView]))
+)]
+pub(crate) async fn versions(
+    api: Data<Api>,
+    request: InZone<Read, PathId<PolicyId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let (_, versions) = api.policy(request.zone.id, id).await?;
+    Ok(HttpResponse::Ok().json(versions.iter().map(with_source).collect::<Vec<_>>()))
+}
+
+/// `GET …/policies/{id}/versions/{versionId}`: with its source.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policies/{id}/versions/{version_id}",
+    responses((status = 200, body = PolicyVersionView))
+)]
+pub(crate) async fn version(
+    api: Data<Api>,
+    request: InZone<Read, (PathId<PolicyId>, PathId<PolicyVersionId>)>,
+) -> Result<HttpResponse, ApiError> {
+    let (PathId(policy), PathId(id)) = request.rest;
+    let (_, versions) = api.policy(request.zone.id, policy).await?;
+    let version = versions.iter().find(|version| version.id == id);
+    let version = version.ok_or(Refusal::PolicyVersionNotFound)?;
+    Ok(reply::item(&with_source(version), i64::from(version.version)))
+}
+
+fn with_source(row: &PolicyVersionRow) -> PolicyVersionView<'_> {
+    PolicyVersionView {
+        content: Some(&row.content),
+        ..PolicyVersionView::from(row)
+    }
 }
 
 /// `POST …/policies/{id}/versions`.

@@ -1,7 +1,10 @@
 //! `/v1/zones/{zone}/policy-sets`: immutable manifests of policy versions, one of them active.
 
 mod activate;
+mod draft;
 mod manage;
+mod replay;
+mod simulate;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
@@ -18,8 +21,10 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
 use caracal_storage::policy_sets::{self, ActivationRow, ManifestLine, PolicySetRow, PolicySetVersionRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+pub(crate) use replay::{__path_replay, replay};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+pub(crate) use simulate::{__path_simulate, simulate};
 use uuid::Uuid;
 use validator::Validate;
 
@@ -224,6 +229,25 @@ pub(crate) async fn add_version(
     let version =
         to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
     Ok(HttpResponse::Created().json(PolicySetVersionView::from(&version)))
+}
+
+/// `GET …/policy-sets/{id}/versions`: every version, first to last, without the manifests.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions",
+    responses((status = 200, body = [PolicySetVersionView]))
+)]
+pub(crate) async fn versions(
+    api: Data<Api>,
+    request: InZone<Read, PathId<PolicySetId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let (_, _, versions) = api.policy_set(request.zone.id, id).await?;
+    Ok(HttpResponse::Ok().json(
+        versions
+            .iter()
+            .map(PolicySetVersionView::from)
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// `GET …/policy-sets/{id}/versions/{versionId}`: with its manifest.

@@ -1,6 +1,8 @@
 //! `/v1/zones/{zone}/providers`: where upstream credentials come from. What is secret goes in and never comes out.
 
+mod check;
 mod configuration;
+mod dry_run;
 mod manage;
 
 use crate::actor::{InZone, Read, Write};
@@ -21,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use validator::Validate;
+
+pub(crate) use check::{__path_check, check};
+pub(crate) use manage::open as open_secrets;
 
 /// A provider as shown: of its secrets only the names.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -1,8 +1,8 @@
 //! The URL table, one line per path. The server, the description (`openapi.rs`) and the sweeping tests read this one.
 
 use crate::{
-    admin_token, application, audit, bootstrap, docs, grant, invitation, policy, policy_set, provider,
-    resource, session, signing_key, step_up, subject, subject_issuer, template, zone,
+    admin_token, application, audit, bootstrap, connection, docs, grant, invitation, policy, policy_set,
+    provider, resource, session, signing_key, step_up, subject, subject_issuer, template, zone,
 };
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
@@ -59,6 +59,7 @@ table! {
     "/docs/page.css" => get docs::style;
     "/v1/policy-templates" => get template::list;
     "/v1/local/bootstrap" => post bootstrap::bootstrap;
+    "/v1/oauth/callback" => get connection::callback;
     "/v1/admin-tokens" => get admin_token::list, post admin_token::create;
     "/v1/admin-tokens/{id}" => delete admin_token::revoke;
     "/v1/invitations/accept" => post invitation::accept;
@@ -77,15 +78,24 @@ table! {
     "/v1/zones/{zone_id}/resources/{id}" => get resource::item, patch resource::change, delete resource::archive;
     "/v1/zones/{zone_id}/providers" => get provider::list, post provider::create;
     "/v1/zones/{zone_id}/providers/{id}" => get provider::item, patch provider::change, delete provider::archive;
+    "/v1/zones/{zone_id}/providers/{id}/check" => post provider::check;
+    "/v1/zones/{zone_id}/provider-connections" => get connection::list;
+    "/v1/zones/{zone_id}/provider-connections/authorize" => post connection::authorize;
+    "/v1/zones/{zone_id}/provider-connections/{id}" => get connection::item;
+    "/v1/zones/{zone_id}/provider-connections/{id}/revoke" => post connection::revoke;
     "/v1/zones/{zone_id}/policies" => get policy::list, post policy::create;
     "/v1/zones/{zone_id}/policies/{id}" => get policy::item, delete policy::archive;
-    "/v1/zones/{zone_id}/policies/{id}/versions" => post policy::add_version;
+    "/v1/zones/{zone_id}/policies/{id}/versions" => get policy::versions, post policy::add_version;
+    "/v1/zones/{zone_id}/policies/{id}/versions/{version_id}" => get policy::version;
     "/v1/zones/{zone_id}/policy-sets" => get policy_set::list, post policy_set::create;
     "/v1/zones/{zone_id}/policy-sets/{id}" => get policy_set::item, delete policy_set::archive;
-    "/v1/zones/{zone_id}/policy-sets/{id}/versions" => post policy_set::add_version;
+    "/v1/zones/{zone_id}/policy-sets/{id}/versions" =>
+        get policy_set::versions, post policy_set::add_version;
     "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}" => get policy_set::version;
     "/v1/zones/{zone_id}/policy-sets/{id}/activate" => post policy_set::activate;
     "/v1/zones/{zone_id}/policy-sets/{id}/activation-status" => get policy_set::activation_status;
+    "/v1/zones/{zone_id}/policy-sets/{id}/simulate" => post policy_set::simulate;
+    "/v1/zones/{zone_id}/policy-sets/{id}/replay" => post policy_set::replay;
     "/v1/zones/{zone_id}/grants" => get grant::list, post grant::create;
     "/v1/zones/{zone_id}/grants/{id}" => get grant::item, delete grant::revoke;
     "/v1/zones/{zone_id}/subject-issuers" => get subject_issuer::list, post subject_issuer::create;
@@ -100,5 +110,7 @@ table! {
     "/v1/zones/{zone_id}/sessions" => get session::list;
     "/v1/zones/{zone_id}/sessions/{id}/revoke" => post session::revoke;
     "/v1/zones/{zone_id}/audit" => get audit::list;
+    "/v1/zones/{zone_id}/audit/tail" => get audit::tail;
     "/v1/zones/{zone_id}/audit/by-request/{request_id}" => get audit::by_request;
+    "/v1/zones/{zone_id}/audit/by-request/{request_id}/explain" => get audit::explain;
 }

@@ -143,6 +143,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let (recorder, strangers) = (replica.recorder.clone(), Arc::clone(&replica.strangers));
     replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
+    let present = Arc::clone(&zones);
+    host.tasks
+        .spawn("presence", async move { present.stay_present().await });
     let connection = bus.clone();
     host.probes.add("nats", move || connection.is_connected());
     host.probes.export("caracal_bus", move || bus.stats().all());

@@ -20,6 +20,8 @@ use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+mod presence;
+
 /// How long a decision waits for the database: a stopped PostgreSQL must not hold callers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -188,6 +190,15 @@ impl Zones {
             return;
         }
         let Some(slot) = self.known.get(&event.zone_id) else {
+            // Activated to be used: the zone's first mint here then finds it warm, and the activation is reported.
+            if matches!(
+                event.body,
+                FeedBody::PolicyActivated {
+                    policy_set_version_id: Some(_)
+                }
+            ) {
+                self.announce(event.zone_id, &self.slot(event.zone_id), event.epoch);
+            }
             return;
         };
         let Some(view) = slot.view.load_full() else {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 /// Every status that may be refused with, and why.
-const REFUSALS: [(&str, &str); 12] = [
+const REFUSALS: [(&str, &str); 13] = [
     (
         "400",
         "The body, a query parameter or a header is not what the route takes.",
@@ -19,6 +19,7 @@ const REFUSALS: [(&str, &str); 12] = [
     ("422", "The policy is no policy."),
     ("429", "Too many, or too fast."),
     ("500", "Our own fault; X-Request-Id finds it in the log."),
+    ("502", "The provider did not answer as it should."),
     ("503", "Something it needs cannot be reached; nothing was done."),
 ];
 

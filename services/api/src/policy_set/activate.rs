@@ -1,5 +1,6 @@
 //! Activation: one row says which version decides in a zone. Nothing is compiled; replicas switch when they are warm.
 
+use super::draft::check_modules;
 use super::{ActivateBody, ActivatedView};
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
@@ -7,10 +8,15 @@ use crate::error::{Failure, Refusal};
 use actix_web::http::StatusCode;
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
-use caracal_storage::policy_sets::{self, Activation};
-use caracal_storage::{Conn, activation_loads, zones};
+use caracal_storage::activation_loads::LoadRow;
+use caracal_storage::policy_sets::{self, Activation, ActivationRow};
+use caracal_storage::{Conn, activation_loads, replicas, zones};
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
+
+/// How long a replica may take to load a zone it has not had.
+const LOADING: TimeDelta = TimeDelta::seconds(5);
 
 /// What was activated, and the message that tells of it.
 #[derive(Debug)]
@@ -141,21 +147,13 @@ impl Api {
         let active = policy_sets::activation(&mut conn, zone)
             .await?
             .filter(|active| active.policy_set_id == set);
-        let loads = activation_loads::list(&mut conn, zone).await?;
-        let of_active = |load: &&activation_loads::LoadRow| {
-            active.as_ref().is_some_and(|active| {
-                load.version_id == active.active_version_id && load.epoch >= active.epoch
-            })
-        };
-        let current: Vec<_> = loads.iter().filter(of_active).collect();
-        let propagation_status = if current.iter().any(|load| load.detail.is_some()) {
-            "failed"
-        } else if current.is_empty() || current.len() < loads.len() {
-            "pending"
-        } else {
-            "loaded"
-        };
-        let replica = |load: &activation_loads::LoadRow| Replica {
+        let alive = replicas::alive(&mut conn).await?;
+        let mut loads = activation_loads::list(&mut conn, zone).await?;
+        loads.retain(|load| alive.iter().any(|(instance, _)| *instance == load.instance));
+        let propagation_status = active.as_ref().map_or("pending", |active| {
+            propagation(active, &loads, &alive, self.clock.now())
+        });
+        let replica = |load: &LoadRow| Replica {
             instance: load.instance.clone(),
             version_id: load.version_id,
             epoch: load.epoch,
@@ -171,11 +169,35 @@ impl Api {
     }
 }
 
+/// How far an activation has come among the replicas that are alive. One that never had the zone reads it when it is
+/// first asked, and counts only for the moment in which it may just be loading it.
+fn propagation(
+    active: &ActivationRow,
+    loads: &[LoadRow],
+    alive: &[(String, Timestamp)],
+    now: Timestamp,
+) -> &'static str {
+    let current = |load: &&LoadRow| load.version_id == active.active_version_id && load.epoch >= active.epoch;
+    let has_a_row = |instance: &str| loads.iter().any(|load| load.instance == instance);
+    let moment = now - active.activated_at < LOADING;
+    let expected = alive
+        .iter()
+        .filter(|(instance, started)| moment && *started <= active.activated_at && !has_a_row(instance));
+    let arrived = loads.iter().filter(current).count();
+    if loads.iter().filter(current).any(|load| load.detail.is_some()) {
+        "failed"
+    } else if arrived == 0 || arrived < loads.len() || expected.count() > 0 {
+        "pending"
+    } else {
+        "loaded"
+    }
+}
+
 /// A version whose policies are all still there.
 async fn check_complete(tx: &mut Conn, zone: ZoneId, version: PolicySetVersionId) -> Result<(), Failure> {
     let lines = policy_sets::manifest(tx, zone, version).await?;
     if lines.iter().any(|line| line.policy_archived) {
         return Err(Refusal::ReferencedPolicyVersionMissing.into());
     }
-    Ok(())
+    check_modules(tx, &lines).await
 }

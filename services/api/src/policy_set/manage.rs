@@ -75,6 +75,7 @@ impl Api {
                 "names a policy version for the second time",
             ));
         }
+        self.check_serviceable(zone, set, &manifest).await?;
         let mut tx = self.database.begin().await?;
         policy_sets::find_for_update(&mut tx, zone, set)
             .await?
@@ -87,6 +88,27 @@ impl Api {
             .await?;
         tx.commit().await?;
         Ok(version)
+    }
+
+    /// Whether each policy could serve. Trying one may compile it, so this is done before any transaction.
+    async fn check_serviceable(
+        &self,
+        zone: ZoneId,
+        set: PolicySetId,
+        manifest: &[PolicyVersionId],
+    ) -> Result<(), Failure> {
+        let mut conn = self.database.acquire().await?;
+        policy_sets::find(&mut conn, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
+        let rows = policies::find_versions(&mut conn, zone, manifest).await?;
+        let module = |id: &PolicyVersionId| {
+            let row = rows.iter().find(|row| row.id == *id)?;
+            Some((*id, row.module.clone()))
+        };
+        let modules: Option<Vec<_>> = manifest.iter().map(module).collect();
+        let modules = modules.ok_or(Refusal::PolicyVersionNotFound)?;
+        self.check_contract(&mut conn, &modules).await
     }
 
     /// The same within a transaction of the caller's.

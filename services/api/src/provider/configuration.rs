@@ -106,6 +106,8 @@ pub(super) fn read(
         }
     }
     check_header(&shown)?;
+    check_aliases(&shown)?;
+    check_params(&shown)?;
     Ok(Configuration { shown, secrets })
 }
 
@@ -204,6 +206,54 @@ fn check_header(shown: &Map<String, Value>) -> Result<(), Failure> {
             "config_json.scheme",
             "must be one word such as Bearer",
         ));
+    }
+    Ok(())
+}
+
+/// A setting under both its names must say the same.
+fn check_aliases(shown: &Map<String, Value>) -> Result<(), Failure> {
+    const ALIASES: [(&str, &str); 2] = [
+        ("token_url", "token_endpoint"),
+        ("authorization_url", "authorization_endpoint"),
+    ];
+    for (alias, name) in ALIASES {
+        if shown.contains_key(alias) && shown.contains_key(name) {
+            let why = format!("is another name of {name}, which is there too");
+            return Err(Failure::field(&format!("config_json.{alias}"), why));
+        }
+    }
+    Ok(())
+}
+
+/// Further parameters never take the place of those that we set.
+fn check_params(shown: &Map<String, Value>) -> Result<(), Failure> {
+    const OURS: [&str; 16] = [
+        "response_type",
+        "response_mode",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "redirect_uri",
+        "state",
+        "scope",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "code_verifier",
+        "grant_type",
+        "refresh_token",
+        "request_uri",
+    ];
+    for field in ["authorization_params", "token_params"] {
+        let named = shown.get(field).and_then(Value::as_object);
+        let taken = named.and_then(|params| params.keys().find(|name| OURS.contains(&name.as_str())));
+        if let Some(name) = taken {
+            return Err(Failure::field(
+                &format!("config_json.{field}.{name}"),
+                "is set by Caracal",
+            ));
+        }
     }
     Ok(())
 }

@@ -155,7 +155,8 @@ fn seal(
     })
 }
 
-fn open(dek: &Dek, row: &ProviderRow) -> Result<Map<String, Value>, Failure> {
+/// The secrets of a provider.
+pub(crate) fn open(dek: &Dek, row: &ProviderRow) -> Result<Map<String, Value>, Failure> {
     let Some(sealed) = row.sealed_secrets() else {
         return Ok(Map::new());
     };

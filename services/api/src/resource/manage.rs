@@ -10,9 +10,11 @@ use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation, ProviderKind};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
+use caracal_storage::providers::ProviderRow;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
 use caracal_storage::{Conn, providers};
+use serde_json::Value;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Headers that only the gateway, the credential or the connection may set (contract §5, "Forwarding").
@@ -48,7 +50,9 @@ impl Api {
         check_operations(&body.operations, &body.scopes)?;
         check_forward_headers(&body.forward_headers)?;
         let mut tx = self.database.begin().await?;
-        let auth_mode = auth_mode(&mut tx, zone.id, body.credential_provider_id, body.auth_mode).await?;
+        let provider = provider_of(&mut tx, zone.id, body.credential_provider_id).await?;
+        let auth_mode = auth_mode(provider.as_ref(), body.auth_mode)?;
+        check_credential_header(provider.as_ref(), &body.forward_headers)?;
         let new = NewResource {
             zone_id: zone.id,
             id: ResourceId::mint(&*self.clock),
@@ -99,7 +103,10 @@ impl Api {
         let wish = patch
             .auth_mode
             .or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
-        let auth_mode = auth_mode(&mut tx, zone.id, provider, wish).await?;
+        let provider = provider_of(&mut tx, zone.id, provider).await?;
+        let auth_mode = auth_mode(provider.as_ref(), wish)?;
+        let headers = patch.forward_headers.as_ref().unwrap_or(&before.forward_headers);
+        check_credential_header(provider.as_ref(), headers)?;
         let upstream_url = patch
             .upstream_url
             .map(|url| url.map(|url| self.upstream(&url)).transpose())
@@ -155,22 +162,20 @@ impl Api {
     }
 }
 
-/// The mode that goes with the provider's kind; `none` may always be chosen (contract §5).
-async fn auth_mode(
+/// The provider a resource is to use, which must be live.
+async fn provider_of(
     conn: &mut Conn,
     zone: ZoneId,
-    provider: Option<ProviderId>,
-    wish: Option<AuthMode>,
-) -> Result<AuthMode, Failure> {
-    let natural = match provider {
-        None => AuthMode::CaracalJwt,
-        Some(id) => mode_of(
-            providers::find(conn, zone, id)
-                .await?
-                .ok_or(Refusal::ProviderNotFound)?
-                .kind,
-        ),
-    };
+    id: Option<ProviderId>,
+) -> Result<Option<ProviderRow>, Failure> {
+    let Some(id) = id else { return Ok(None) };
+    let row = providers::find(conn, zone, id).await?;
+    Ok(Some(row.ok_or(Refusal::ProviderNotFound)?))
+}
+
+/// The mode that goes with the provider's kind; `none` may always be chosen (contract §5).
+fn auth_mode(provider: Option<&ProviderRow>, wish: Option<AuthMode>) -> Result<AuthMode, Failure> {
+    let natural = provider.map_or(AuthMode::CaracalJwt, |provider| mode_of(provider.kind));
     match wish {
         None => Ok(natural),
         Some(wish) if wish == natural || wish == AuthMode::None => Ok(wish),
@@ -178,6 +183,26 @@ async fn auth_mode(
             "auth_mode",
             "follows the provider's kind; it may only be set to none",
         )),
+    }
+}
+
+/// The header that carries the provider's key is the gateway's to set (contract §5, "Forwarding").
+fn check_credential_header(provider: Option<&ProviderRow>, headers: &[String]) -> Result<(), Failure> {
+    let Some(provider) = provider.filter(|provider| mode_of(provider.kind) == AuthMode::ProviderApikey)
+    else {
+        return Ok(());
+    };
+    let named = provider.config_json.get("name").and_then(Value::as_str);
+    let taken = named.unwrap_or("X-API-Key");
+    match headers
+        .iter()
+        .position(|header| header.eq_ignore_ascii_case(taken))
+    {
+        Some(index) => Err(Failure::field(
+            &format!("forward_headers.{index}"),
+            "carries the provider's credential",
+        )),
+        None => Ok(()),
     }
 }
 

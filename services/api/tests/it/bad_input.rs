@@ -63,6 +63,22 @@ async fn bodies(
             zone.at(&format!("policy-sets/{set}/activate")),
             json!({"version_id": set_version}),
         ),
+        post(
+            zone.at(&format!("policy-sets/{set}/simulate")),
+            json!({"version_id": set_version, "input": {}}),
+        ),
+        post(
+            zone.at(&format!("policy-sets/{set}/replay")),
+            json!({"version_id": set_version, "since": "2026-01-01T00:00:00Z"}),
+        ),
+        post(
+            zone.at(&format!("providers/{policy}/check")),
+            json!({"user_id": "u", "scopes": ["read"], "resource_id": policy, "application_id": policy}),
+        ),
+        post(
+            zone.at("provider-connections/authorize"),
+            json!({"user_id": "u", "resource_id": policy, "provider_id": policy, "scopes": ["read"]}),
+        ),
     ];
     patches.into_iter().chain(others).collect()
 }

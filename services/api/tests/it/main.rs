@@ -7,11 +7,14 @@
     reason = "a test fails by panicking, and makes rows that other services would, with ids and times"
 )]
 
+mod activation;
 mod application;
 mod attempt;
+mod audit;
 mod bad_input;
 mod bootstrap;
 mod change;
+mod connection;
 mod given;
 mod grant;
 mod idempotency;
@@ -21,10 +24,14 @@ mod minting;
 mod openapi;
 mod permission;
 mod policy;
+mod provider;
 mod race;
 mod registration;
+mod replay;
+mod resource;
 mod session;
 mod signing_key;
+mod simulate;
 mod step_up;
 mod straight_path;
 mod subject;

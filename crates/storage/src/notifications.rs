@@ -1,4 +1,4 @@
-//! `LISTEN caracal_outbox` on a connection of its own.
+//! `LISTEN` on a connection of its own.
 
 use crate::database::connection_config;
 use crate::error::{Error, Result};
@@ -15,20 +15,20 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 type Driver = Connection<Socket, NoTlsStream>;
 
-/// A stream of wake-ups: one whenever rows were committed to the outbox or the spool, and one after each (re)connection,
-/// since something may have been missed before it. It never ends; while the database is away it is silent, so the
-/// listener also looks from time to time by itself.
-pub fn listen(url: &str) -> impl Stream<Item = ()> + Send + use<> {
-    stream::unfold((url.to_owned(), None), |(url, open)| async move {
+/// What is notified on a channel: `Some` payload each time, and `None` after each (re)connection, since something may
+/// have been missed before it. It never ends; while the database is away it is silent, so the listener also looks from
+/// time to time by itself.
+pub(crate) fn listen(url: &str, channel: &'static str) -> impl Stream<Item = Option<String>> + Send + use<> {
+    stream::unfold((url.to_owned(), None), move |(url, open)| async move {
         let still_open = match open {
             Some(open) => woken(open).await,
             None => None,
         };
-        let open = match still_open {
-            Some(open) => open,
-            None => reconnect(&url).await,
+        let (payload, open) = match still_open {
+            Some((payload, open)) => (Some(payload), open),
+            None => (None, reconnect(&url, channel).await),
         };
-        Some(((), (url, Some(open))))
+        Some((payload, (url, Some(open))))
     })
 }
 
@@ -39,36 +39,39 @@ struct Listening {
 }
 
 /// Waits for a notification; `None` when the connection is lost.
-async fn woken(mut open: Listening) -> Option<Listening> {
+async fn woken(mut open: Listening) -> Option<(String, Listening)> {
     loop {
         match std::future::poll_fn(|cx| open.driver.poll_message(cx)).await {
-            Some(Ok(AsyncMessage::Notification(_))) => return Some(open),
+            Some(Ok(AsyncMessage::Notification(notification))) => {
+                return Some((notification.payload().to_owned(), open));
+            }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return None,
         }
     }
 }
 
-async fn reconnect(url: &str) -> Listening {
+async fn reconnect(url: &str, channel: &str) -> Listening {
     loop {
-        match connect(url).await {
+        match connect(url, channel).await {
             Ok(open) => return open,
             Err(error) => {
-                tracing::warn!(error = %error, "cannot listen for outbox rows yet");
+                tracing::warn!(error = %error, channel, "cannot listen to the database yet");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-async fn connect(url: &str) -> Result<Listening> {
+async fn connect(url: &str, channel: &str) -> Result<Listening> {
     let config = connection_config(url, "caracal-listen")?;
     let (client, mut driver) = config
         .connect(NoTls)
         .await
         .map_err(|error| Error::Unavailable(error.into()))?;
+    let subscribe = format!("LISTEN {channel}");
     let subscribed = {
-        let subscribing = pin!(client.batch_execute("LISTEN caracal_outbox"));
+        let subscribing = pin!(client.batch_execute(&subscribe));
         let driving = pin!(std::future::poll_fn(|cx| drive(&mut driver, cx)));
         match select(subscribing, driving).await {
             Either::Left((subscribed, _)) => subscribed.map_err(|error| Error::Unavailable(error.into())),

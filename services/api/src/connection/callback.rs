@@ -1,0 +1,276 @@
+//! `GET /v1/oauth/callback`: a user comes back from a provider. Public; the state says who and what for.
+
+use super::authorize::row_of;
+use super::{ConnectionView, Tokens};
+use crate::admin_token::sha256;
+use crate::app::Api;
+use crate::change::{By, Change, Deed};
+use crate::error::{Failure, Refusal};
+use crate::oauth::OauthProvider;
+use actix_web::http::header::ACCEPT;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_domain::FeedBody;
+use caracal_domain::id::ConnectionId;
+use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
+use caracal_jose::Purpose;
+use caracal_storage::connections::{self, ConnectionRow, NewConnection, StateRow};
+use caracal_storage::{providers, resources, zones};
+use caracal_web::{ApiError, CurrentRequestId, to_completion, zone_epoch};
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::HashMap;
+use url::{Url, form_urlencoded};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+const PAGE: &str = include_str!("connected.html");
+/// The longest parameter that is looked at.
+const MAX_PARAMETER_BYTES: usize = 4096;
+
+/// A connection that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Connected {
+    id: ConnectionId,
+    #[schema(example = "active")]
+    status: &'static str,
+}
+
+/// What the provider sent along.
+struct Callback {
+    state: String,
+    issuer: Option<String>,
+    outcome: Result<String, String>,
+}
+
+/// Finishes a consent: single use, within ten minutes.
+#[utoipa::path(
+    get,
+    path = "/v1/oauth/callback",
+    params(
+        ("state" = String, Query), ("code" = Option<String>, Query), ("error" = Option<String>, Query),
+        ("iss" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, description = "Connected; a small page where `Accept` asks for one.", body = Connected),
+        (status = 400, description = "`invalid_oauth_callback`, `oauth_state_invalid`, `provider_oauth_denied`"),
+        (status = 502, description = "`provider_token_exchange_failed`"),
+    ),
+    security(())
+)]
+pub(crate) async fn callback(
+    api: Data<Api>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+) -> Result<HttpResponse, ApiError> {
+    let callback = read(request.query_string()).ok_or(Refusal::InvalidOauthCallback)?;
+    let page = wants_page(&request);
+    let by = By::system(id.0);
+    let (row, epoch) = to_completion(async move { api.finish_connection(&by, callback).await }).await?;
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header(zone_epoch(epoch))
+        .insert_header(("Cache-Control", "no-store"))
+        .insert_header(("Referrer-Policy", "no-referrer"));
+    if page {
+        answer.insert_header((
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ));
+        return Ok(answer.content_type("text/html; charset=utf-8").body(PAGE));
+    }
+    let connected = Connected {
+        id: row.id,
+        status: "active",
+    };
+    Ok(answer.json(connected))
+}
+
+impl Api {
+    async fn finish_connection(
+        &self,
+        by: &By,
+        callback: Callback,
+    ) -> Result<(ConnectionRow, caracal_domain::Epoch), ApiError> {
+        let (state, provider, verifier) = self.take_state(&callback).await?;
+        let code = match &callback.outcome {
+            Ok(code) => code,
+            Err(error) => {
+                return Err(ApiError::from(Refusal::ProviderOauthDenied).with_detail(json!({"error": error})));
+            }
+        };
+        let failed = |why: crate::oauth::Unasked| {
+            tracing::warn!(%why, "a provider did not exchange a code");
+            ApiError::from(Refusal::ProviderTokenExchangeFailed)
+        };
+        let provider = self.discovered(provider).await.map_err(failed)?;
+        check_issuer(callback.issuer.as_deref(), &provider)?;
+        let redirect_uri = self.callback_url();
+        let grant = Grant::Code {
+            code,
+            verifier: &verifier,
+            redirect_uri: &redirect_uri,
+        };
+        let answer = self.ask_token(&provider, &grant).await.map_err(failed)?;
+        Ok(self.keep_connection(by, state, answer).await?)
+    }
+
+    /// Uses the state up, whatever comes of it, and opens what it stands for.
+    async fn take_state(
+        &self,
+        callback: &Callback,
+    ) -> Result<(StateRow, OauthProvider, Zeroizing<String>), Failure> {
+        let hash = sha256(&callback.state);
+        let mut conn = self.database.acquire().await?;
+        let state = connections::find_state(&mut conn, &hash).await?;
+        let state = state.ok_or(Refusal::OauthStateInvalid)?;
+        if !connections::consume_state(&mut conn, state.zone_id, &hash).await? {
+            return Err(Refusal::OauthStateInvalid.into());
+        }
+        // What was archived meanwhile is nothing to connect to.
+        let zone = zones::find(&mut conn, state.zone_id).await?;
+        zone.ok_or(Refusal::OauthStateInvalid)?;
+        let resource = resources::find(&mut conn, state.zone_id, state.resource_id).await?;
+        resource.ok_or(Refusal::OauthStateInvalid)?;
+        let row = providers::find(&mut conn, state.zone_id, state.provider_id).await?;
+        let row = row.ok_or(Refusal::OauthStateInvalid)?;
+        let provider = self.oauth_provider(&mut conn, &row).await?;
+        let dek = self.dek(&mut conn, state.zone_id).await?;
+        let verifier = dek.open(
+            state.zone_id,
+            Purpose::ConnectionToken,
+            row_of(&hash),
+            &state.verifier(),
+        )?;
+        let verifier =
+            String::from_utf8(verifier.to_vec()).map_err(|_| Failure::Fault("reading a verifier"))?;
+        Ok((state, provider, Zeroizing::new(verifier)))
+    }
+
+    /// One active connection for a user, resource and provider: this one.
+    async fn keep_connection(
+        &self,
+        by: &By,
+        state: StateRow,
+        answer: TokenAnswer,
+    ) -> Result<(ConnectionRow, caracal_domain::Epoch), Failure> {
+        let zone = state.zone_id;
+        let id = ConnectionId::mint(&*self.clock);
+        let expires_at = answer
+            .expires_in
+            .map(|seconds| self.clock.now() + TimeDelta::seconds(seconds));
+        let scopes = answer.scope.as_ref().map_or_else(
+            || state.scopes.clone(),
+            |granted| granted.split_ascii_whitespace().map(str::to_owned).collect(),
+        );
+        let tokens = Tokens {
+            access_token: answer.access_token,
+            refresh_token: answer.refresh_token,
+        };
+        let text =
+            serde_json::to_vec(&tokens).map_err(|_| Failure::Fault("writing a connection's tokens"))?;
+        let text = Zeroizing::new(text);
+        let mut tx = self.database.begin().await?;
+        // The zone first, so that two consents of one user come one after the other.
+        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
+        let dek = self.dek(&mut tx, zone).await?;
+        let new = NewConnection {
+            zone_id: zone,
+            id,
+            user_id: state.user_id,
+            resource_id: state.resource_id,
+            provider_id: state.provider_id,
+            scopes,
+            tokens: dek.seal(zone, Purpose::ConnectionToken, id.into(), &text)?,
+            access_expires_at: expires_at,
+        };
+        let (row, replaced) = connections::replace(&mut tx, &new).await?;
+        let mut view = serde_json::to_value(ConnectionView::from(&row)).unwrap_or_default();
+        if let Some(view) = view.as_object_mut() {
+            view.insert("authorized_by".to_owned(), json!(state.created_by));
+            view.insert("replaces".to_owned(), json!(replaced));
+        }
+        self.record(&mut tx, by, Deed::new(zone, "connection.create", id).to(&view))
+            .await?;
+        let epoch = change.announce(&mut tx, FeedBody::ZoneChanged).await?;
+        tx.commit().await?;
+        Ok((row, epoch))
+    }
+}
+
+/// RFC 9207 §2.4: an `iss` that is there must be the provider's. One that is configured without its issuer is known by
+/// the host where its users consent.
+fn check_issuer(named: Option<&str>, provider: &OauthProvider) -> Result<(), Refusal> {
+    let Some(named) = named else { return Ok(()) };
+    let same = match (
+        &provider.settings.issuer,
+        &provider.settings.authorization_endpoint,
+    ) {
+        (Some(issuer), _) => issuer.trim_end_matches('/') == named.trim_end_matches('/'),
+        (None, Some(endpoint)) => Url::parse(named).is_ok_and(|named| named.origin() == endpoint.origin()),
+        (None, None) => false,
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(Refusal::InvalidOauthCallback)
+    }
+}
+
+/// A state and either a code or an error, each once. What else a provider sends is not looked at.
+fn read(query: &str) -> Option<Callback> {
+    const KNOWN: [&str; 4] = ["state", "code", "error", "iss"];
+    let mut found: HashMap<String, String> = HashMap::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !KNOWN.contains(&&*name) {
+            continue;
+        }
+        let fine = (1..=MAX_PARAMETER_BYTES).contains(&value.len()) && !value.chars().any(char::is_control);
+        if !fine || found.insert(name.into_owned(), value.into_owned()).is_some() {
+            return None;
+        }
+    }
+    let outcome = match (found.remove("code"), found.remove("error")) {
+        (Some(code), None) => Ok(code),
+        (None, Some(error)) => Err(error),
+        (Some(_), Some(_)) | (None, None) => return None,
+    };
+    Some(Callback {
+        state: found.remove("state")?,
+        issuer: found.remove("iss"),
+        outcome,
+    })
+}
+
+fn wants_page(request: &HttpRequest) -> bool {
+    let accept = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_has_a_state_and_a_code_or_an_error() {
+        assert!(read("state=s&code=c&session_state=x").is_some_and(|found| found.outcome == Ok("c".into())));
+        assert!(read("state=s&error=access_denied").is_some_and(|found| found.outcome.is_err()));
+        for bad in [
+            "",
+            "state=s",
+            "code=c",
+            "state=s&code=c&error=e",
+            "state=s&state=t&code=c",
+            "state=s&code=",
+            "state=&code=c",
+            "state=s&code=a%00b",
+        ] {
+            assert!(read(bad).is_none(), "{bad}");
+        }
+        assert!(read(&format!("state=s&code={}", "c".repeat(5000))).is_none());
+    }
+}

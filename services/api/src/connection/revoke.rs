@@ -1,0 +1,77 @@
+//! Ending a connection: first here, where it counts, then at the provider, as far as it listens.
+
+use super::{ConnectionView, Tokens};
+use crate::app::Api;
+use crate::change::{By, Deed, Written};
+use crate::error::{Failure, Refusal};
+use caracal_domain::FeedBody;
+use caracal_domain::id::{ConnectionId, ZoneId};
+use caracal_jose::Purpose;
+use caracal_storage::connections::{self, ConnectionRow};
+use caracal_storage::{providers, zones};
+
+impl Api {
+    /// Ends a connection. One that has ended stays as it is and takes no epoch.
+    pub(super) async fn revoke_connection(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ConnectionId,
+    ) -> Result<Written<ConnectionRow>, Failure> {
+        let mut tx = self.database.begin().await?;
+        let before = connections::find(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ConnectionNotFound)?;
+        let Some(row) = connections::revoke(&mut tx, zone, id).await? else {
+            let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+            tx.rollback().await?;
+            return Ok(Written { value: before, epoch });
+        };
+        let deed = Deed::new(zone, "connection.revoke", id)
+            .from(&ConnectionView::from(&before))
+            .to(&ConnectionView::from(&row));
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        if let Err(why) = self.tell_provider(&row).await {
+            tracing::warn!(connection = %id, why, "a provider was not told that a connection has ended");
+        }
+        Ok(Written { value: row, epoch })
+    }
+
+    /// Tells the provider (RFC 7009): of the refresh token, which ends both, else of the access token.
+    async fn tell_provider(&self, row: &ConnectionRow) -> Result<(), String> {
+        let told = |why: Failure| why.to_string();
+        let mut conn = self
+            .database
+            .acquire()
+            .await
+            .map_err(|error| told(error.into()))?;
+        let provider = providers::find(&mut conn, row.zone_id, row.provider_id)
+            .await
+            .map_err(|error| told(error.into()))?;
+        let provider = provider.ok_or("the provider has been archived")?;
+        let provider = self.oauth_provider(&mut conn, &provider).await.map_err(told)?;
+        let dek = self.dek(&mut conn, row.zone_id).await.map_err(told)?;
+        drop(conn);
+        let opened = dek
+            .open(
+                row.zone_id,
+                Purpose::ConnectionToken,
+                row.id.into(),
+                &row.tokens(),
+            )
+            .map_err(|error| told(error.into()))?;
+        let tokens: Tokens = serde_json::from_slice(&opened).map_err(|_| "its tokens cannot be read")?;
+        let provider = self.discovered(provider).await.map_err(|why| why.to_string())?;
+        let (token, hint) = match &tokens.refresh_token {
+            Some(token) => (token, "refresh_token"),
+            None => (&tokens.access_token, "access_token"),
+        };
+        let request = self
+            .revocation(&provider, token, hint)
+            .map_err(|why| why.to_string())?;
+        match request {
+            Some(request) => self.outside.revoke(&request).await.map_err(|why| why.to_string()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A version of a set with its compiled modules at hand, to be asked without deciding anything.
+
+use crate::app::Api;
+use crate::error::{Failure, Refusal};
+use caracal_domain::decision::PolicyFault;
+use caracal_domain::id::{PolicyId, PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
+use caracal_domain::zone::{Manifest, ManifestEntry};
+use caracal_storage::policy_sets::{self, ManifestLine, PolicySetVersionRow};
+use caracal_storage::{Conn, modules};
+use caracal_web::Issue;
+use std::collections::{BTreeSet, HashMap};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// What to ask.
+    pub(crate) manifest: Manifest,
+    /// The input schema it was written for.
+    pub(super) schema_version: String,
+    /// Whose versions they are.
+    pub(super) policies: HashMap<PolicyVersionId, PolicyId>,
+}
+
+impl Api {
+    /// The version of a live set: the one named, else the active one, else the newest; its modules are loaded.
+    pub(crate) async fn draft(
+        &self,
+        zone: ZoneId,
+        set: PolicySetId,
+        wish: Option<PolicySetVersionId>,
+    ) -> Result<Draft, Failure> {
+        let mut conn = self.database.acquire().await?;
+        policy_sets::find(&mut conn, zone, set)
+            .await?
+            .ok_or(Refusal::PolicySetNotFound)?;
+        let version = choose(&mut conn, zone, set, wish).await?;
+        let version = version.ok_or(Refusal::VersionNotFound)?;
+        let lines = policy_sets::manifest(&mut conn, zone, version.id).await?;
+        let wanted = lines.iter().map(|line| line.module.as_str());
+        self.load_modules(&mut conn, wanted).await?;
+        let policies = lines.iter().map(|line| (line.policy_version_id, line.policy_id));
+        Ok(Draft {
+            policies: policies.collect(),
+            schema_version: version.schema_version.clone(),
+            manifest: manifest(&version, &lines),
+        })
+    }
+
+    /// Loads the modules that are not loaded yet. One that cannot be loaded is left out: asking it answers
+    /// `policy_error`, as it would at the STS.
+    async fn load_modules<'a>(
+        &self,
+        conn: &mut Conn,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Failure> {
+        for name in names.collect::<BTreeSet<_>>() {
+            if let Err(fault) = self.load_module(conn, name).await? {
+                tracing::warn!(module = name, %fault, "a policy module cannot be asked");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the module is stored and may serve; it is loaded then.
+    async fn load_module(&self, conn: &mut Conn, name: &str) -> Result<Result<(), PolicyFault>, Failure> {
+        if self.engine.is_loaded(name) {
+            return Ok(Ok(()));
+        }
+        let Some(stored) = modules::get(conn, name).await? else {
+            return Ok(Err(PolicyFault::Error));
+        };
+        Ok(self.engine.load(name, stored.wasm, &stored.wasm_sha256).await)
+    }
+
+    /// Refuses a manifest with a policy that could not serve: one whose module is not there, or that aborts on a plain
+    /// input (seed `004`, `invalid_policy_contract`).
+    pub(super) async fn check_contract(
+        &self,
+        conn: &mut Conn,
+        modules: &[(PolicyVersionId, String)],
+    ) -> Result<(), Failure> {
+        let mut issues = Vec::new();
+        for (place, (id, module)) in modules.iter().enumerate() {
+            if self.load_module(conn, module).await?.is_err() {
+                let why = format!("the policy version {id} aborts, or its module is missing");
+                issues.push(Issue::at(&format!("manifest.{place}.policy_version_id"), why));
+            }
+        }
+        refuse(issues)
+    }
+}
+
+/// The same at activation, which compiles nothing: the modules must be there.
+pub(super) async fn check_modules(conn: &mut Conn, lines: &[ManifestLine]) -> Result<(), Failure> {
+    let names: BTreeSet<String> = lines.iter().map(|line| line.module.clone()).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    let known = modules::known(conn, &names).await?;
+    let missing = lines.iter().filter(|line| !known.contains(&line.module));
+    refuse(
+        missing
+            .map(|line| {
+                let why = format!(
+                    "the module of policy version {} is missing",
+                    line.policy_version_id
+                );
+                Issue::at("version_id", why)
+            })
+            .collect(),
+    )
+}
+
+fn refuse(issues: Vec<Issue>) -> Result<(), Failure> {
+    if issues.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::InvalidPolicyContract(issues))
+    }
+}
+
+async fn choose(
+    conn: &mut Conn,
+    zone: ZoneId,
+    set: PolicySetId,
+    wish: Option<PolicySetVersionId>,
+) -> Result<Option<PolicySetVersionRow>, Failure> {
+    let active = policy_sets::activation(conn, zone)
+        .await?
+        .filter(|active| active.policy_set_id == set)
+        .map(|active| active.active_version_id);
+    let found = match wish.or(active) {
+        Some(id) => policy_sets::find_version(conn, zone, id).await?,
+        None => policy_sets::versions(conn, zone, set).await?.pop(),
+    };
+    Ok(found.filter(|version| version.policy_set_id == set))
+}
+
+fn manifest(version: &PolicySetVersionRow, lines: &[ManifestLine]) -> Manifest {
+    Manifest {
+        policy_set_id: version.policy_set_id,
+        version_id: version.id,
+        sha256: version.manifest_sha256.clone(),
+        policies: lines
+            .iter()
+            .map(|line| ManifestEntry {
+                policy_version_id: line.policy_version_id,
+                module: line.module.clone(),
+            })
+            .collect(),
+    }
+}

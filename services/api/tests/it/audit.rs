@@ -1,0 +1,333 @@
+use caracal_testkit::stack::{Service, Stack};
+use caracal_testkit::world::World;
+use caracal_testkit::{Client, eventually};
+use reqwest::Response;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A session, a granted mandate and a refused one, all in the ledger; the request ids of the two mandates.
+async fn played(stack: &Stack, world: &World) -> (String, String) {
+    let sts = stack.sts(0);
+    let session = world.session(&sts).await;
+    let granted = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(granted.status, 200, "{}", granted.text);
+    let refused = world.mandate(&sts, &session, "orders:delete").await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    let hostile = [
+        ("subject_token", session.as_str()),
+        (
+            "subject_token_type",
+            "urn:ietf:params:oauth:token-type:access_token",
+        ),
+        ("resource", "=HYPERLINK(1)"),
+    ];
+    assert_eq!(world.token(&sts, &hostile).await.status, 400);
+    let ids = [
+        granted.header("x-request-id").to_owned(),
+        refused.header("x-request-id").to_owned(),
+    ];
+    for id in &ids {
+        eventually("event", PATIENCE, || async {
+            (!world.events(id).await.is_empty()).then_some(())
+        })
+        .await;
+    }
+    let [granted, refused] = ids;
+    (granted, refused)
+}
+
+async fn rows(admin: &Client, world: &World, query: &str) -> Vec<Value> {
+    let answer = admin.get(&world.path(&format!("audit?{query}"))).await;
+    answer.expect(200)["rows"].as_array().expect("rows").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_filtered_exported_and_explained() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let (granted, refused) = played(&stack, &world).await;
+    let admin = stack.admin();
+    let count = async |query: &str| rows(&admin, &world, query).await.len();
+
+    // Filters.
+    let of_application = format!(
+        "application_id={}&event_type=token_exchange",
+        world.application_id
+    );
+    eventually("all three exchanges", PATIENCE, || async {
+        (rows(&admin, &world, &of_application).await.len() == 3).then_some(())
+    })
+    .await;
+    let first = &rows(&admin, &world, &of_application).await[0];
+    let session = first["metadata_json"]["session_id"]
+        .as_str()
+        .expect("a session")
+        .to_owned();
+    assert_eq!(
+        count(&format!("session_id={session}&event_type=token_exchange")).await,
+        3
+    );
+    assert_eq!(
+        count(&format!("resource={}&decision=deny", world.resource)).await,
+        1
+    );
+    assert_eq!(
+        count(&format!("resource={}&decision=allow", world.resource)).await,
+        1
+    );
+    assert_eq!(
+        count("event_type=token_exchange&until=2020-01-01T00:00:00Z").await,
+        0
+    );
+    assert_eq!(count("label=nobody").await, 0);
+    assert_eq!(
+        count("agent_session_id=0198c0de-0000-7000-8000-0000000000aa").await,
+        0
+    );
+    for bad in [
+        "session_id=x",
+        "format=xml",
+        "since=yesterday",
+        "application_id=1&application_id=2",
+        "color=red",
+    ] {
+        let answer = admin.get(&world.path(&format!("audit?{bad}"))).await;
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (400, "invalid_query"),
+            "{bad}"
+        );
+    }
+
+    exported(&admin, &world).await;
+    explained(&stack, &world, &granted, &refused).await;
+}
+
+async fn exported(admin: &Client, world: &World) {
+    let all = rows(admin, world, "limit=1000").await;
+    let ndjson = admin.get(&world.path("audit?format=ndjson")).await;
+    assert_eq!(ndjson.header("content-type"), "application/x-ndjson");
+    let lines: Vec<Value> = ndjson
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), all.len(), "every event is exported");
+    assert_eq!(lines[0]["id"], all[0]["id"], "newest first");
+    assert!(lines[0]["hash"].is_string() && lines[0]["diagnostics_json"].is_array());
+
+    let csv = admin.get(&world.path("audit?format=csv")).await;
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+    assert!(csv.header("content-disposition").contains(".csv"));
+    let lines: Vec<&str> = csv.text.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), all.len() + 1, "a header and a line an event");
+    assert!(lines[0].starts_with("seq,id,zone_id,event_type,"), "{}", lines[0]);
+    assert!(
+        csv.text.contains("\"'=HYPERLINK(1)\""),
+        "a formula never runs: {}",
+        csv.text
+    );
+
+    let page = admin.get(&world.path("audit?format=csv&limit=2")).await;
+    assert_eq!(page.text.split_terminator("\r\n").count(), 3);
+    assert!(page.header("link").contains("format=csv") && page.header("link").contains("cursor="));
+}
+
+async fn explained(stack: &Stack, world: &World, granted: &str, refused: &str) {
+    let admin = stack.admin();
+    let explain = |id: &str| world.path(&format!("audit/by-request/{id}/explain"));
+    let allowed = admin.get(&explain(granted)).await.expect(200);
+    assert_eq!(
+        (&allowed["final_decision"], &allowed["denied"]),
+        (&json!("allow"), &json!([]))
+    );
+    assert_eq!(allowed["request_id"], json!(granted));
+    let told = allowed["story"][0].as_str().expect("a sentence");
+    assert!(
+        told.contains("\"agent\" was granted orders:read on resource://order-book")
+            && told.contains("\"orders v1\" allows"),
+        "{told}"
+    );
+
+    let denied = admin.get(&explain(refused)).await.expect(200);
+    assert_eq!(denied["final_decision"], json!("deny"));
+    assert_eq!(denied["zone_id"], json!(world.zone_id));
+    let denial = &denied["denied"][0];
+    assert_eq!(denial["event_id"], denied["events"][0]["id"]);
+    assert_eq!(denial["reason"], json!("policy_deny"));
+    assert_eq!(denial["policies"][0]["decision"], json!("deny"));
+    assert_eq!(denial["policies"][0]["determining_policies"], json!(["orders"]));
+    assert!(
+        denial["input"]["context"]["requested_scopes"]
+            .to_string()
+            .contains("orders:delete")
+    );
+    let needs = denial["needs"].to_string();
+    assert!(
+        needs.contains("orders:delete") && needs.contains("must no longer deny"),
+        "{needs}"
+    );
+
+    let unknown = admin.get(&explain("nobody-asked-this")).await;
+    assert_eq!(
+        (unknown.status, unknown.member("error")),
+        (404, "request_not_found")
+    );
+    let other = admin
+        .post("/v1/zones", &json!({"name": "Other"}))
+        .await
+        .member("id")
+        .to_owned();
+    let foreign = admin
+        .get(&format!("/v1/zones/{other}/audit/by-request/{refused}/explain"))
+        .await;
+    assert_eq!(
+        (foreign.status, foreign.member("error")),
+        (404, "request_not_found"),
+        "foreign is absent"
+    );
+}
+
+/// Reads a stream of events until `wanted` has been seen, or the stream ends.
+struct Follower {
+    response: Response,
+    text: String,
+}
+
+impl Follower {
+    async fn of(stack: &Stack, world: &World, query: &str, last: Option<&str>) -> Self {
+        let url = format!(
+            "{}{}",
+            stack.url(Service::Api, 0),
+            world.path(&format!("audit/tail{query}"))
+        );
+        let request = caracal_testkit::client()
+            .get(url)
+            .bearer_auth(caracal_testkit::settings::ADMIN_TOKEN);
+        let request = match last {
+            Some(last) => request.header("Last-Event-ID", last),
+            None => request,
+        };
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    async fn until(&mut self, wanted: &str) {
+        let reading = async {
+            while !self.text.contains(wanted) {
+                let chunk = self
+                    .response
+                    .chunk()
+                    .await
+                    .expect("a chunk")
+                    .expect("the stream goes on");
+                self.text.push_str(&String::from_utf8_lossy(&chunk));
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("what was waited for comes");
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.text
+            .lines()
+            .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
+            .collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_shows_what_happens_resumes_where_it_was_cut_and_ends_on_drain() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let admin = stack.admin();
+    let mut all = Follower::of(&stack, &world, "", None).await;
+    let mut denials = Follower::of(&stack, &world, "?decision=deny", None).await;
+    all.until("retry:").await;
+    denials.until("retry:").await;
+    let (granted, refused) = played(&stack, &world).await;
+    all.until(&refused).await;
+    assert!(all.text.contains("event: audit\n") && all.text.contains(&granted));
+    denials.until(&refused).await;
+    assert!(!denials.text.contains(&granted), "only what was denied");
+    let ids = all.ids();
+    assert!(
+        ids.windows(2).all(|pair| pair[0] < pair[1]),
+        "in order of the chain: {ids:?}"
+    );
+
+    let first = ids[0].to_string();
+    let mut resumed = Follower::of(&stack, &world, "", Some(&first)).await;
+    resumed.until(&refused).await;
+    assert!(
+        resumed.ids().iter().all(|id| *id > ids[0]) && resumed.ids().contains(&ids[1]),
+        "nothing is missed or shown twice"
+    );
+
+    for bad in ["x", "-1", "1.5"] {
+        let caller = admin.clone().with("Last-Event-ID", bad);
+        let answer = caller.get(&world.path("audit/tail")).await;
+        assert_eq!(
+            (answer.status, answer.member("error")),
+            (400, "invalid_cursor"),
+            "{bad}"
+        );
+    }
+    let answer = admin.get(&world.path("audit/tail?limit=5")).await;
+    assert_eq!((answer.status, answer.member("error")), (400, "invalid_query"));
+    let head = admin
+        .send(reqwest::Method::HEAD, &world.path("audit/tail"), |request| {
+            request
+        })
+        .await;
+    assert_eq!(head.expect("HEAD does not wait").status, 200);
+
+    let ended =
+        tokio::spawn(async move { while all.response.chunk().await.expect("a whole stream").is_some() {} });
+    stack.terminate(Service::Api, 0);
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("the stream ends with the drain")
+        .expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_so_many_may_follow() {
+    let stack = super::alone().start().await;
+    let zone = super::Zone::new(&stack, "Tails").await;
+    let url = format!("{}{}", stack.url(Service::Api, 0), zone.at("audit/tail"));
+    let http = caracal_testkit::client();
+    let open = async || {
+        let request = http.get(&url).bearer_auth(caracal_testkit::settings::ADMIN_TOKEN);
+        request.send().await.expect("an answer")
+    };
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let response = open().await;
+        assert_eq!(response.status().as_u16(), 200);
+        held.push(response);
+    }
+    let refused = zone.get("audit/tail").await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (429, "tail_limit_exceeded")
+    );
+    assert_eq!(
+        zone.get("resources").await.status,
+        200,
+        "followers hold no connection"
+    );
+    held.pop();
+    eventually("a place that was given up", PATIENCE, || async {
+        (open().await.status() == 200).then_some(())
+    })
+    .await;
+}
