@@ -1,5 +1,5 @@
 //! What ends with a subject or an application beyond its sessions: agents with all they spawned, the edges that touch
-//! them with all that hangs below, and consents. The cascade of contract §3, as sets.
+//! them with all that hangs below. The cascade of contract §3, as sets.
 
 use crate::Conn;
 use crate::error::Result;
@@ -81,20 +81,4 @@ pub async fn revoke_edges(
         moved.bind::<SqlUuid, _>(Uuid::from(zone)).execute(conn).await?;
     }
     Ok(rows.into_iter().map(Ended::from).collect())
-}
-
-/// Ends every consent the user gave; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke_connections(conn: &mut Conn, zone: ZoneId, user: &str) -> Result<usize> {
-    let query = diesel::sql_query(
-        "UPDATE provider_connections SET revoked_at = now(), updated_at = now(), version = version + 1
-         WHERE zone_id = $1 AND user_id = $2 AND revoked_at IS NULL",
-    );
-    Ok(query
-        .bind::<SqlUuid, _>(Uuid::from(zone))
-        .bind::<Text, _>(user)
-        .execute(conn)
-        .await?)
 }

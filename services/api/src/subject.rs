@@ -11,7 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{FeedBody, Timestamp};
-use caracal_storage::{endings, subject_blocks};
+use caracal_storage::{connections, subject_blocks};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -83,7 +83,7 @@ impl Api {
             None => subject_blocks::lift(&mut tx, zone, &subject).await?,
         }
         let ending = self.end_subject(&mut tx, by, zone, &subject).await?;
-        let connections = endings::revoke_connections(&mut tx, zone, &subject).await?;
+        let connections = connections::revoke_of_user(&mut tx, zone, &subject).await?;
         let revocation = SubjectRevocation {
             subject_id: subject,
             revoked_sessions: ending.sessions,
