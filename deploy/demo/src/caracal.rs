@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A client that keeps to itself: no proxies, no redirects.
 pub(crate) fn client() -> Result<Client> {
@@ -27,8 +27,6 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// The body, or null when it is not JSON.
     pub(crate) body: Value,
-    /// How long it took.
-    pub(crate) took: Duration,
 }
 
 impl Answer {
@@ -56,7 +54,6 @@ impl Answer {
 
 /// Sends a request and reads the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer> {
-    let started = Instant::now();
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await?;
@@ -65,7 +62,6 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer> {
         status,
         headers,
         body,
-        took: started.elapsed(),
     })
 }
 
