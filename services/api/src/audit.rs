@@ -39,6 +39,7 @@ pub(crate) struct AuditQuery {
     agent_session_id: Option<Uuid>,
     resource: Option<String>,
     label: Option<String>,
+    #[param(inline)]
     format: Option<Format>,
     limit: Option<i64>,
     cursor: Option<String>,

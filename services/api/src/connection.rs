@@ -88,6 +88,7 @@ pub(crate) struct ConnectionQuery {
     /// Only at this provider.
     provider_id: Option<Uuid>,
     /// `active` or `revoked`.
+    #[param(inline)]
     status: Option<Status>,
     limit: Option<i64>,
     cursor: Option<String>,

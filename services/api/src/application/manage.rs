@@ -169,8 +169,10 @@ impl Api {
             .ok_or(Refusal::ApplicationNotFound)?;
         drop(conn);
         let credential_type = patch.credential_type.unwrap_or(before.credential_type);
-        // The same kind of proof by the same or its other name: what is kept stays good.
+        // The same kind of proof by the same or its other name: what is kept stays good. Nothing is kept of a public one,
+        // and saying so again also undoes what another change may be adding at this moment.
         if no_proof
+            && credential_type != CredentialType::Public
             && (credential_type == before.credential_type
                 || both_secret(credential_type, before.credential_type))
         {

@@ -29,6 +29,17 @@ async fn bodies(
             json!({"name": "patched"}),
         ));
     }
+    let issuer = json!({"issuer": "https://patched.example", "audience": "a", "subject_prefix": "p|"});
+    let id = zone
+        .post("subject-issuers", &issuer)
+        .await
+        .member("id")
+        .to_owned();
+    patches.push((
+        Method::PATCH,
+        zone.at(&format!("subject-issuers/{id}")),
+        json!({"audience": "b"}),
+    ));
     let others = vec![
         post("/v1/zones".into(), json!({"name": "z"})),
         (
@@ -55,6 +66,25 @@ async fn bodies(
             json!({"content": ALLOW}),
         ),
         post(zone.at("policy-sets"), json!({"name": "s"})),
+        post("/v1/invitations/accept".into(), json!({"token": "t"})),
+        post(
+            zone.at("invitations"),
+            json!({"email": "a@b.example", "role": "viewer"}),
+        ),
+        post(
+            zone.at("grants"),
+            json!({"application_id": policy, "user_id": "u", "resource_id": policy, "scopes": ["read"]}),
+        ),
+        post(
+            zone.at("subject-issuers"),
+            json!({"issuer": "https://i.example", "audience": "a", "subject_prefix": "i|"}),
+        ),
+        post(zone.at("subjects/revoke"), json!({"subject_id": "u"})),
+        post(
+            zone.at(&format!("step-up-challenges/{policy}/satisfy")),
+            json!({"satisfied_by": "somebody"}),
+        ),
+        post(zone.at("signing-keys/rotate"), json!({"mode": "graceful"})),
         post(
             zone.at(&format!("policy-sets/{set}/versions")),
             json!({"manifest": [{"policy_version_id": version}]}),
@@ -183,6 +213,9 @@ async fn bad_input_is_the_callers_and_told_in_the_envelope() {
             "{\"name\": \"\\ud800\"}",
             &twice(&body),
         ] {
+            if bad.is_empty() && path.ends_with("/satisfy") {
+                continue; // the one body that may be left out
+            }
             let answer = send("application/json", bad.as_bytes().to_vec()).await;
             assert_eq!(
                 (answer.status, answer.member("error")),

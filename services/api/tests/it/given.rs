@@ -12,7 +12,8 @@ pub(super) const ABSENT: [&str; 2] = ["0198c0de-0000-7000-8000-00000000dead", "n
 /// How many records of this deed are on their way to the zone's ledger.
 pub(super) async fn deeds(stack: &Stack, zone: &Zone, what: &str) -> i64 {
     let query = format!(
-        "SELECT count(*) FROM event_spool WHERE zone_id = '{}' AND position('admin.{what}'::bytea in payload) > 0",
+        "SELECT count(*) FROM event_spool WHERE zone_id = '{}' AND position('admin.{what}'::bytea in payload) > 0
+         AND position('\"source\":'::bytea in payload) = 0",
         zone.id
     );
     stack.database().count(&query).await

@@ -146,8 +146,8 @@ async fn parallel_registrations_cannot_exceed_the_limit() {
         200
     );
     let crowd = format!(
-        "INSERT INTO applications (zone_id, id, name, registration_method, credential_type, consent, expires_at)
-         SELECT '{}', gen_random_uuid(), 'a' || n, 'dcr', 'public', 'implicit', now() + interval '1 hour'
+        "INSERT INTO applications (zone_id, id, name, registration_method, credential_type, consent, expires_at, created_at)
+         SELECT '{}', gen_random_uuid(), 'a' || n, 'dcr', 'public', 'implicit', now() + interval '1 hour', now() - interval '1 minute'
          FROM generate_series(1, 996) n",
         zone.id
     );

@@ -36,6 +36,7 @@ const REACH: &[(&str, &str, Reach)] = &[
     ("get", "/docs/page.css", Public),
     ("get", "/v1/policy-templates", Public),
     ("get", "/v1/oauth/callback", Public),
+    ("post", "/v1/invitations/accept", Public),
     ("post", "/v1/policies/validate", AnyToken),
     ("post", "/v1/local/bootstrap", Govern),
     ("get", "/v1/admin-tokens", GlobalRead),

@@ -60,8 +60,8 @@ result := {{"decision": "allow", "evaluation_status": "complete", "determining_p
 }}
 "#
     );
-    world.adopt(&rego).await;
-    let sts = stack.sts(0);
+    let epoch = world.adopt(&rego).await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
     let subject = world.session(&sts).await;
     let actor = session_of(&sts, &id, &secret, "300").await;
     assert_eq!(
