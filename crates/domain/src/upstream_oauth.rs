@@ -454,6 +454,7 @@ impl Discovery {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::ok_expect, clippy::needless_pass_by_value, reason = "tests")]
     use super::*;
     use serde_json::json;
 

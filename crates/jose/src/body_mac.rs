@@ -48,7 +48,6 @@ impl fmt::Debug for BodyMac {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn mac(kek: &str) -> BodyMac {

@@ -12,7 +12,7 @@ use serde_json::json;
 const LIFETIME: i64 = 60;
 
 /// Signs an assertion of `client_id` for `audience`. The key is PEM (PKCS#8 or older) or a JWK; the algorithm follows
-/// from it: ES256, ES384, EdDSA or RS256.
+/// from it: ES256, ES384, `EdDSA` or RS256.
 ///
 /// # Errors
 /// [`Error::SigningKey`] when the key is none of these, [`Error::Random`].

@@ -62,7 +62,6 @@ pub struct SubjectIssuerChanges {
     /// The `iss` of its tokens.
     pub issuer: Option<String>,
     /// Where its keys are; `Some(None)` means by discovery.
-    #[expect(clippy::option_option, reason = "leave, remove and set are three things")]
     pub jwks_uri: Option<Option<String>>,
     /// The `aud` its tokens must have.
     pub audience: Option<String>,

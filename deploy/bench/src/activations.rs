@@ -52,6 +52,7 @@ pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) 
     };
     let read = scene.mandate_request(&session, "orders:read", "");
     let seconds = options.activations / 8 + 4;
+    #[expect(clippy::disallowed_methods, reason = "nothing here outlives the measurement")]
     let load = tokio::spawn({
         let target = target.clone();
         async move { open(&target, RATE, seconds, read, is_right).await }

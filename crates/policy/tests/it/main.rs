@@ -1,5 +1,13 @@
 //! The compiler against a real OPA, the engine against real modules.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::type_complexity,
+    clippy::collapsible_if,
+    reason = "a test fails by panicking"
+)]
 
 mod builtins;
 mod code_cache;

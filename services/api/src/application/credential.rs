@@ -23,6 +23,7 @@ pub(super) struct Offered {
 }
 
 /// What is kept, and what is shown once.
+#[expect(clippy::struct_field_names, reason = "the type is what the API calls it")]
 pub(super) struct Credential {
     pub(super) credential_type: CredentialType,
     pub(super) secret_hash: Option<String>,

@@ -47,6 +47,7 @@ pub(crate) struct AuthorizeBody {
 
 /// Where to send the user.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub(crate) struct Authorization {
     /// The address for the user's browser.
     #[schema(value_type = String)]
@@ -202,6 +203,7 @@ fn check_texts(body: &AuthorizeBody) -> Result<(), Failure> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn undiscovered(why: Unasked) -> ApiError {
     match why {
         Unasked::NotReady(why) => Failure::field("provider_id", why.to_string()).into(),

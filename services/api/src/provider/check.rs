@@ -217,13 +217,13 @@ impl Api {
     }
 
     async fn check_resource(&self, provider: &ProviderRow, resource: &ResourceRow) -> Check {
-        let outcome = if resource.credential_provider_id != Some(provider.id) {
-            Err("the resource is not bound to this provider".to_owned())
-        } else {
+        let outcome = if resource.credential_provider_id == Some(provider.id) {
             match &resource.upstream_url {
                 Some(url) => self.reach(url).await,
                 None => Err("it has no upstream_url".to_owned()),
             }
+        } else {
+            Err("the resource is not bound to this provider".to_owned())
         };
         Check::new("resource", &resource.identifier, outcome)
     }

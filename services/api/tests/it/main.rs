@@ -2,7 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
+    clippy::too_many_lines,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and makes rows that other services would, with ids and times"
 )]
