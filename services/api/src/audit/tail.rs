@@ -23,8 +23,9 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// A quiet stream says this often that it lives, and looks whether its reader may still read.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A quiet stream says this often that it lives, and looks whether its reader may still read. A reader that hung up is
+/// noticed by the second of these at the latest: a half-closed connection still counts as one that listens.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How many events are read at once.
 const CHUNK: i64 = 200;
 
