@@ -48,7 +48,7 @@ pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) 
     };
     let target = Target {
         address: stack.sts.clone(),
-        pid: stack.sts_pid()?,
+        pid: stack.pid("sts")?,
     };
     let read = scene.mandate_request(&session, "orders:read", "");
     let seconds = options.activations / 8 + 4;

@@ -177,6 +177,18 @@ async fn collect(
     Ok(found)
 }
 
+/// Waits, a minute at most, until a process takes less than a twentieth of a processor.
+pub(crate) async fn idle(pid: u32) -> Result<()> {
+    for _ in 0..60 {
+        let before = cpu_time(pid)?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if cpu_time(pid)?.saturating_sub(before) < Duration::from_millis(50) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// User and system time of a process so far; Linux counts it in hundredths of a second.
 fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the STS's CPU time")?;

@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Workers of the closed loop.
     #[arg(long, default_value_t = 16)]
     pub(crate) workers: u32,
+    /// Mandates a second when they are asked for on time; 0 takes half of what the closed loop found.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rate: u32,
     /// Activations under load; 0 leaves them out.
     #[arg(long, default_value_t = 100)]
     pub(crate) activations: u32,

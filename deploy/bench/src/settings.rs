@@ -47,10 +47,13 @@ impl Settings {
         })
     }
 
-    /// The STS's process.
-    pub(crate) fn sts_pid(&self) -> Result<u32> {
-        let pid = std::fs::read_to_string(self.dir.join("run/sts.pid")).context("reading sts.pid")?;
-        pid.trim().parse().context("sts.pid holds no number")
+    /// The process of a service, such as `sts`.
+    pub(crate) fn pid(&self, service: &str) -> Result<u32> {
+        let path = self.dir.join(format!("run/{service}.pid"));
+        let pid = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        pid.trim()
+            .parse()
+            .with_context(|| format!("{} holds no number", path.display()))
     }
 }
 
