@@ -188,6 +188,7 @@ async fn a_session_bound_to_an_agent_stays_bound_however_its_token_is_exchanged(
             ("subject_token", bound),
             ("subject_token_type", &kind),
             ("resource", &world.resource),
+            ("scope", "orders:read"),
         ];
         let mandate = world.token(&sts, &fields).await;
         let said = claims(mandate.member("access_token"));
