@@ -29,6 +29,7 @@ mod record;
 mod reentry;
 mod revocation;
 mod rotation;
+mod sentences;
 mod shadow;
 mod signing;
 mod step_up;

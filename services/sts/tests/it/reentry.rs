@@ -14,6 +14,8 @@ const TYPE: &str = "urn:ietf:params:oauth:token-type:";
 async fn mandates(stack: &Stack, world: &World, session: &str) -> Vec<(&'static str, String)> {
     let (hands, sts) = (Hands::of(stack, world), stack.sts(0));
     let giver = second(stack, world, "giver").await;
+    // Whoever asks is looked for; who only handed something on is known once the replica has heard of it.
+    assert_eq!(giver.token(&sts, &[]).await.status, 200);
     let (from, to) = (
         hands.agent(&giver.id, 3600).await,
         hands.agent(&world.application_id, 3600).await,
