@@ -122,8 +122,9 @@ async fn a_delegated_or_resource_token_never_re_enters_by_the_plain_path_however
     let stack = Stack::start().await;
     let (world, sts) = (World::new(&stack).await, stack.sts(0));
     let session = world.session(&sts).await;
+    let mandates = mandates(&stack, &world, &session).await;
     let before = stack.database().count("SELECT count(*) FROM sessions").await;
-    for (kind, token) in mandates(&stack, &world, &session).await {
+    for (kind, token) in mandates {
         for (path, fields) in spellings(&world, &token) {
             refused(&world, &sts, &path, &fields).await;
         }
