@@ -25,7 +25,7 @@ main() {
   set +a
   start_upstream
   # shellcheck source=/dev/null
-  source <(python3 "$here/prepare.py" "$CARACAL_DEMO_UPSTREAM_URL" "$CARACAL_DEMO_UPSTREAM_KEY")
+  source <("$FOLDER/py/bin/python" "$here/prepare.py" "$CARACAL_DEMO_UPSTREAM_URL" "$CARACAL_DEMO_UPSTREAM_KEY")
   "$FOLDER/py/bin/python" "$here/run.py" "$ROOT/docs/clients.md" "$FOLDER"
 }
 

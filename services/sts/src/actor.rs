@@ -10,6 +10,23 @@ use caracal_domain::{Actor, Claims, Refusal, SubjectType, TokenUse};
 use caracal_jose::Verified;
 use secrecy::{ExposeSecret, SecretString};
 
+/// Who acts for the subject, if anyone does.
+#[derive(Debug, Default)]
+pub struct Acts {
+    /// The actor's own session.
+    pub by: Option<Verified>,
+    /// What the token will say: whoever acts now, and whoever did before.
+    pub act: Option<Box<Actor>>,
+}
+
+impl Acts {
+    /// What the actor's session says.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.by.as_ref().map(Verified::claims)
+    }
+}
+
 impl Sts {
     /// The session of whoever acts, if anyone does.
     ///

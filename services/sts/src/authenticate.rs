@@ -49,7 +49,11 @@ impl Presented {
     /// [`Refusal::TwoClientMethods`], [`Refusal::MissingClient`], or [`Refusal::InvalidClient`] for a header that is
     /// not one.
     pub fn read(headers: &HeaderMap, form: &mut TokenRequest) -> Result<Self, Refusal> {
-        let header = headers.get(AUTHORIZATION);
+        let mut all = headers.get_all(AUTHORIZATION);
+        let (header, another) = (all.next(), all.next());
+        if another.is_some() {
+            return Err(Refusal::TwoClientMethods);
+        }
         match (header, form.client_secret.take(), form.client_assertion.take()) {
             (Some(header), None, None) => Self::header(header, form),
             (None, Some(secret), None) => {
@@ -88,22 +92,23 @@ impl Presented {
         let decoded = STANDARD.decode(pair).map_err(|_| Refusal::InvalidClient)?;
         let text = String::from_utf8(decoded).map_err(|_| Refusal::InvalidClient)?;
         let (user, password) = text.split_once(':').ok_or(Refusal::InvalidClient)?;
-        let application: ApplicationId = form_decoded(user).parse().map_err(|_| Refusal::InvalidClient)?;
+        let application: ApplicationId = form_decoded(user)?.parse().map_err(|_| Refusal::InvalidClient)?;
         if form.application_id.is_some_and(|named| named != application) {
             return Err(Refusal::InvalidClient);
         }
-        let proof = Proof::Secret(form_decoded(password).into());
+        let proof = Proof::Secret(form_decoded(password)?.into());
         Ok(Self::Application { application, proof })
     }
 }
 
-fn form_decoded(text: &str) -> String {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&format!("v={text}")).unwrap_or_default();
-    pairs
-        .into_iter()
-        .next()
-        .map(|(_, value)| value)
-        .unwrap_or_default()
+/// One value and nothing behind it: what is encoded as it should be has no `&` left.
+fn form_decoded(text: &str) -> Result<String, Refusal> {
+    let pairs: Result<Vec<(String, String)>, _> = serde_urlencoded::from_str(&format!("v={text}"));
+    let mut pairs = pairs.map_err(|_| Refusal::InvalidClient)?.into_iter();
+    match (pairs.next(), pairs.next()) {
+        (Some((_, value)), None) => Ok(value),
+        _ => Err(Refusal::InvalidClient),
+    }
 }
 
 /// A caller who has proved who it is.

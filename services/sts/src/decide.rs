@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::evaluate::{Evaluated, Question};
 use crate::exchange::{Exchange, Granted};
 use crate::external::User;
-use crate::narrow::{Ceiling, within_bounds};
+use crate::narrow::{Ceiling, for_mandate, within_bounds};
 use crate::shadow::Shadowed;
 use crate::step_up::Met;
 use crate::view::ZoneView;
@@ -194,6 +194,9 @@ impl Sts {
         let resource = self
             .resource(asked.view, identifier)
             .ok_or(Refusal::UnknownResource)?;
+        if asked.session.is_some() {
+            for_mandate(&asked.scopes)?;
+        }
         within_bounds(&asked.scopes, identifier, &resource, &asked.ceiling)?;
         let method = asked.exchange.request.method.as_deref();
         asked

@@ -4,7 +4,7 @@
 //! record, and when warm nothing here reads the database.
 
 use crate::acting::Acting;
-use crate::actor::act_claim;
+use crate::actor::Acts;
 use crate::app::Sts;
 use crate::authenticate::Authenticated;
 use crate::decide::{Asked, Decided};
@@ -12,18 +12,17 @@ use crate::directive::Directive;
 use crate::error::Failure;
 use crate::external::User;
 use crate::form::TokenRequest;
-use crate::narrow::{Ceiling, lifetime, mandate_scopes};
+use crate::narrow::{Ceiling, lifetime, wished};
 use crate::settle::Opening;
 use crate::step_up::Showing;
-use crate::subject::Provenance;
+use crate::subject::{LiveSession, Provenance};
 use crate::view::ZoneView;
 use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{EventId, SessionId, TokenId};
 use caracal_domain::zone::{Application, Resource};
 use caracal_domain::{
-    AnchorKind, Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
+    Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
 };
-use caracal_jose::Verified;
 use caracal_storage::sessions::{NewSession, SessionRow, SessionState};
 use std::sync::Arc;
 
@@ -74,24 +73,22 @@ impl Sts {
     pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
         let view = self.knowing(client.view, &exchange.request.resources).await;
         let request = &exchange.request;
-        let provenance = self.provenance(&view, client.caller, request).await?;
-        let actor = self.actor(&view, request.actor_token.as_ref())?;
-        let actor = actor.as_ref().map(Verified::claims);
+        let (provenance, acts) = self.provenance(&view, client.caller, request).await?;
         match provenance {
             Provenance::Application(application) => {
-                self.open_session(&view, &application, None, actor, exchange)
+                self.open_session(&view, &application, None, &acts, exchange)
                     .await
             }
             Provenance::User(application, user) => {
                 let user = Some(&*user);
-                self.open_session(&view, &application, user, actor, exchange)
+                self.open_session(&view, &application, user, &acts, exchange)
                     .await
             }
             Provenance::Session(holder, session) => {
-                self.mint(&view, &holder, &session, actor, exchange, false).await
+                self.mint(&view, &holder, &session, &acts, exchange, false).await
             }
             Provenance::GatewayCall(holder, session) => {
-                self.mint(&view, &holder, &session, None, exchange, true).await
+                self.mint(&view, &holder, &session, &acts, exchange, true).await
             }
         }
     }
@@ -116,32 +113,25 @@ impl Sts {
         view: &Arc<ZoneView>,
         application: &Arc<Application>,
         user: Option<&User>,
-        actor: Option<&Claims>,
+        acts: &Acts,
         exchange: &Exchange,
     ) -> Result<Issued, Failure> {
         let request = &exchange.request;
-        let (sub, sub_type) = match user {
-            Some(user) => (user.subject.clone(), SubjectType::User),
-            None => (application.id.to_string(), SubjectType::Application),
-        };
-        if view.anchors.cuts_off(AnchorKind::Subject, &sub, view.epoch) {
-            return Err(Refusal::SubjectRevoked.into());
-        }
-        let act = act_claim(actor, &sub, None, None)?;
-        let wish = request.scopes.clone().unwrap_or_default();
-        let scopes = wish.without_agent_lifecycle();
-        if request.resources.is_empty() && !scopes.is_empty() {
-            return Err(Refusal::ScopeExceedsResource.into());
-        }
         if request.session_id.is_some() || request.delegation_edge_id.is_some() {
             // A session is of nobody else's making, and carries nothing that was handed on.
             return Err(Refusal::NotSupported.into());
         }
+        let (sub, sub_type) = match user {
+            Some(user) => (user.subject.clone(), SubjectType::User),
+            None => (application.id.to_string(), SubjectType::Application),
+        };
+        let wish = request.scopes.clone().unwrap_or_default();
+        let scopes = wish.without_agent_lifecycle();
         let acting = self.acting(view, application, None, exchange).await?;
         let parent = self.parent_session(view, &acting, exchange.now).await?;
         let limits = [
             remaining(application, exchange.now),
-            left(actor, exchange.now),
+            left(acts.claims(), exchange.now),
             acting.seconds_left(exchange.now),
             parent.as_ref().map_or(i64::MAX, |parent| {
                 (parent.expires_at - exchange.now).num_seconds()
@@ -152,11 +142,15 @@ impl Sts {
             view,
             application,
             session: None,
+            user: user.map(|user| user.subject.as_str()),
             acting: &acting,
             scopes: &scopes,
             exchange,
         };
         let met = self.met(&showing).await?;
+        if request.resources.is_empty() && !scopes.is_empty() {
+            return Err(Refusal::ScopeExceedsResource.into());
+        }
         let asked = Asked {
             view,
             application,
@@ -164,7 +158,7 @@ impl Sts {
             session: None,
             user: user.map(|user| user.subject.as_str()),
             signing_in: user,
-            actor,
+            actor: acts.claims(),
             ceiling: Ceiling::default(),
             scopes,
             met,
@@ -183,7 +177,7 @@ impl Sts {
             sub,
             sub_type,
             auth_time: user.map(|user| user.authenticated_at.timestamp()),
-            act,
+            act: acts.act.clone(),
             event_id: None,
             ..self.claims(view, application, exchange.now, seconds)
         };
@@ -221,8 +215,8 @@ impl Sts {
         &self,
         view: &Arc<ZoneView>,
         application: &Arc<Application>,
-        session: &Verified,
-        actor: Option<&Claims>,
+        session: &LiveSession,
+        acts: &Acts,
         exchange: &Exchange,
         for_gateway: bool,
     ) -> Result<Issued, Failure> {
@@ -234,16 +228,10 @@ impl Sts {
         if request.session_id.is_some_and(|sid| sid != subject.sid) {
             return Err(Refusal::SessionMismatch.into());
         }
-        let act = act_claim(
-            actor,
-            &subject.sub,
-            subject.agent_session_id,
-            subject.act.as_deref(),
-        )?;
         let acting = self.acting(view, application, Some(subject), exchange).await?;
         let limits = [
             left(Some(subject), exchange.now),
-            left(actor, exchange.now),
+            left(acts.claims(), exchange.now),
             remaining(application, exchange.now),
             acting.seconds_left(exchange.now),
         ];
@@ -254,11 +242,12 @@ impl Sts {
             .iter()
             .filter_map(|asked| self.resource(view, asked))
             .collect();
-        let scopes = mandate_scopes(request.scopes.as_ref(), acting.scopes(), &ceiling, &known)?;
+        let scopes = wished(request.scopes.as_ref(), acting.scopes(), &ceiling, &known);
         let showing = Showing {
             view,
             application,
             session: Some(subject),
+            user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
             acting: &acting,
             scopes: &scopes,
             exchange,
@@ -271,7 +260,7 @@ impl Sts {
             session: Some(subject),
             user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
             signing_in: None,
-            actor,
+            actor: acts.claims(),
             ceiling,
             scopes,
             met,
@@ -290,7 +279,7 @@ impl Sts {
             sub: subject.sub.clone(),
             sub_type: subject.sub_type,
             auth_time: subject.auth_time,
-            act,
+            act: acts.act.clone(),
             event_id: decided.granted.first().map(|granted| granted.event_id),
             ..self.claims(view, application, exchange.now, seconds)
         };

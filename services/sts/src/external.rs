@@ -42,13 +42,14 @@ impl Sts {
     /// # Errors
     /// An `invalid_grant` refusal; 503 when the issuer's keys or the database cannot be reached.
     pub(crate) async fn user(&self, view: &Arc<ZoneView>, token: ForeignToken<'_>) -> Result<User, Failure> {
-        let issuer = match registered(view, &token) {
+        let (view, issuer) = match registered(view, &token) {
             // It may have been registered a moment ago (docs/decisions, 0007).
             Err(Refusal::SubjectIssuerUnknown) => {
                 let current = self.zones.confirmed(Arc::clone(view)).await;
-                registered(&current, &token)?
+                let issuer = registered(&current, &token)?;
+                (current, issuer)
             }
-            found => found?,
+            found => (Arc::clone(view), found?),
         };
         let keys = self.key_sets.keys(&KeySource::from(&*issuer), token.kid()).await;
         let keys = keys.map_err(|_| Refusal::KeysUnreachable)?;
@@ -60,7 +61,7 @@ impl Sts {
             now: now.timestamp(),
         };
         let claims = token.verify(&keys, &expect).map_err(refusal)?.into_claims();
-        let subject = self.subject_of(&issuer, &claims.sub).await?;
+        let subject = self.subject_of(&view, &issuer, &claims.sub).await?;
         let signed_in = claims.auth_time.or(claims.iat);
         let signed_in = signed_in.and_then(|at| chrono::DateTime::from_timestamp(at, 0));
         Ok(User {
@@ -71,10 +72,17 @@ impl Sts {
         })
     }
 
-    /// A user can never be taken for an application, whatever its issuer calls it.
-    async fn subject_of(&self, issuer: &SubjectIssuer, sub: &str) -> Result<String, Failure> {
+    /// A user can never be taken for an application nor for a user of another issuer, whatever its own calls it.
+    async fn subject_of(
+        &self,
+        view: &ZoneView,
+        issuer: &SubjectIssuer,
+        sub: &str,
+    ) -> Result<String, Failure> {
         let subject = format!("{}{sub}", issuer.subject_prefix);
-        if sub.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
+        let malformed =
+            sub.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control);
+        if malformed || is_anothers(view, issuer, &subject) {
             return Err(Refusal::SubjectNotAllowed.into());
         }
         let Ok(id) = Uuid::try_parse(&subject) else {
@@ -114,6 +122,13 @@ fn registered(view: &ZoneView, token: &ForeignToken<'_>) -> Result<Arc<SubjectIs
         (Some(one), None) => Ok(Arc::clone(one)),
         _ => Err(Refusal::SubjectTokenWrongAudience),
     }
+}
+
+/// Prefixes may nest, and one may be empty: a subject belongs to the longest prefix it begins with, and to no other.
+fn is_anothers(view: &ZoneView, issuer: &SubjectIssuer, subject: &str) -> bool {
+    let longer = |other: &SubjectIssuer| other.subject_prefix.len() > issuer.subject_prefix.len();
+    let mut all = view.zone.config.subject_issuers.iter();
+    all.any(|other| longer(other) && subject.starts_with(&other.subject_prefix))
 }
 
 const fn refusal(error: ForeignError) -> Refusal {

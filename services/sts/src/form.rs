@@ -65,10 +65,8 @@ pub struct TokenRequest {
     pub agent_session_id: Option<AgentSessionId>,
     /// The delegation to redeem.
     pub delegation_edge_id: Option<DelegationEdgeId>,
-    /// The step-up challenge that was met.
-    pub challenge_id: Option<ChallengeId>,
-    /// The secret that came with it.
-    pub challenge_response: Option<SecretString>,
+    /// The step-up challenge that was met, and the secret that came with it.
+    pub challenge: Option<(ChallengeId, SecretString)>,
     /// The governed call's method, from a gateway only.
     pub method: Option<String>,
     /// The governed call's path, from a gateway only.
@@ -103,8 +101,7 @@ impl TokenRequest {
             session_id: form.id("session_id")?,
             agent_session_id: form.id("agent_session_id")?,
             delegation_edge_id: form.id("delegation_edge_id")?,
-            challenge_id: form.id("challenge_id")?,
-            challenge_response: form.take("challenge_response").map(SecretString::from),
+            challenge: form.challenge()?,
             method: form.take("method"),
             path: form.take("path"),
             resources: form.resources()?,
@@ -176,8 +173,12 @@ impl Form {
         if named("requested_token_type")? == Some(TokenType::IdToken) || actor == Some(TokenType::IdToken) {
             return Err(Refusal::UnsupportedTokenType);
         }
-        if actor.is_some() && !self.single.contains_key("actor_token") {
+        let given = |name: &str| self.single.contains_key(name);
+        if actor.is_some() && !given("actor_token") {
             return Err(Refusal::StrayParameter);
+        }
+        if given("actor_token") && !given("subject_token") {
+            return Err(Refusal::ActorWithoutSubject);
         }
         Ok(subject)
     }
@@ -191,6 +192,14 @@ impl Form {
             (Some(_), false) => Err(Refusal::StrayParameter),
             (Some(kind), true) if kind == JWT_BEARER => Ok(()),
             (_, true) => Err(Refusal::UnsupportedAssertionType),
+        }
+    }
+
+    fn challenge(&mut self) -> Result<Option<(ChallengeId, SecretString)>, Refusal> {
+        match (self.id("challenge_id")?, self.take("challenge_response")) {
+            (None, None) => Ok(None),
+            (Some(id), Some(response)) => Ok(Some((id, response.into()))),
+            (Some(_), None) | (None, Some(_)) => Err(Refusal::ChallengeIncomplete),
         }
     }
 
@@ -297,6 +306,12 @@ mod tests {
             (
                 "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
                 Refusal::StrayParameter,
+            ),
+            ("actor_token=x", Refusal::ActorWithoutSubject),
+            ("challenge_response=x", Refusal::ChallengeIncomplete),
+            (
+                "challenge_id=0198c0de-0000-7000-8000-000000000000",
+                Refusal::ChallengeIncomplete,
             ),
             (many.as_str(), Refusal::TooManyResources),
         ];

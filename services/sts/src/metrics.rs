@@ -2,10 +2,13 @@
 
 use crate::zones::Zones;
 use caracal_lifecycle::ProbeSet;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ struct Outcome {
 }
 
 impl Metrics {
-    /// Registers everything, the feed's staleness included.
+    /// Registers everything but the feed's staleness.
     #[must_use]
     pub fn register(probes: &ProbeSet) -> Self {
         let metrics = Self {
@@ -51,8 +54,11 @@ impl Metrics {
         metrics
     }
 
-    /// Says in `/ready` whether the feed is current; behind it, the STS reads through and still serves.
+    /// Says in `/ready` whether the feed is current, and how far it lags; behind it, the STS reads through and still
+    /// serves.
     pub fn watch(probes: &ProbeSet, zones: &Arc<Zones>) {
+        let watched = Box::new(Lag(Arc::clone(zones)));
+        probes.register(|registry| registry.register_collector(watched));
         let zones = Arc::clone(zones);
         probes.add_to_start("feed", move || zones.is_fresh());
     }
@@ -70,5 +76,26 @@ impl Metrics {
     /// One question was not asked of the shadow set.
     pub fn shadow_dropped(&self) {
         self.shadow_dropped.inc();
+    }
+}
+
+/// The feed's staleness, looked at when it is asked for.
+struct Lag(Arc<Zones>);
+
+impl fmt::Debug for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lag")
+    }
+}
+
+impl Collector for Lag {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let seconds = self.0.lag().map_or(f64::INFINITY, |lag| lag.as_secs_f64());
+        let (name, help) = (
+            "caracal_feed_lag_seconds",
+            "How far the view may lag behind the database",
+        );
+        let metric = ConstGauge::new(seconds);
+        metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 }

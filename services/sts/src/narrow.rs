@@ -28,30 +28,32 @@ impl Ceiling {
     }
 }
 
-/// The scopes a mandate is decided for. Without a wish: the edge's, else the ceiling's, else all that every known resource has. The
-/// result is one set for all resources, so that the token's `scope` holds at each of them.
-///
-/// # Errors
-/// [`Refusal::PlatformScopeOnMandate`], or [`Refusal::ScopeExceedsResource`] when nothing would be left to decide.
-pub fn mandate_scopes(
+/// The scopes a mandate is decided for. Without a wish: the edge's, else the ceiling's, else all that every known
+/// resource has. One set for all resources, so that the token's `scope` holds at each of them.
+#[must_use]
+pub fn wished(
     wish: Option<&ScopeSet>,
     edge: Option<&ScopeSet>,
     ceiling: &Ceiling,
     known: &[Arc<Resource>],
-) -> Result<ScopeSet, Refusal> {
-    let scopes = match wish {
-        Some(wish) if !wish.is_empty() => wish.clone(),
-        _ if edge.is_some_and(|edge| !edge.is_empty()) => edge.cloned().unwrap_or_default(),
-        _ if !ceiling.scopes.is_empty() => ceiling.scopes.clone(),
-        _ => common_scopes(known),
-    };
+) -> ScopeSet {
+    let given = [wish, edge, Some(&ceiling.scopes)];
+    let given = given.into_iter().flatten().find(|scopes| !scopes.is_empty());
+    given.cloned().unwrap_or_else(|| common_scopes(known))
+}
+
+/// Whether a mandate may be for these scopes, whatever the resource.
+///
+/// # Errors
+/// [`Refusal::PlatformScopeOnMandate`], or [`Refusal::ScopeExceedsResource`] when there is nothing to decide.
+pub fn for_mandate(scopes: &ScopeSet) -> Result<(), Refusal> {
     if scopes.iter().any(caracal_domain::Scope::is_agent_lifecycle) {
-        return Err(Refusal::PlatformScopeOnMandate);
+        Err(Refusal::PlatformScopeOnMandate)
+    } else if scopes.is_empty() {
+        Err(Refusal::ScopeExceedsResource)
+    } else {
+        Ok(())
     }
-    if scopes.is_empty() && !known.is_empty() {
-        return Err(Refusal::ScopeExceedsResource);
-    }
-    Ok(scopes)
 }
 
 fn common_scopes(known: &[Arc<Resource>]) -> ScopeSet {
@@ -131,26 +133,70 @@ mod tests {
             .prop_map(|set| set.into_iter().map(|s| s.parse().expect("a scope")).collect())
     }
 
-    proptest! {
-        #[test]
-        fn a_mandate_never_exceeds_its_resource_nor_its_session(
-            wish in proptest::option::of(scopes()), limit in scopes(), has in scopes(), targets in any::<bool>(),
-        ) {
-            let held = resource("resource://a", has);
-            let other: ResourceIdentifier = "resource://b".parse().expect("an identifier");
-            let ceiling = Ceiling { scopes: limit.clone(), targets: if targets { vec![other] } else { vec![] } };
-            let Ok(decided) = mandate_scopes(wish.as_ref(), None, &ceiling, std::slice::from_ref(&held)) else { return Ok(()) };
-            prop_assert!(!decided.is_empty());
-            if within_bounds(&decided, &held.identifier, &held, &ceiling).is_ok() {
-                prop_assert!(decided.is_subset(&held.scopes));
-                prop_assert!(limit.is_empty() || decided.is_subset(&limit));
-                prop_assert!(!targets);
-                if let Some(wish) = wish.filter(|w| !w.is_empty()) {
-                    prop_assert_eq!(decided, wish, "exactly what was asked for, never a union or a trim");
-                }
-            }
-        }
+    /// Sets that overlap, so that what is allowed and what is refused both come up often.
+    fn some_scopes() -> impl Strategy<Value = ScopeSet> {
+        prop_oneof![
+            scopes(),
+            Just("a b".parse().expect("scopes")),
+            Just("a b c d e".parse().expect("scopes"))
+        ]
+    }
 
+    #[test]
+    fn a_mandate_never_exceeds_its_resource_its_session_nor_its_edge() {
+        let (allowed, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        let optional = || proptest::option::of(some_scopes());
+        let whatever = (
+            optional(),
+            optional(),
+            some_scopes(),
+            some_scopes(),
+            any::<bool>(),
+        );
+        let outcome = proptest::test_runner::TestRunner::default().run(
+            &whatever,
+            |(wish, edge, limit, has, elsewhere)| {
+                let held = resource("resource://a", has);
+                let target = if elsewhere { "resource://b" } else { "resource://a" };
+                let ceiling = Ceiling {
+                    scopes: limit.clone(),
+                    targets: vec![target.parse().expect("an identifier")],
+                };
+                let decided = wished(
+                    wish.as_ref(),
+                    edge.as_ref(),
+                    &ceiling,
+                    std::slice::from_ref(&held),
+                );
+                let verdict = for_mandate(&decided)
+                    .and_then(|()| within_bounds(&decided, &held.identifier, &held, &ceiling));
+                let fits = !decided.is_empty()
+                    && decided.is_subset(&held.scopes)
+                    && (limit.is_empty() || decided.is_subset(&limit))
+                    && !elsewhere;
+                prop_assert_eq!(verdict.is_ok(), fits, "nothing more, and nothing less");
+                if let Some(wish) = wish.filter(|wish| !wish.is_empty()) {
+                    prop_assert_eq!(
+                        &decided,
+                        &wish,
+                        "exactly what was asked for, never a union or a trim"
+                    );
+                } else if let Some(edge) = edge.filter(|edge| !edge.is_empty()) {
+                    prop_assert_eq!(&decided, &edge);
+                }
+                let tally = if fits { &allowed } else { &refused };
+                tally.set(tally.get() + 1);
+                Ok(())
+            },
+        );
+        outcome.expect("it holds");
+        assert!(
+            allowed.get() > 10 && refused.get() > 10,
+            "both came up: {allowed:?}, {refused:?}"
+        );
+    }
+
+    proptest! {
         #[test]
         fn no_token_outlives_what_it_hangs_on(wish in proptest::option::of(1u32..), rest in proptest::collection::vec(-5i64..4000, 0..4)) {
             match lifetime(wish, 900, rest.iter().copied()) {
@@ -164,16 +210,17 @@ mod tests {
     fn without_a_wish_several_resources_get_what_all_of_them_have() {
         let a = resource("resource://a", "read write".parse().expect("scopes"));
         let b = resource("resource://b", "read".parse().expect("scopes"));
-        let decided = mandate_scopes(None, None, &Ceiling::default(), &[a, b]).expect("something in common");
+        let decided = wished(None, None, &Ceiling::default(), &[a, b]);
         assert_eq!(decided.to_string(), "read");
     }
 
     #[test]
     fn the_platform_scope_is_not_for_mandates() {
         let wish: ScopeSet = "agent:lifecycle".parse().expect("a scope");
+        assert_eq!(for_mandate(&wish), Err(Refusal::PlatformScopeOnMandate));
         assert_eq!(
-            mandate_scopes(Some(&wish), None, &Ceiling::default(), &[]),
-            Err(Refusal::PlatformScopeOnMandate)
+            for_mandate(&ScopeSet::default()),
+            Err(Refusal::ScopeExceedsResource)
         );
     }
 }

@@ -57,6 +57,8 @@ pub struct Showing<'a> {
     pub application: &'a Application,
     /// Its session, if with one.
     pub session: Option<&'a Claims>,
+    /// The user it is for, if for one.
+    pub user: Option<&'a str>,
     /// Its agent, if as one.
     pub acting: &'a Acting,
     /// What is asked for.
@@ -83,7 +85,7 @@ impl Sts {
             resources: asked.exchange.request.resources.clone(),
             scopes: asked.scopes.clone(),
             secret_sha256: caracal_jose::sha256(secret.expose_secret().as_bytes()),
-            metadata_json: serde_json::json!({}),
+            metadata_json: bound_to(asked.user, &asked.acting),
             expires_at: now + lifetime(challenge_type),
         };
         self.stored(async {
@@ -119,16 +121,14 @@ impl Sts {
     /// `invalid_grant` with what is wrong with it, 429 while it rests after too many wrong responses.
     pub async fn met(&self, showing: &Showing<'_>) -> Result<Option<Met>, Failure> {
         let request = &showing.exchange.request;
-        let (id, response) = match (request.challenge_id, &request.challenge_response) {
-            (None, None) => return Ok(None),
-            (Some(id), Some(response)) => (id, response),
-            (Some(_), None) | (None, Some(_)) => return Err(Refusal::ChallengeIncomplete.into()),
+        let Some((id, response)) = &request.challenge else {
+            return Ok(None);
         };
         let zone = showing.view.zone.config.id;
         let found = self
             .stored(async {
                 let mut conn = self.database.acquire().await?;
-                caracal_storage::step_up::find(&mut conn, zone, id).await
+                caracal_storage::step_up::find(&mut conn, zone, *id).await
             })
             .await?;
         let row = found
@@ -230,4 +230,12 @@ fn is_for(row: &ChallengeRow, showing: &Showing<'_>) -> bool {
         && row.agent_session_id == showing.acting.agent.as_ref().map(|agent| agent.id)
         && row.resources.iter().map(String::as_str).collect::<BTreeSet<_>>() == asked
         && row.scopes.iter().map(String::as_str).collect::<BTreeSet<_>>() == scopes
+        && row.metadata_json == bound_to(showing.user, showing.acting)
+}
+
+/// For whom and on whose authority it was asked: whoever approves sees it, and nobody else's request is approved by it.
+/// A sign-in has no session yet to tell one user from another.
+fn bound_to(user: Option<&str>, acting: &Acting) -> Value {
+    let delegation = acting.delegation.as_ref();
+    json!({"user_id": user, "delegation_edge_id": delegation.map(|delegation| delegation.leaf.id)})
 }

@@ -1,6 +1,7 @@
 //! Class by provenance: which rules apply is decided by what the presented credential *is*, never by how the request
 //! is written (contract §2, "Classes").
 
+use crate::actor::{Acts, act_claim};
 use crate::app::Sts;
 use crate::authenticate::Caller;
 use crate::error::Failure;
@@ -9,41 +10,108 @@ use crate::form::{TokenRequest, TokenType};
 use crate::view::ZoneView;
 use caracal_domain::id::ApplicationId;
 use caracal_domain::zone::Application;
-use caracal_domain::{Refusal, TokenUse};
+use caracal_domain::{Actor, AnchorKind, Claims, Refusal, TokenUse};
 use caracal_jose::{Expect, ForeignToken, TokenError, Unverified, Verified};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
-/// The only ways into the token endpoint. A mandate, or anything else that is not a live session, has no variant: it
-/// can never come back in.
+/// A session token of this zone, of the right class. Nothing else that verifies becomes one: a mandate has no way in.
 #[derive(Debug)]
-pub enum Provenance {
+struct SessionToken(Verified);
+
+/// A session that has not ended: all that can be exchanged for a mandate. Only this module makes one, of a
+/// [`SessionToken`].
+#[derive(Debug)]
+pub struct LiveSession(Verified);
+
+impl LiveSession {
+    /// What it says.
+    #[must_use]
+    pub const fn claims(&self) -> &Claims {
+        self.0.claims()
+    }
+}
+
+/// The only ways into the token endpoint. A mandate, or anything else that is not a session, has no variant: it can
+/// never come back in.
+#[derive(Debug)]
+pub enum Provenance<S = LiveSession> {
     /// The application itself: a new session.
     Application(Arc<Application>),
     /// The application with what a registered issuer says of a user: a new session of that user's.
     User(Arc<Application>, Box<User>),
     /// The application with its session: a mandate.
-    Session(Arc<Application>, Verified),
+    Session(Arc<Application>, S),
     /// A gateway with somebody's session: a mandate for one call, and where to send it.
-    GatewayCall(Arc<Application>, Verified),
+    GatewayCall(Arc<Application>, S),
+}
+
+impl Provenance<SessionToken> {
+    /// What the token will say of who acts.
+    fn act(&self, actor: Option<&Claims>) -> Result<Option<Box<Actor>>, Refusal> {
+        match self {
+            Self::Application(application) => act_claim(actor, &application.id.to_string(), None, None),
+            Self::User(_, user) => act_claim(actor, &user.subject, None, None),
+            Self::Session(_, SessionToken(token)) | Self::GatewayCall(_, SessionToken(token)) => {
+                let subject = token.claims();
+                let (agent, before) = (subject.agent_session_id, subject.act.as_deref());
+                act_claim(actor, &subject.sub, agent, before)
+            }
+        }
+    }
+
+    /// The same while it has not ended: no session of a subject that is cut off, no mandate of a revoked session.
+    fn live(self, view: &ZoneView) -> Result<Provenance, Refusal> {
+        let begins = |subject: &str| match view.anchors.cuts_off(AnchorKind::Subject, subject, view.epoch) {
+            true => Err(Refusal::SubjectRevoked),
+            false => Ok(()),
+        };
+        let goes_on =
+            |SessionToken(token): SessionToken| match view.anchors.refuses(token.claims(), token.kid()) {
+                Some(_) => Err(Refusal::SessionRevoked),
+                None => Ok(LiveSession(token)),
+            };
+        Ok(match self {
+            Self::Application(application) => {
+                begins(&application.id.to_string())?;
+                Provenance::Application(application)
+            }
+            Self::User(application, user) => {
+                begins(&user.subject)?;
+                Provenance::User(application, user)
+            }
+            Self::Session(holder, token) => Provenance::Session(holder, goes_on(token)?),
+            Self::GatewayCall(holder, token) => Provenance::GatewayCall(holder, goes_on(token)?),
+        })
+    }
 }
 
 impl Sts {
-    /// Establishes what the caller presented.
+    /// Establishes what the caller presented, and who acts: subject, then actor, then whether the subject's session is
+    /// live (contract §2, "Order").
     ///
     /// # Errors
     /// `invalid_grant` for a subject token that is neither a live session of this zone and this application nor a
-    /// registered issuer's.
+    /// registered issuer's, or for an actor that cannot act.
     pub async fn provenance(
         &self,
         view: &Arc<ZoneView>,
         caller: Caller,
         request: &TokenRequest,
-    ) -> Result<Provenance, Failure> {
+    ) -> Result<(Provenance, Acts), Failure> {
+        let presented = self.presented(view, caller, request).await?;
+        let by = self.actor(view, request.actor_token.as_ref())?;
+        let act = presented.act(by.as_ref().map(Verified::claims))?;
+        Ok((presented.live(view)?, Acts { by, act }))
+    }
+
+    async fn presented(
+        &self,
+        view: &Arc<ZoneView>,
+        caller: Caller,
+        request: &TokenRequest,
+    ) -> Result<Provenance<SessionToken>, Failure> {
         match (caller, &request.subject_token) {
-            (Caller::Application(_), None) if request.actor_token.is_some() => {
-                Err(Refusal::ActorWithoutSubject.into())
-            }
             (Caller::Application(application), None) => Ok(Provenance::Application(application)),
             (Caller::Application(application), Some(token)) => {
                 if let Some(foreign) = self.foreign(token.expose_secret()) {
@@ -53,8 +121,8 @@ impl Sts {
                 if request.subject_token_type == Some(TokenType::IdToken) {
                     return Err(no_id_token(token).into());
                 }
-                let session = self.live_session(view, token)?;
-                if session.claims().client_id != application.id {
+                let session = self.session(view, token)?;
+                if session.0.claims().client_id != application.id {
                     return Err(Refusal::SubjectTokenWrongClient.into());
                 }
                 Ok(Provenance::Session(application, session))
@@ -62,8 +130,8 @@ impl Sts {
             (Caller::Gateway, _) if request.actor_token.is_some() => Err(Refusal::NotSupported.into()),
             (Caller::Gateway, None) => Err(Refusal::SubjectTokenInvalid.into()),
             (Caller::Gateway, Some(token)) => {
-                let session = self.live_session(view, token)?;
-                let holder = self.holder(view, session.claims().client_id)?;
+                let session = self.session(view, token)?;
+                let holder = self.holder(view, session.0.claims().client_id)?;
                 Ok(Provenance::GatewayCall(holder, session))
             }
         }
@@ -80,14 +148,11 @@ impl Sts {
         self.live(view, application).ok_or(Refusal::SubjectTokenInvalid)
     }
 
-    fn live_session(&self, view: &ZoneView, token: &SecretString) -> Result<Verified, Refusal> {
+    fn session(&self, view: &ZoneView, token: &SecretString) -> Result<SessionToken, Refusal> {
         let verified = self.verify(view, token.expose_secret())?;
-        if verified.claims().token_use != TokenUse::Session {
-            return Err(Refusal::SubjectTokenWrongUse);
-        }
-        match view.anchors.refuses(verified.claims(), verified.kid()) {
-            Some(_) => Err(Refusal::SessionRevoked),
-            None => Ok(verified),
+        match verified.claims().token_use {
+            TokenUse::Session => Ok(SessionToken(verified)),
+            TokenUse::Resource => Err(Refusal::SubjectTokenWrongUse),
         }
     }
 

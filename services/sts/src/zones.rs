@@ -159,6 +159,12 @@ impl Zones {
             .is_some_and(|feed| feed.staleness() == Staleness::Fresh)
     }
 
+    /// How far a view may lag; `None` when that cannot be known.
+    #[must_use]
+    pub fn lag(&self) -> Option<Duration> {
+        self.feed.get().and_then(FeedHandle::lag)
+    }
+
     /// Compares every view with the database and reloads what differs: the slow poll, and the repair after a gap.
     ///
     /// # Errors
@@ -242,7 +248,7 @@ impl Zones {
 
     /// The change was committed after the last heartbeat applied, so it is at most that old.
     fn announced_at(&self) -> Instant {
-        let lag = self.feed.get().and_then(FeedHandle::lag).unwrap_or(self.bound);
+        let lag = self.lag().unwrap_or(self.bound);
         let now = Instant::now();
         now.checked_sub(lag).unwrap_or(now)
     }

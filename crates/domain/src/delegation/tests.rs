@@ -66,6 +66,30 @@ fn lets_through(
         && bounds.budget.is_none_or(|most| count <= most)
 }
 
+/// A property about what is granted says nothing when nothing is, or when nothing is let through.
+#[test]
+fn the_wishes_of_these_properties_are_often_granted_and_often_refused() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut granted, mut refused, mut through) = (0, 0, 0);
+    for _ in 0..4_000 {
+        let pair = (bounds(), wish()).new_tree(&mut runner).expect("a pair");
+        let (parent, wish) = proptest::strategy::ValueTree::current(&pair);
+        match parent.hand_on(wish) {
+            Ok(child) => {
+                granted += 1;
+                let scopes = ["a", "b", "c", "d"];
+                let any = |scope: &&str| lets_through(&child, scope, "a", 1, 0, 1, 1);
+                through += u32::from(scopes.iter().any(any));
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        granted >= 150 && refused >= 150 && through >= 15,
+        "{granted} {refused} {through}"
+    );
+}
+
 proptest! {
     #[test]
     fn a_child_is_never_more_than_its_parent(

@@ -15,8 +15,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// Times the number of policies (58) is how many evaluations are compared.
-const INPUTS: usize = 80;
+/// Of each policy's own; times the number of policies (57) is how many are compared.
+const INPUTS: usize = 100;
 
 /// What an evaluator made of one input.
 #[derive(Debug, Clone)]
@@ -122,24 +122,100 @@ fn policies() -> Vec<Policy> {
     all
 }
 
+/// What was compared: a comparison of nothing but refusals, or with nobody, would prove little.
+#[derive(Debug, Default)]
+struct Tally {
+    inputs: usize,
+    allowed: usize,
+    denied: usize,
+    without_opinion: usize,
+    failed: usize,
+    seen_by_regorus: usize,
+}
+
+impl Tally {
+    fn count(&mut self, ours: &Outcome, regorus: &Outcome) {
+        self.inputs += 1;
+        self.seen_by_regorus += usize::from(!matches!(regorus, Outcome::Abstains));
+        let kind = match ours {
+            Outcome::Answer(_) if ours.allows() => &mut self.allowed,
+            Outcome::Answer(_) => &mut self.denied,
+            Outcome::Undefined | Outcome::Abstains => &mut self.without_opinion,
+            Outcome::Error(_) => &mut self.failed,
+        };
+        *kind += 1;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_host_regorus_and_opa_agree() {
-    let inputs = inputs(INPUTS);
+async fn our_host_regorus_and_opa_agree_about_thousands_of_inputs() {
+    let compared: Vec<(Policy, Compared)> = stream::iter((0_u8..).zip(policies()))
+        .map(async |(number, policy)| {
+            let inputs = inputs(number, INPUTS);
+            let compared = compare(&policy, &inputs).await;
+            (policy, Compared { inputs, ..compared })
+        })
+        .buffer_unordered(4)
+        .collect()
+        .await;
+    let mut tally = Tally::default();
+    let mut disagreements = Vec::new();
+    for (policy, compared) in &compared {
+        for (ours, regorus) in compared.ours.iter().zip(&compared.regorus) {
+            tally.count(ours, regorus);
+        }
+        disagreements.extend(compared.disagreements(&policy.name));
+    }
+    println!("{} policies: {tally:?}", compared.len());
+    assert!(disagreements.is_empty(), "\n{}", disagreements.join("\n"));
+    assert!(tally.inputs >= 5_000, "{tally:?}");
+    assert!(tally.seen_by_regorus * 10 >= tally.inputs * 7, "{tally:?}");
+    for kind in [tally.allowed, tally.denied, tally.without_opinion, tally.failed] {
+        assert!(kind >= 100, "each kind of outcome came up: {tally:?}");
+    }
+}
+
+/// What each evaluator made of each input.
+#[derive(Default)]
+struct Compared {
+    inputs: Vec<Value>,
+    ours: Vec<Outcome>,
+    regorus: Vec<Outcome>,
+    opa: Vec<Outcome>,
+}
+
+impl Compared {
+    /// One line for each evaluator that disagrees with us, with its first input.
+    fn disagreements(&self, policy: &str) -> Vec<String> {
+        let others: [(_, _, fn(&Outcome, &Outcome) -> bool); 2] = [
+            ("regorus", &self.regorus, agree_on_allowing),
+            ("opa", &self.opa, agree),
+        ];
+        let mut disagreements = Vec::new();
+        for (who, theirs, agree) in others {
+            let mut against =
+                (0..self.inputs.len()).filter(|&number| !agree(&self.ours[number], &theirs[number]));
+            if let Some(first) = against.next() {
+                disagreements.push(format!(
+                    "{policy} against {who}, {} times: ours {}\n  {who} {}\n  on {}",
+                    1 + against.count(),
+                    self.ours[first],
+                    theirs[first],
+                    self.inputs[first]
+                ));
+            }
+        }
+        disagreements
+    }
+}
+
+async fn compare(policy: &Policy, inputs: &[Value]) -> Compared {
     let at = tempfile::tempdir().expect("a directory");
     for (number, input) in inputs.iter().enumerate() {
         std::fs::write(at.path().join(format!("{number}.json")), input.to_string()).expect("written");
     }
-    let disagreements: Vec<String> = stream::iter(policies())
-        .map(async |policy| compare(&policy, &inputs, at.path()).await)
-        .buffer_unordered(4)
-        .concat()
-        .await;
-    assert!(disagreements.is_empty(), "\n{}", disagreements.join("\n"));
-}
-
-async fn compare(policy: &Policy, inputs: &[Value], at: &Path) -> Vec<String> {
     let ours = by_wasm(policy, inputs).await;
-    let opa = by_opa(policy, inputs.len(), at).await;
+    let opa = by_opa(policy, inputs.len(), at.path()).await;
     let mut regorus = by_regorus(policy, inputs);
     // OPA is the authority on its language. Where it agrees with us, an error of regorus (which makes one of many a type
     // mismatch that OPA calls undefined) is its own; an answer of regorus always counts.
@@ -148,23 +224,12 @@ async fn compare(policy: &Policy, inputs: &[Value], at: &Path) -> Vec<String> {
             *theirs = Outcome::Abstains;
         }
     }
-    let mut disagreements = Vec::new();
-    let others: [(_, _, fn(&Outcome, &Outcome) -> bool); 2] =
-        [("regorus", &regorus, agree_on_allowing), ("opa", &opa, agree)];
-    for (who, theirs, agree) in others {
-        let mut against = (0..inputs.len()).filter(|&number| !agree(&ours[number], &theirs[number]));
-        if let Some(first) = against.next() {
-            disagreements.push(format!(
-                "{} against {who}, {} times: ours {}\n  {who} {}\n  on {}",
-                policy.name,
-                1 + against.count(),
-                ours[first],
-                theirs[first],
-                inputs[first]
-            ));
-        }
+    Compared {
+        ours,
+        regorus,
+        opa,
+        ..Compared::default()
     }
-    disagreements
 }
 
 async fn by_wasm(policy: &Policy, inputs: &[Value]) -> Vec<Outcome> {

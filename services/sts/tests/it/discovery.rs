@@ -48,6 +48,10 @@ async fn metadata_names_the_zones_own_endpoints() {
     assert!(issuer.ends_with(&format!("/zones/{zone}")));
     assert_eq!(rfc8414["token_endpoint"], format!("{issuer}/oauth/2/token"));
     assert_eq!(rfc8414["jwks_uri"], format!("{issuer}/.well-known/jwks.json"));
+    assert_eq!(
+        rfc8414["authorization_endpoint"],
+        format!("{issuer}/oauth/2/authorize")
+    );
     assert_eq!(rfc8414["response_types_supported"], serde_json::json!(["code"]));
     assert_eq!(
         rfc8414["code_challenge_methods_supported"],

@@ -362,35 +362,3 @@ async fn an_answer_at_an_epoch_is_decided_at_it_or_later() {
         );
     }
 }
-
-#[tokio::test]
-async fn the_rate_of_mandates_is_the_zones() {
-    let stack = Stack::start().await;
-    let world = World::new(&stack).await;
-    let zone = format!("/v1/zones/{}", world.zone_id);
-    let changed = stack
-        .admin()
-        .patch(&zone, &json!({"mint_rate_per_minute": 3}))
-        .await;
-    assert_eq!(changed.status, 200, "{}", changed.text);
-    let sts = stack.sts(0).with("Caracal-Min-Epoch", &changed.epoch());
-    let session = world.session(&sts).await;
-    let mut statuses = Vec::new();
-    for _ in 0..4 {
-        let answer = world.mandate(&sts, &session, "orders:read").await;
-        if answer.status == 429 {
-            assert_eq!(
-                (answer.member("error"), answer.member("reason")),
-                ("slow_down", "rate_limited")
-            );
-            assert!(
-                answer
-                    .header("Retry-After")
-                    .parse::<u32>()
-                    .is_ok_and(|seconds| seconds >= 1)
-            );
-        }
-        statuses.push(answer.status);
-    }
-    assert_eq!(statuses, [200, 200, 200, 429]);
-}

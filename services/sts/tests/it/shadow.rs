@@ -65,6 +65,73 @@ async fn the_shadow_set_is_observed_and_decides_nothing() {
     }
 }
 
+/// Runs past its deadline on one scope, answers nonsense on another.
+const FAILING: &str = r#"package caracal.authz
+import rego.v1
+result := {"decision": "perhaps"} if "orders:read" in input.context.requested_scopes
+result := {"decision": "allow", "evaluation_status": "complete", "determining_policies": [], "diagnostics": [n]} if {
+  "orders:write" in input.context.requested_scopes
+  n := count([1 | some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i * j == -1])
+}"#;
+
+#[tokio::test]
+async fn a_shadow_set_that_fails_or_cannot_keep_up_changes_no_answer() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let active = set_version(&stack, &world, &allowing(&["orders:read", "orders:write"])).await;
+    let shadow = set_version(&stack, &world, FAILING).await;
+    let path = world.path(&format!("policy-sets/{}/activate", world.policy_set_id));
+    let body = json!({"version_id": active, "shadow_version_id": shadow});
+    let activated = stack.admin().post(&path, &body).await;
+    assert_eq!(activated.status, 202, "{}", activated.text);
+    let sts = |id: &str| {
+        stack
+            .sts(0)
+            .with("Caracal-Min-Epoch", &activated.epoch())
+            .with("X-Request-Id", id)
+    };
+    let session = world.session(&sts("session")).await;
+    for (id, scope, status) in [
+        ("nonsense", "orders:read", 200),
+        ("late", "orders:write", 200),
+        ("no", "orders:delete", 403),
+    ] {
+        let answer = world.mandate(&sts(id), &session, scope).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert!(
+            answer.took < Duration::from_secs(1),
+            "nobody waits for a shadow: {:?}",
+            answer.took
+        );
+    }
+    for id in ["nonsense", "late"] {
+        let event = eventually("the failure's outcome", Duration::from_secs(10), || async {
+            let events = world.events(id).await;
+            events
+                .into_iter()
+                .find(|event| event["event_type"] == "policy_shadow")
+        })
+        .await;
+        assert_eq!(
+            (&event["evaluation_status"], &event["metadata_json"]["differs"]),
+            (&json!("error"), &json!(true)),
+            "what fails refuses: {event}"
+        );
+    }
+    // More than the queue holds, each of them late: what finds no place is dropped, and every answer is the same.
+    let flood = (0..600).map(|_| async {
+        world
+            .mandate(&stack.sts(0), &session, "orders:write")
+            .await
+            .status
+    });
+    let statuses = futures::stream::StreamExt::collect::<Vec<_>>(
+        futures::stream::StreamExt::buffer_unordered(futures::stream::iter(flood), 16),
+    )
+    .await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
 #[tokio::test]
 async fn a_recorded_decision_is_decided_again_offline_with_the_same_answer() {
     let stack = Stack::start().await;

@@ -6,7 +6,7 @@ use caracal_testkit::{Answer, Client, Stack, World, eventually};
 use serde_json::json;
 use std::time::Duration;
 
-fn asking_for(proof: &str) -> String {
+pub(crate) fn asking_for(proof: &str) -> String {
     format!(
         r#"package caracal.authz
 result := {{"decision": "allow", "evaluation_status": "complete", "determining_policies": ["proof"], "diagnostics": []}} if {{

@@ -28,15 +28,15 @@ pub(crate) async fn bump_epoch(stack: &Stack, world: &World) -> String {
 }
 
 /// An outside issuer, registered in the world's zone.
-struct Issuer {
+pub(crate) struct Issuer {
     server: Documents,
     key: KeyPair,
-    epoch: String,
+    pub(crate) epoch: String,
 }
 
 impl Issuer {
     /// With its keys at a known place, or found by discovery.
-    async fn register(stack: &Stack, world: &World, prefix: &str, discovery: bool) -> Self {
+    pub(crate) async fn register(stack: &Stack, world: &World, prefix: &str, discovery: bool) -> Self {
         let (server, key) = (Documents::start(), KeyPair::new("RS256", "idp"));
         server.put(JWKS, set(&[&key]));
         let document = json!({"issuer": server.url(""), "jwks_uri": server.url(JWKS)});
@@ -68,12 +68,18 @@ impl Issuer {
         })
     }
 
-    fn id_token(&self, sub: &str) -> String {
+    pub(crate) fn id_token(&self, sub: &str) -> String {
         self.key.sign(&self.claims(sub))
     }
 
     /// Asks for a session with this token, at an epoch that knows the issuer.
-    async fn sign_in(&self, stack: &Stack, world: &World, token: &str, more: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn sign_in(
+        &self,
+        stack: &Stack,
+        world: &World,
+        token: &str,
+        more: &[(&str, &str)],
+    ) -> Answer {
         let sts = stack.sts(0).with("Caracal-Min-Epoch", &self.epoch);
         let mut fields = vec![("subject_token", token), ("subject_token_type", ID_TOKEN)];
         fields.extend_from_slice(more);

@@ -83,9 +83,9 @@ const TIMES: &[&str] = &[
     "yesterday",
 ];
 
-/// `count` inputs.
-pub(super) fn inputs(count: usize) -> Vec<Value> {
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[26; 32]);
+/// `count` inputs for the policy of this number: other ones for each.
+pub(super) fn inputs(policy: u8, count: usize) -> Vec<Value> {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[policy; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let inputs = any_input();
     (0..count)
