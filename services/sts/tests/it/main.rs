@@ -8,8 +8,10 @@
 
 mod actors;
 mod bad_input;
+mod client_credentials;
 mod clients;
 mod clocks;
+mod connections;
 mod delegation;
 mod discovery;
 mod documented;
@@ -20,6 +22,7 @@ mod introspection;
 mod key_sets;
 mod keys;
 mod private_key_jwt;
+mod provided;
 mod record;
 mod revocation;
 mod shadow;
@@ -27,3 +30,4 @@ mod signing;
 mod step_up;
 mod strangers;
 mod users;
+mod workload;
