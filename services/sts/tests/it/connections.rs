@@ -223,3 +223,27 @@ async fn a_connection_revoked_while_it_is_renewed_stays_revoked_and_the_control_
     let again = provided.credential(&stack, 0, Some("ann")).await;
     assert_eq!(refusal(&again), REQUIRED);
 }
+
+#[tokio::test]
+async fn a_connection_at_hand_costs_neither_a_statement_nor_a_request() {
+    let stack = Stack::start().await;
+    let mut provided = Provided::by_users(&stack).await;
+    provided.connect(&stack, "ann").await;
+    let user = provided.user_session(&stack, "ann").await;
+    let read = || -> u64 {
+        let executed = stack.postgres().statements("caracal-sts").into_iter();
+        executed
+            .filter(|(text, _)| text.contains("provider_connections"))
+            .map(|(_, times)| times)
+            .sum()
+    };
+    assert_eq!(provided.call(&stack, 0, &user, "first").await.status, 200);
+    assert_eq!(read(), 1, "the proxy hears what the STS asks");
+    for number in 0..50 {
+        let answer = provided.call(&stack, 0, &user, &format!("warm-{number}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(provided.credential(&stack, 0, Some("ann")).await.status, 200);
+    }
+    assert_eq!(read(), 1);
+    assert!(provided.server.asked_for(REFRESH).is_empty());
+}

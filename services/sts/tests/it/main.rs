@@ -12,6 +12,7 @@ mod client_credentials;
 mod clients;
 mod clocks;
 mod connections;
+mod cuts;
 mod delegation;
 mod discovery;
 mod documented;
