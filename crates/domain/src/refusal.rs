@@ -164,6 +164,8 @@ refusals! {
     DelegatorNotAuthorized => AccessDenied, "delegator_not_authorized", "Policy does not allow this to the root of the delegation.";
     NoActivePolicySet => AccessDenied, "no_active_policy_set", "The zone has no active policy set.";
     PolicyDeny => AccessDenied, "policy_deny", "Policy denies this request.";
+    ProviderRefused => AccessDenied, "provider_refused", "The provider gives no credential for this.";
+    ProviderNotAllowed => AccessDenied, "provider_not_allowed", "The provider's address is not allowed.";
     StepUpRequired => InteractionRequired, "step_up_required", "Policy asks for a further proof.";
     RateLimited => SlowDown, "rate_limited", "The rate of mandates for this resource is exceeded.";
     StepUpCooldown => SlowDown, "step_up_cooldown", "Too many wrong responses to this challenge; try again later.";
@@ -192,13 +194,15 @@ refusals! {
     UpstreamNotAllowed => AccessDenied, "upstream_not_allowed", "The upstream address is not allowed.";
     OperationNotAllowed => AccessDenied, "operation_not_allowed", "This call is not among the resource's operations.";
     ActionNotAllowed => AccessDenied, "action_not_allowed", "The mandate does not cover this method.";
-    ConnectionRequired => AccessDenied, "connection_required", "The user has not connected this provider.";
+    ConnectionRequired => AccessDenied, "connection_required", "The user has not connected this provider, or must do so again.";
     ScopeMissing => InsufficientScope, "insufficient_scope", "The token lacks the scope of this call.";
     BodyTooLarge => PayloadTooLarge, "payload_too_large", "The body is too large.";
     UpstreamUnreachable => BadGateway, "upstream_unreachable", "The upstream could not be reached.";
     UpstreamCredentialRejected => BadGateway, "upstream_credential_rejected", "The upstream refused the gateway's credential.";
     UpstreamTimeout => GatewayTimeout, "upstream_timeout", "The upstream did not answer in time.";
     ProviderNotReady => TemporarilyUnavailable, "provider_not_ready", "The credential of this provider cannot be used.";
+    ProviderUnavailable => TemporarilyUnavailable, "provider_unavailable", "The provider of the credential cannot be reached, or is in trouble.";
+    ProviderAnswerUnusable => TemporarilyUnavailable, "provider_answer_unusable", "The provider's answer is not a usable token.";
     DecisionPointUnavailable => TemporarilyUnavailable, "decision_point_unavailable", "The security token service cannot be reached.";
 }
 

@@ -10,6 +10,8 @@ use josekit::jws::alg::ecdsa::EcdsaJwsAlgorithm;
 use josekit::jws::{self, JwsAlgorithm, JwsHeader, JwsSigner};
 use ring::rand::SystemRandom;
 use ring::signature::EcdsaKeyPair;
+use serde::Serialize;
+use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,8 +56,22 @@ impl Signer {
     /// # Errors
     /// [`Error::Sign`] when there is no randomness.
     pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
+        self.compact(&self.header, claims)
+    }
+
+    /// Signs what the zone says of itself to others: `typ=JWT`, so that it is never taken for a token of ours.
+    ///
+    /// # Errors
+    /// [`Error::Sign`] when there is no randomness.
+    pub fn sign_assertion(&self, claims: &Value) -> Result<String, Error> {
+        let mut header = self.header.clone();
+        header.set_token_type("JWT");
+        self.compact(&header, claims)
+    }
+
+    fn compact(&self, header: &JwsHeader, claims: &impl Serialize) -> Result<String, Error> {
         let payload = serde_json::to_vec(claims).map_err(|source| Error::Sign(source.into()))?;
-        jws::serialize_compact(&payload, &self.header, &self.key).map_err(|source| Error::Sign(source.into()))
+        jws::serialize_compact(&payload, header, &self.key).map_err(|source| Error::Sign(source.into()))
     }
 }
 

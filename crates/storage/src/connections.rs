@@ -11,8 +11,10 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+pub use renewal::{lapse, lock, refresh};
 pub use states::{NewState, StateRow, consume_state, find_state, insert_state, sweep_states};
 
+mod renewal;
 mod states;
 
 /// What ending one changes.
@@ -60,9 +62,32 @@ pub struct ConnectionRow {
     pub updated_at: Timestamp,
     /// When it ended.
     pub revoked_at: Option<Timestamp>,
+    /// When its provider stopped renewing it.
+    pub lapsed_at: Option<Timestamp>,
+}
+
+/// Whether a connection can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionStatus {
+    /// It can.
+    Active,
+    /// Its provider no longer renews it: the user must connect again.
+    Lapsed,
+    /// It has ended, or was replaced.
+    Revoked,
 }
 
 impl ConnectionRow {
+    /// Whether it can be used.
+    #[must_use]
+    pub const fn status(&self) -> ConnectionStatus {
+        match (self.revoked_at, self.lapsed_at) {
+            (Some(_), _) => ConnectionStatus::Revoked,
+            (None, Some(_)) => ConnectionStatus::Lapsed,
+            (None, None) => ConnectionStatus::Active,
+        }
+    }
+
     /// The sealed tokens.
     #[must_use]
     pub fn tokens(&self) -> Sealed {
@@ -103,8 +128,8 @@ pub struct ConnectionFilter {
     pub resource_id: Option<ResourceId>,
     /// At this provider.
     pub provider_id: Option<ProviderId>,
-    /// Active ones, or those that have ended.
-    pub active: Option<bool>,
+    /// Of this status.
+    pub status: Option<ConnectionStatus>,
 }
 
 /// Adds one in place of any active one of the same user, resource and provider; answers it and the id of what it
@@ -155,7 +180,7 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: ConnectionId) -> Result<Opt
         .optional()?)
 }
 
-/// The user's active connection for a resource at a provider.
+/// The user's connection for a resource at a provider that has not ended; it may have lapsed.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -200,9 +225,14 @@ pub async fn list(
     if let Some(provider) = filter.provider_id {
         rows = rows.filter(provider_connections::provider_id.eq(Uuid::from(provider)));
     }
-    rows = match filter.active {
-        Some(true) => rows.filter(provider_connections::revoked_at.is_null()),
-        Some(false) => rows.filter(provider_connections::revoked_at.is_not_null()),
+    let (ended, lapsed) = (
+        provider_connections::revoked_at.is_not_null(),
+        provider_connections::lapsed_at.is_not_null(),
+    );
+    rows = match filter.status {
+        Some(ConnectionStatus::Active) => rows.filter(diesel::dsl::not(ended.or(lapsed))),
+        Some(ConnectionStatus::Lapsed) => rows.filter(lapsed.and(diesel::dsl::not(ended))),
+        Some(ConnectionStatus::Revoked) => rows.filter(ended),
         None => rows,
     };
     Ok(ascending!(rows, provider_connections, page).load(conn).await?)
@@ -234,30 +264,4 @@ pub async fn revoke_of_user(conn: &mut Conn, zone: ZoneId, user: &str) -> Result
         .filter(provider_connections::user_id.eq(user))
         .filter(provider_connections::revoked_at.is_null());
     Ok(diesel::update(active).set(ended!()).execute(conn).await?)
-}
-
-/// Puts refreshed tokens in place, unless somebody else has refreshed them since `version`; whether they are in place.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn refresh(
-    conn: &mut Conn,
-    zone: ZoneId,
-    id: ConnectionId,
-    version: i64,
-    tokens: &Sealed,
-    access_expires_at: Option<Timestamp>,
-) -> Result<bool> {
-    let unchanged = provider_connections::table
-        .find((Uuid::from(zone), Uuid::from(id)))
-        .filter(provider_connections::revoked_at.is_null())
-        .filter(provider_connections::version.eq(version));
-    let refreshed = (
-        provider_connections::tokens_key_id.eq(&tokens.key_id),
-        provider_connections::tokens_sealed.eq(&tokens.bytes),
-        provider_connections::access_expires_at.eq(access_expires_at),
-        provider_connections::version.eq(provider_connections::version + 1),
-        provider_connections::updated_at.eq(diesel::dsl::now),
-    );
-    Ok(diesel::update(unchanged).set(refreshed).execute(conn).await? > 0)
 }

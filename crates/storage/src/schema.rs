@@ -201,7 +201,7 @@ table! {
         zone_id -> Uuid, id -> Uuid, user_id -> Text, resource_id -> Uuid, provider_id -> Uuid,
         scopes -> Array<Text>, tokens_key_id -> Text, tokens_sealed -> Binary,
         access_expires_at -> Nullable<Timestamptz>, version -> BigInt, created_at -> Timestamptz,
-        updated_at -> Timestamptz, revoked_at -> Nullable<Timestamptz>,
+        updated_at -> Timestamptz, revoked_at -> Nullable<Timestamptz>, lapsed_at -> Nullable<Timestamptz>,
     }
 }
 

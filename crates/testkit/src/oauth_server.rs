@@ -1,12 +1,13 @@
 //! A small real authorization server (RFC 6749): it demands its client's secret, gives tokens for the codes it knows,
-//! takes them back, and can be told to misbehave.
+//! rotates refresh tokens, takes them back, and can be told to misbehave. What lies below `/api` is a resource server that
+//! lets nobody in without one of its access tokens.
 
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,6 +37,16 @@ pub enum Manner {
     Unusable,
     /// With its own fault.
     Broken,
+    /// With a token that is no bearer token.
+    OtherType,
+    /// As it should, after this long.
+    Late(Duration),
+    /// As it should, with tokens that live so many seconds.
+    Brief(i64),
+    /// As it should, without a word of how long its tokens live.
+    Unsaid,
+    /// That what it is shown is worth nothing any more.
+    Forgetful,
 }
 
 /// A request that reached it.
@@ -54,6 +65,11 @@ struct State {
     asked: Vec<Asked>,
     manner: Manner,
     tokens: u32,
+    /// What `/api` lets in.
+    live: HashSet<String>,
+    /// What buys new tokens, once.
+    refreshing: HashSet<String>,
+    let_in: Vec<String>,
     base: String,
     issuer: Option<String>,
 }
@@ -85,6 +101,7 @@ impl OauthServer {
                 .app_data(data.clone())
                 .route("/token", web::post().to(token))
                 .route("/revoke", web::post().to(revoke))
+                .route("/api/{rest:.*}", web::to(api))
                 .route("/.well-known/openid-configuration", web::get().to(discover))
                 .default_service(web::to(|| async { HttpResponse::Ok().body("hello") }))
         })
@@ -115,6 +132,26 @@ impl OauthServer {
     /// From now on its discovery document says that it is somebody else's.
     pub fn pretend(&self, issuer: &str) {
         self.state.lock().expect("no holder panics").issuer = Some(issuer.to_owned());
+    }
+
+    /// From now on `/api` refuses every access token given so far.
+    pub fn end_access(&self) {
+        self.state.lock().expect("no holder panics").live.clear();
+    }
+
+    /// The `Authorization` of every call that `/api` let in.
+    #[must_use]
+    pub fn let_in(&self) -> Vec<String> {
+        self.state.lock().expect("no holder panics").let_in.clone()
+    }
+
+    /// The forms of every request to `/token` for this grant so far.
+    #[must_use]
+    pub fn asked_for(&self, grant_type: &str) -> Vec<BTreeMap<String, String>> {
+        let asked = self.asked().into_iter().map(|asked| asked.form);
+        asked
+            .filter(|form| form.get("grant_type").map(String::as_str) == Some(grant_type))
+            .collect()
     }
 
     /// Every request to `/token` and `/revoke` so far.
@@ -164,7 +201,12 @@ async fn token(
     note(&state, &request, &form);
     let manner = state.lock().expect("no holder panics").manner;
     match manner {
-        Manner::Good => {}
+        Manner::Good | Manner::Brief(_) | Manner::Unsaid => {}
+        Manner::Late(how) => tokio::time::sleep(how).await,
+        Manner::Forgetful => return HttpResponse::BadRequest().json(json!({"error": "invalid_grant"})),
+        Manner::OtherType => {
+            return HttpResponse::Ok().json(json!({"access_token": "proof", "token_type": "DPoP", "expires_in": 60}));
+        }
         Manner::Garbage => return HttpResponse::Ok().body("<html>"),
         Manner::Huge => return HttpResponse::Ok().body("x".repeat(1 << 20)),
         Manner::Slow => tokio::time::sleep(Duration::from_secs(10)).await,
@@ -183,24 +225,49 @@ async fn token(
     }
     let fits = match form.get("grant_type").map(String::as_str) {
         Some("authorization_code") => form.get("code").map(String::as_str) == Some(CODE),
-        Some("refresh_token") => form
-            .get("refresh_token")
-            .is_some_and(|token| token.starts_with("refresh-")),
+        Some("refresh_token") => {
+            let shown = form.get("refresh_token").map(String::as_str).unwrap_or_default();
+            state.lock().expect("no holder panics").refreshing.remove(shown)
+        }
         Some("client_credentials") => true,
         _ => return HttpResponse::BadRequest().json(json!({"error": "unsupported_grant_type"})),
     };
     if !fits {
         return HttpResponse::BadRequest().json(json!({"error": "invalid_grant"}));
     }
-    let number = {
+    let (access, refresh) = {
         let mut state = state.lock().expect("no holder panics");
         state.tokens += 1;
-        state.tokens
+        let number = state.tokens;
+        let tokens = (format!("access-{number}"), format!("refresh-{number}"));
+        state.live.insert(tokens.0.clone());
+        state.refreshing.insert(tokens.1.clone());
+        tokens
     };
-    HttpResponse::Ok().json(json!({
-        "access_token": format!("access-{number}"), "refresh_token": format!("refresh-{number}"),
-        "token_type": "Bearer", "expires_in": 3600,
-    }))
+    let mut answer = json!({
+        "access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 3600,
+    });
+    match manner {
+        Manner::Brief(seconds) => answer["expires_in"] = seconds.into(),
+        Manner::Unsaid => {
+            answer.as_object_mut().expect("an object").remove("expires_in");
+        }
+        _ => {}
+    }
+    HttpResponse::Ok().json(answer)
+}
+
+async fn api(request: HttpRequest, state: Data<Shared>) -> HttpResponse {
+    let header = request.headers().get("authorization");
+    let shown = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut state = state.lock().expect("no holder panics");
+    match shown.strip_prefix("Bearer ") {
+        Some(token) if state.live.contains(token) => {
+            state.let_in.push(shown.to_owned());
+            HttpResponse::Ok().json(json!({"ok": true}))
+        }
+        _ => HttpResponse::Unauthorized().finish(),
+    }
 }
 
 async fn revoke(

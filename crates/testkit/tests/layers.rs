@@ -24,6 +24,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             "replica",
             BTreeSet::from(["domain", "bus", "storage", "lifecycle"]),
         ),
+        // The one place below the services where key material meets what leaves the house.
+        ("provider", BTreeSet::from(["domain", "jose", "egress"])),
         // Test and demonstration live outside the house: they see only what strangers see.
         ("testkit", BTreeSet::new()),
         ("demo", BTreeSet::new()),
@@ -36,7 +38,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         .into_iter()
         .chain(ADAPTERS)
         .chain(KITS)
-        .chain(["replica"])
+        .chain(["replica", "provider"])
         .collect();
     allowed.extend(SERVICES.map(|name| (name, below.clone())));
     allowed

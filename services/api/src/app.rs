@@ -17,6 +17,7 @@ use caracal_egress::{EgressPolicy, Upstreams, own_addresses};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
+use caracal_provider::Asker;
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use parking_lot::Mutex;
@@ -56,6 +57,8 @@ pub struct Api {
     pub(crate) engine: Engine,
     /// Everything that leaves the house.
     pub(crate) outside: Upstreams,
+    /// Asks upstream providers for tokens.
+    pub(crate) asker: Asker,
     /// Where we are reached from outside, without a slash at the end.
     pub(crate) public_url: String,
     pub(crate) tails: Tails,
@@ -100,6 +103,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     })?;
     let mut own = own_addresses(&[(config.database_url.expose_secret(), 5432)]).await;
     own.push(SocketAddr::new(host.common.host, host.common.port));
+    let outside = Upstreams::new(config.egress.clone(), own)?;
     let tails = Tails::default();
     let api = Data::new(Api {
         clock: Arc::clone(&clock),
@@ -109,7 +113,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         refusals: Refusals::default(),
         kek: config.kek,
         compiler: Compiler::new(config.opa),
-        outside: Upstreams::new(config.egress.clone(), own)?,
+        asker: Asker::new(outside.clone(), Arc::clone(&clock)),
+        outside,
         egress: config.egress,
         public_url: config.public_url.as_ref().map_or_else(
             || own_address(&host),

@@ -17,21 +17,12 @@ pub(crate) use authorize::{__path_authorize, authorize};
 pub(crate) use callback::{__path_callback, callback};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ConnectionId, ProviderId, ResourceId, ZoneId};
-use caracal_storage::connections::{self, ConnectionFilter, ConnectionRow};
+use caracal_storage::connections::{self, ConnectionFilter, ConnectionRow, ConnectionStatus};
 use caracal_web::{ApiError, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
-
-/// What is sealed of a connection.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Tokens {
-    pub(crate) access_token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) refresh_token: Option<String>,
-}
 
 /// A connection as shown.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,7 +35,7 @@ pub(crate) struct ConnectionView {
     provider_id: ProviderId,
     /// What was consented to.
     scopes: Vec<String>,
-    /// `active` or `revoked`.
+    /// `active`, `lapsed` (the provider no longer renews it: the user must connect again) or `revoked`.
     #[schema(example = "active")]
     status: &'static str,
     /// When the access token ends, if that is known; it is renewed before.
@@ -63,10 +54,10 @@ impl From<&ConnectionRow> for ConnectionView {
             resource_id: row.resource_id,
             provider_id: row.provider_id,
             scopes: row.scopes.clone(),
-            status: if row.revoked_at.is_none() {
-                "active"
-            } else {
-                "revoked"
+            status: match row.status() {
+                ConnectionStatus::Active => "active",
+                ConnectionStatus::Lapsed => "lapsed",
+                ConnectionStatus::Revoked => "revoked",
             },
             access_expires_at: row.access_expires_at,
             created_at: row.created_at,
@@ -87,7 +78,7 @@ pub(crate) struct ConnectionQuery {
     resource_id: Option<Uuid>,
     /// Only at this provider.
     provider_id: Option<Uuid>,
-    /// `active` or `revoked`.
+    /// `active`, `lapsed` or `revoked`.
     #[param(inline)]
     status: Option<Status>,
     limit: Option<i64>,
@@ -100,7 +91,18 @@ pub(crate) struct ConnectionQuery {
 #[schema(as = ConnectionStatus)]
 enum Status {
     Active,
+    Lapsed,
     Revoked,
+}
+
+impl From<Status> for ConnectionStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Lapsed => Self::Lapsed,
+            Status::Revoked => Self::Revoked,
+        }
+    }
 }
 
 /// Lists users' connections, oldest first.
@@ -124,7 +126,7 @@ pub(crate) async fn list(
         user_id: query.user_id,
         resource_id: query.resource_id.map(Into::into),
         provider_id: query.provider_id.map(Into::into),
-        active: query.status.map(|status| status == Status::Active),
+        status: query.status.map(Into::into),
     };
     let mut conn = api.database.acquire().await.map_err(Failure::from)?;
     let rows = connections::list(&mut conn, request.zone.id, &filter, &page)

@@ -25,7 +25,6 @@ use uuid::Uuid;
 use validator::Validate;
 
 pub(crate) use check::{__path_check, check};
-pub(crate) use manage::open as open_secrets;
 
 /// A provider as shown: of its secrets only the names.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::confirm::Confirm;
+use crate::credentials::Credentials;
 use crate::directives::Directives;
 use crate::metrics::Metrics;
 use crate::routes::routes;
@@ -37,6 +38,7 @@ pub struct Gateway {
     pub(crate) keys: Arc<ZoneKeys>,
     pub(crate) views: Arc<Views>,
     pub(crate) directives: Arc<Directives>,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) confirm: Arc<Confirm>,
     pub(crate) running: Arc<Running>,
     pub(crate) strangers: Arc<Strangers>,
@@ -79,12 +81,14 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let sts = Arc::new(StsClient::new(config.sts_url, &config.sts_key)?);
     let keys = Arc::new(ZoneKeys::new(Arc::clone(&sts)));
     let directives = Arc::new(Directives::new(Arc::clone(&sts)));
+    let credentials = Arc::new(Credentials::new(Arc::clone(&sts)));
     let (views, running) = (Arc::new(Views::default()), Arc::new(Running::default()));
     let sink = Arc::new(GatewaySink {
         database: database.clone(),
         views: Arc::clone(&views),
         running: Arc::clone(&running),
         directives: Arc::clone(&directives),
+        credentials: Arc::clone(&credentials),
         keys: Arc::clone(&keys),
     });
     let max_lag = config.max_lag;
@@ -130,6 +134,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         keys,
         views,
         directives,
+        credentials,
         confirm,
         running,
         strangers,

@@ -1,14 +1,10 @@
-//! Directives held in memory: for minutes, and only while no later change of the zone's configuration is known.
+//! Where each resource's calls go, as the STS says.
 
+use crate::memory::{Age, Dated, Memory};
 use crate::sts_client::{Asking, Directive, DirectiveRequest, StsClient, StsError};
 use caracal_domain::id::{ApplicationId, ZoneId};
-use caracal_domain::{Epoch, ResourceIdentifier};
-use moka::future::Cache;
+use caracal_domain::{Epoch, ResourceIdentifier, Timestamp};
 use std::sync::Arc;
-use std::time::Duration;
-
-const HELD_FOR: Duration = Duration::from_mins(5);
-const HELD_AT_MOST: u64 = 10_000;
 
 /// Whose directive for what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,20 +17,17 @@ pub struct Wanted {
     pub resource: ResourceIdentifier,
 }
 
-/// How old a directive may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
-    /// As of this epoch, or later: the last change of configuration we have heard of.
-    SinceEpoch(Epoch),
-    /// Asked for now: what we hold may be out of date.
-    Now,
+impl Dated for Directive {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Directives {
     sts: Arc<StsClient>,
-    held: Cache<Wanted, Arc<Directive>>,
+    held: Memory<Wanted, Directive>,
 }
 
 impl Directives {
@@ -43,55 +36,32 @@ impl Directives {
     pub fn new(sts: Arc<StsClient>) -> Self {
         Self {
             sts,
-            held: Cache::builder()
-                .max_capacity(HELD_AT_MOST)
-                .time_to_live(HELD_FOR)
-                .build(),
+            held: Memory::default(),
         }
     }
 
-    /// The directive, held or asked for; concurrent callers share one question.
+    /// The directive, held or asked for.
     ///
     /// # Errors
     /// [`StsError`].
     pub async fn get(
         &self,
-        wanted: Wanted,
+        wanted: &Wanted,
         age: Age,
+        now: Timestamp,
         asking: Asking<'_>,
     ) -> Result<Arc<Directive>, StsError> {
-        let Age::SinceEpoch(floor) = age else {
-            return self.ask(&wanted, asking).await;
-        };
-        if let Some(held) = self.held.get(&wanted).await {
-            if held.epoch >= floor {
-                return Ok(held);
-            }
-            self.held.invalidate(&wanted).await;
-        }
-        let shared = self
-            .held
-            .try_get_with(wanted.clone(), self.ask(&wanted, asking))
-            .await;
-        let directive = shared.map_err(|error| StsError::clone(&error))?;
-        if directive.epoch < floor {
-            // The STS has not heard yet what we have; good for this call, within the bound, but not to be kept.
-            self.held.invalidate(&wanted).await;
-        }
-        Ok(directive)
-    }
-
-    /// Forgets everything, when changes may have been missed.
-    pub fn clear(&self) {
-        self.held.invalidate_all();
-    }
-
-    async fn ask(&self, wanted: &Wanted, asking: Asking<'_>) -> Result<Arc<Directive>, StsError> {
         let request = DirectiveRequest {
             zone_id: wanted.zone,
             application_id: wanted.application,
             resource: &wanted.resource,
         };
-        self.sts.directive(&request, asking).await.map(Arc::new)
+        let ask = self.sts.directive(&request, asking);
+        self.held.get(wanted, age, now, ask).await
+    }
+
+    /// Forgets everything, when changes may have been missed.
+    pub fn clear(&self) {
+        self.held.clear();
     }
 }

@@ -4,7 +4,7 @@ use crate::error::cause;
 use bytes::Bytes;
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation};
-use caracal_domain::{Epoch, RequestId, ResourceIdentifier, ScopeSet};
+use caracal_domain::{Epoch, RequestId, ResourceIdentifier, ScopeSet, Timestamp};
 use caracal_egress::Internal;
 use caracal_egress::body::{empty, full};
 use caracal_jose::VerifyingKeys;
@@ -14,6 +14,7 @@ use caracal_web::CARACAL_MIN_EPOCH;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -35,7 +36,32 @@ pub struct DirectiveRequest<'a> {
     pub resource: &'a ResourceIdentifier,
 }
 
-/// Where a resource's calls go, and with which credential.
+/// What `POST /internal/credentials` is asked.
+#[derive(Debug, Serialize)]
+pub struct CredentialRequest<'a> {
+    /// The zone of the mandate.
+    pub zone_id: ZoneId,
+    /// The application it was issued to.
+    pub application_id: ApplicationId,
+    /// Its subject, if that is a user.
+    pub user_id: Option<&'a str>,
+    /// The resource as the call names it.
+    pub resource: &'a ResourceIdentifier,
+    /// The id of the credential that the upstream refused last time.
+    pub rejected: Option<&'a str>,
+}
+
+/// What it answers.
+#[derive(Debug, Deserialize)]
+pub struct CredentialAnswer {
+    /// The credential, in the modes that have one.
+    #[serde(deserialize_with = "shared")]
+    pub credential: Option<Arc<Credential>>,
+    /// The epoch this shows.
+    pub epoch: Epoch,
+}
+
+/// Where a resource's calls go.
 #[derive(Debug, Deserialize)]
 pub struct Directive {
     /// The resource.
@@ -48,8 +74,9 @@ pub struct Directive {
     pub upstream_url: Url,
     /// How to authenticate to it.
     pub auth_mode: AuthMode,
-    /// With what, in the modes that have one.
-    pub credential: Option<Credential>,
+    /// With what, in the answer to an exchange and in the modes that have one.
+    #[serde(default, deserialize_with = "shared")]
+    pub credential: Option<Arc<Credential>>,
     /// When not empty, the only calls that pass.
     pub operations: Vec<Operation>,
     /// Request headers that pass beyond our own list.
@@ -68,6 +95,10 @@ pub struct Credential {
     /// What goes there.
     #[serde(deserialize_with = "secret")]
     pub value: SecretString,
+    /// Which one of several it is.
+    pub id: Option<String>,
+    /// Until when it may be used; `None` for as long as the configuration stands.
+    pub use_until: Option<Timestamp>,
 }
 
 /// Where a credential goes.
@@ -103,6 +134,8 @@ pub struct ExchangeRequest<'a> {
     pub method: &'a str,
     /// The path of the call, without its query.
     pub path: &'a str,
+    /// The id of the credential that the upstream refused last time.
+    pub rejected_credential: Option<&'a str>,
 }
 
 /// On whose behalf the STS is asked, and how current its answer must be.
@@ -211,12 +244,19 @@ impl StsClient {
         asked: &DirectiveRequest<'_>,
         asking: Asking<'_>,
     ) -> Result<Directive, StsError> {
-        let body = serde_json::to_vec(asked).map_err(|_| StsError::Unavailable)?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/internal/directives")
-            .header(CONTENT_TYPE, "application/json");
-        read(&self.send(request, full(body), asking).await?)
+        self.post_json("/internal/directives", asked, asking).await
+    }
+
+    /// The credential for calls of the holder of a mandate.
+    ///
+    /// # Errors
+    /// [`StsError`].
+    pub async fn credential(
+        &self,
+        asked: &CredentialRequest<'_>,
+        asking: Asking<'_>,
+    ) -> Result<CredentialAnswer, StsError> {
+        self.post_json("/internal/credentials", asked, asking).await
     }
 
     /// Exchanges a session token for a mandate of this one call.
@@ -238,7 +278,24 @@ impl StsClient {
         if let Some(scope) = &scope {
             form.push(("scope", scope));
         }
+        if let Some(id) = asked.rejected_credential {
+            form.push(("rejected_credential", id));
+        }
         read(&self.post_form("/oauth/2/token", &form, asking).await?)
+    }
+
+    async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        asked: &impl Serialize,
+        asking: Asking<'_>,
+    ) -> Result<T, StsError> {
+        let body = serde_json::to_vec(asked).map_err(|_| StsError::Unavailable)?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(CONTENT_TYPE, "application/json");
+        read(&self.send(request, full(body), asking).await?)
     }
 
     async fn post_form(
@@ -300,7 +357,7 @@ fn refusal(answer: Response<Bytes>) -> StsError {
     }))
 }
 
-fn read<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, StsError> {
+fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, StsError> {
     serde_json::from_slice(answer).map_err(|error| {
         tracing::error!(
             line = error.line(),
@@ -309,6 +366,10 @@ fn read<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, StsError> {
         );
         StsError::Unavailable
     })
+}
+
+fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Credential>>, D::Error> {
+    Ok(Option::<Credential>::deserialize(deserializer)?.map(Arc::new))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {

@@ -1,5 +1,6 @@
 //! How the feed and PostgreSQL reach this service's own state.
 
+use crate::credentials::Credentials;
 use crate::directives::Directives;
 use crate::error::cause;
 use crate::running::Running;
@@ -27,6 +28,8 @@ pub struct GatewaySink {
     pub running: Arc<Running>,
     /// What is dropped when configuration may have changed unheard.
     pub directives: Arc<Directives>,
+    /// The same of upstream credentials.
+    pub credentials: Arc<Credentials>,
     /// What is dropped when keys change.
     pub keys: Arc<ZoneKeys>,
 }
@@ -53,6 +56,7 @@ impl FeedSink for GatewaySink {
             self.running
                 .revoke_where(|token| self.views.refuses(token).is_some());
             self.directives.clear();
+            self.credentials.clear();
             self.keys.clear();
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! The long-lived parts of the STS, and the only place where they are put together.
 
 use crate::config::Config;
+use crate::credential::Credentials;
 use crate::error::Failure;
 use crate::feed::{ZonesSink, poll_slowly};
 use crate::graph::Graph;
@@ -14,10 +15,11 @@ use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Clock, EventType, Refusal};
-use caracal_egress::Metadata;
+use caracal_egress::{Metadata, Upstreams};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{CodeCacheConfig, Engine, EngineConfig};
+use caracal_provider::Asker;
 use caracal_replica::{Replica, Settings};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
@@ -53,6 +55,7 @@ pub struct Sts {
     pub(crate) secret_mint: SecretMint,
     pub(crate) derivations: Semaphore,
     pub(crate) key_sets: KeySets,
+    pub(crate) credentials: Credentials,
     pub(crate) zone_of_application: moka::sync::Cache<ApplicationId, ZoneId>,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) gateway_key: SecretString,
@@ -155,6 +158,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let (shadow, questions) = Shadow::new(metrics.clone());
     let watcher = Watcher::new(&engine, &zones, &recorder, &clock);
     host.tasks.spawn("shadow", watcher.watch(questions));
+    let outside = Upstreams::new(config.egress.clone(), own.clone())?;
+    let asker = Asker::new(outside, Arc::clone(&clock));
     let sts = Data::new(Sts {
         metrics,
         clock: Arc::clone(&clock),
@@ -169,6 +174,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         key_sets: KeySets::new(Metadata::new(config.egress, own)?),
+        credentials: Credentials::new(asker),
         zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
         strangers,
         gateway_key: config.gateway_key,
@@ -193,7 +199,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What no key set may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the
+/// What no key set and no token may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the
 /// operator names as internal besides.
 async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
     let mut own = caracal_egress::own_addresses(&[

@@ -4,6 +4,7 @@
 
 use crate::acting::Acting;
 use crate::app::Sts;
+use crate::credential::Holder;
 use crate::directive::Directive;
 use crate::error::Failure;
 use crate::evaluate::{Evaluated, Question};
@@ -107,7 +108,7 @@ impl Sts {
     pub async fn decide(&self, asked: &Asked<'_>) -> Result<Decided, Failure> {
         let mut findings = Vec::with_capacity(asked.exchange.request.resources.len());
         for identifier in &asked.exchange.request.resources {
-            findings.push(self.admit(asked, identifier)?);
+            findings.push(self.admit(asked, identifier).await?);
         }
         self.ask_policies(asked, &mut findings, None).await?;
         if let Some(met) = &asked.met {
@@ -164,7 +165,7 @@ impl Sts {
     }
 
     /// Everything before policy.
-    fn admit(&self, asked: &Asked<'_>, identifier: &ResourceIdentifier) -> Result<Finding, Failure> {
+    async fn admit(&self, asked: &Asked<'_>, identifier: &ResourceIdentifier) -> Result<Finding, Failure> {
         let mut finding = Finding {
             event_id: EventId::mint(&*self.clock),
             identifier: identifier.clone(),
@@ -173,7 +174,7 @@ impl Sts {
             admitted: None,
             retry_after: None,
         };
-        match self.admissible(asked, identifier) {
+        match self.admissible(asked, identifier).await {
             Ok(admitted) => finding.admitted = Some(admitted),
             Err(Failure::Refused(refusal)) => finding.refusal = Some(refusal),
             Err(Failure::Wait(refusal, seconds)) => {
@@ -185,7 +186,7 @@ impl Sts {
         Ok(finding)
     }
 
-    fn admissible(
+    async fn admissible(
         &self,
         asked: &Asked<'_>,
         identifier: &ResourceIdentifier,
@@ -207,11 +208,30 @@ impl Sts {
             .mint(key, config.mint_rate_per_minute, asked.exchange.now)
             .map_err(|exceeded| Failure::Wait(Refusal::RateLimited, exceeded.retry_after_seconds))?;
         let directive = if asked.for_gateway {
-            Some(self.directive(asked.view, identifier, &resource)?)
+            Some(self.equipped(asked, identifier, &resource).await?)
         } else {
             None
         };
         Ok((resource, directive))
+    }
+
+    /// Where the call goes, with its credential: a provider that gives none refuses the call here.
+    async fn equipped(
+        &self,
+        asked: &Asked<'_>,
+        identifier: &ResourceIdentifier,
+        resource: &Resource,
+    ) -> Result<Directive, Failure> {
+        let mut directive = Directive::of(asked.view, identifier, resource)?;
+        let holder = Holder {
+            application: asked.application.id,
+            user: asked.user,
+            rejected: asked.exchange.request.rejected_credential.as_deref(),
+            now: asked.exchange.now,
+        };
+        // On the heap: asking a provider is rare, and every exchange would carry its future.
+        directive.credential = Box::pin(self.credential(asked.view, resource, holder)).await?;
+        Ok(directive)
     }
 
     /// Asks the active set about everything that was admitted.

@@ -71,9 +71,17 @@ pub struct TokenRequest {
     pub method: Option<String>,
     /// The governed call's path, from a gateway only.
     pub path: Option<String>,
+    /// The id of the credential that the upstream refused last time, from a gateway only.
+    pub rejected_credential: Option<String>,
 }
 
 impl TokenRequest {
+    /// Whether it has what only a gateway says.
+    #[must_use]
+    pub const fn is_of_a_call(&self) -> bool {
+        self.method.is_some() || self.path.is_some() || self.rejected_credential.is_some()
+    }
+
     /// Parses an `application/x-www-form-urlencoded` body.
     ///
     /// # Errors
@@ -104,6 +112,7 @@ impl TokenRequest {
             challenge: form.challenge()?,
             method: form.take("method"),
             path: form.take("path"),
+            rejected_credential: form.take("rejected_credential"),
             resources: form.resources()?,
         })
     }

@@ -12,6 +12,7 @@ pub mod app;
 pub mod assertion;
 pub mod authenticate;
 pub mod config;
+pub mod credential;
 pub mod decide;
 pub mod directive;
 pub mod discovery;

@@ -17,5 +17,6 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(endpoint("/.well-known/jwks.json").get(discovery::jwks_by_query))
         .service(endpoint("/zones/{zone_id}/oauth/2/authorize").get(discovery::authorize))
         .service(endpoint("/step-up/{id}").get(step_up::poll))
-        .service(endpoint("/internal/directives").post(internal::directive));
+        .service(endpoint("/internal/directives").post(internal::directive))
+        .service(endpoint("/internal/credentials").post(internal::credential));
 }

@@ -182,9 +182,7 @@ impl Sts {
     ) -> Result<Authenticated, Failure> {
         let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
         let presented = Presented::read(headers, form)?;
-        if matches!(presented, Presented::Application { .. })
-            && (form.method.is_some() || form.path.is_some())
-        {
+        if matches!(presented, Presented::Application { .. }) && form.is_of_a_call() {
             return Err(Refusal::NotSupported.into());
         }
         let zone = match (form.zone_id, &presented, &form.subject_token) {

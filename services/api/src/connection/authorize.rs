@@ -5,7 +5,6 @@ use crate::admin_token::sha256;
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
-use crate::oauth::{OauthProvider, Unasked};
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use base64::Engine;
@@ -14,6 +13,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::upstream_oauth::Flow;
 use caracal_jose::{Purpose, random_token};
+use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::connections::{self, NewState};
 use caracal_storage::{providers, resources};
 use caracal_web::{ApiError, JsonBody, to_completion};
@@ -95,7 +95,7 @@ impl Api {
     ) -> Result<Authorization, ApiError> {
         check_texts(&body)?;
         let provider = self.connectable(zone, &body).await?;
-        let provider = self.discovered(provider).await.map_err(undiscovered)?;
+        let provider = self.asker.discovered(provider).await.map_err(undiscovered)?;
         let scopes = body.scopes.unwrap_or_else(|| provider.settings.scopes.clone());
         let (state, verifier) = (draw()?, draw()?);
         let challenge = URL_SAFE_NO_PAD.encode(sha256(&verifier));

@@ -1,12 +1,11 @@
 //! `GET /v1/oauth/callback`: a user comes back from a provider. Public; the state says who and what for.
 
 use super::authorize::row_of;
-use super::{ConnectionView, Tokens};
+use super::ConnectionView;
 use crate::admin_token::sha256;
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
-use crate::oauth::OauthProvider;
 use actix_web::http::header::ACCEPT;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,6 +13,7 @@ use caracal_domain::FeedBody;
 use caracal_domain::id::ConnectionId;
 use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
 use caracal_jose::Purpose;
+use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow, NewConnection, StateRow};
 use caracal_storage::{providers, resources, zones};
 use caracal_web::{ApiError, CurrentRequestId, to_completion, zone_epoch};
@@ -100,11 +100,11 @@ impl Api {
                 return Err(ApiError::from(Refusal::ProviderOauthDenied).with_detail(json!({"error": error})));
             }
         };
-        let failed = |why: crate::oauth::Unasked| {
+        let failed = |why: Unasked| {
             tracing::warn!(%why, "a provider did not exchange a code");
             ApiError::from(Refusal::ProviderTokenExchangeFailed)
         };
-        let provider = self.discovered(provider).await.map_err(failed)?;
+        let provider = self.asker.discovered(provider).await.map_err(failed)?;
         check_issuer(callback.issuer.as_deref(), &provider)?;
         let redirect_uri = self.callback_url();
         let grant = Grant::Code {
@@ -112,7 +112,7 @@ impl Api {
             verifier: &verifier,
             redirect_uri: &redirect_uri,
         };
-        let answer = self.ask_token(&provider, &grant).await.map_err(failed)?;
+        let answer = self.asker.token(&provider, &grant).await.map_err(failed)?;
         Ok(self.keep_connection(by, state, answer).await?)
     }
 
@@ -164,13 +164,7 @@ impl Api {
             || state.scopes.clone(),
             |granted| granted.split_ascii_whitespace().map(str::to_owned).collect(),
         );
-        let tokens = Tokens {
-            access_token: answer.access_token,
-            refresh_token: answer.refresh_token,
-        };
-        let text =
-            serde_json::to_vec(&tokens).map_err(|_| Failure::Fault("writing a connection's tokens"))?;
-        let text = Zeroizing::new(text);
+        let tokens = Tokens::from(&answer);
         let mut tx = self.database.begin().await?;
         // The zone first, so that two consents of one user come one after the other.
         let change = Change::draw(&mut tx, &*self.clock, zone).await?;
@@ -182,7 +176,7 @@ impl Api {
             resource_id: state.resource_id,
             provider_id: state.provider_id,
             scopes,
-            tokens: dek.seal(zone, Purpose::ConnectionToken, id.into(), &text)?,
+            tokens: tokens.seal(&dek, zone, id)?,
             access_expires_at: expires_at,
         };
         let (row, replaced) = connections::replace(&mut tx, &new).await?;

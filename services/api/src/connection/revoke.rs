@@ -1,12 +1,12 @@
 //! Ending a connection: first here, where it counts, then at the provider, as far as it listens.
 
-use super::{ConnectionView, Tokens};
+use super::ConnectionView;
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use caracal_domain::FeedBody;
 use caracal_domain::id::{ConnectionId, ZoneId};
-use caracal_jose::Purpose;
+use caracal_provider::Tokens;
 use caracal_storage::connections::{self, ConnectionRow};
 use caracal_storage::{providers, zones};
 
@@ -52,26 +52,18 @@ impl Api {
         let provider = self.oauth_provider(&mut conn, &provider).await.map_err(told)?;
         let dek = self.dek(&mut conn, row.zone_id).await.map_err(told)?;
         drop(conn);
-        let opened = dek
-            .open(
-                row.zone_id,
-                Purpose::ConnectionToken,
-                row.id.into(),
-                &row.tokens(),
-            )
-            .map_err(|error| told(error.into()))?;
-        let tokens: Tokens = serde_json::from_slice(&opened).map_err(|_| "its tokens cannot be read")?;
-        let provider = self.discovered(provider).await.map_err(|why| why.to_string())?;
+        let tokens = Tokens::open(&dek, row.zone_id, row.id, &row.tokens());
+        let tokens = tokens.map_err(|why| told(why.into()))?;
+        let provider = self
+            .asker
+            .discovered(provider)
+            .await
+            .map_err(|why| why.to_string())?;
         let (token, hint) = match &tokens.refresh_token {
             Some(token) => (token, "refresh_token"),
             None => (&tokens.access_token, "access_token"),
         };
-        let request = self
-            .revocation(&provider, token, hint)
-            .map_err(|why| why.to_string())?;
-        match request {
-            Some(request) => self.outside.revoke(&request).await.map_err(|why| why.to_string()),
-            None => Ok(()),
-        }
+        let revoked = self.asker.revoke(&provider, token, hint).await;
+        revoked.map_err(|why| why.to_string())
     }
 }

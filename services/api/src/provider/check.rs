@@ -5,7 +5,6 @@ use super::dry_run::DryRun;
 use crate::actor::{InZone, Read};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
-use crate::oauth::{OauthProvider, Unasked};
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use caracal_domain::id::{ApplicationId, ProviderId, ResourceId, ZoneId};
@@ -13,6 +12,7 @@ use caracal_domain::upstream_oauth::{ClientAuth, Flow, Grant};
 use caracal_domain::zone::ProviderKind;
 use caracal_domain::{Scope, ScopeSet};
 use caracal_egress::{TokenError, check_url};
+use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::providers::ProviderRow;
 use caracal_storage::resources::ResourceRow;
 use caracal_storage::{Conn, applications, connections, providers, resources};
@@ -151,7 +151,7 @@ impl Api {
 
     async fn check_oauth(&self, provider: OauthProvider) -> Vec<Check> {
         let flow = provider.flow;
-        let provider = match self.discovered(provider).await {
+        let provider = match self.asker.discovered(provider).await {
             Ok(provider) => provider,
             Err(why) => return vec![Check::new("endpoint", "issuer", Err(told(&why)))],
         };
@@ -185,7 +185,7 @@ impl Api {
     /// accepted before the code is refused (RFC 6749 §5.2).
     async fn check_credential(&self, provider: &OauthProvider, flow: Flow) -> Check {
         if flow == Flow::ClientCredentials {
-            let asked = self.ask_token(provider, &Grant::ClientCredentials).await;
+            let asked = self.asker.token(provider, &Grant::ClientCredentials).await;
             let outcome = asked.map(|_| "a token was given".to_owned());
             return Check::new("credential", "client", outcome.map_err(|why| told(&why)));
         }
@@ -198,7 +198,7 @@ impl Api {
             verifier: NO_CODE,
             redirect_uri: &redirect_uri,
         };
-        match self.ask_token(provider, &grant).await {
+        match self.asker.token(provider, &grant).await {
             Err(Unasked::Asked(TokenError::Refused {
                 error: Some(error), ..
             })) if error == "invalid_grant" => {
@@ -296,6 +296,9 @@ async fn connection(
     };
     let found = connections::active(conn, provider.zone_id, user, resource, provider.id).await?;
     let outcome = match found {
+        Some(row) if row.lapsed_at.is_some() => {
+            Err("connection_required: the provider no longer renews the user's connection".to_owned())
+        }
         Some(_) => Ok("the user has connected".to_owned()),
         None => Err("connection_required: the user has not connected".to_owned()),
     };

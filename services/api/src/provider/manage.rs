@@ -156,7 +156,7 @@ fn seal(
 }
 
 /// The secrets of a provider.
-pub(crate) fn open(dek: &Dek, row: &ProviderRow) -> Result<Map<String, Value>, Failure> {
+fn open(dek: &Dek, row: &ProviderRow) -> Result<Map<String, Value>, Failure> {
     let Some(sealed) = row.sealed_secrets() else {
         return Ok(Map::new());
     };

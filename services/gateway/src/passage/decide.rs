@@ -2,15 +2,18 @@
 //! A mandate is decided here; for a session token the STS decides, for this one call.
 
 use crate::app::Gateway;
-use crate::directives::{Age, Wanted};
+use crate::credentials;
+use crate::directives::Wanted;
 use crate::error::Refused;
+use crate::memory::Age;
 use crate::operations::{find, same_method};
 use crate::passage::Passage;
 use crate::passage::admit::Admitted;
 use crate::passage::authenticate::verify;
-use crate::sts_client::{Directive, ExchangeRequest};
-use caracal_domain::zone::Operation;
-use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, TokenUse};
+use crate::sts_client::{Asking, Credential, Directive, ExchangeRequest};
+use caracal_domain::id::ZoneId;
+use caracal_domain::zone::{AuthMode, Operation};
+use caracal_domain::{Claims, Epoch, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, TokenUse};
 use caracal_egress::check_url;
 use caracal_jose::Verified;
 use secrecy::SecretString;
@@ -20,6 +23,10 @@ use std::sync::Arc;
 pub(super) struct Decided {
     /// Where it goes.
     pub(super) directive: Arc<Directive>,
+    /// With what, in the modes that have a credential.
+    pub(super) credential: Option<Arc<Credential>>,
+    /// Whose that is.
+    pub(super) wanted: credentials::Wanted,
     /// The bearer.
     pub(super) token: Verified,
     /// For a session token: the mandate of this one call, which never leaves the gateway but in mode `caracal_jwt`.
@@ -41,15 +48,28 @@ pub(super) async fn decide(
         .is_current(token.claims().zone_id, passage.asking().at_least);
     let directive = directive_of(gateway, passage, token.claims(), &asked, current).await?;
     refuse_conflict(admitted, &directive)?;
-    let decided = match token.claims().token_use {
-        TokenUse::Resource => by_mandate(gateway, passage, admitted, token, directive, current).await?,
+    let mut decided = match token.claims().token_use {
+        TokenUse::Resource => {
+            by_mandate(gateway, passage, admitted, token, directive, &asked, current).await?
+        }
         TokenUse::Session => by_exchange(gateway, passage, admitted, token, directive, &asked).await?,
     };
     let host = decided.directive.upstream_url.host_str();
     passage.upstream_host = host.map(str::to_owned);
     check_url(&gateway.egress, decided.directive.upstream_url.as_str())
         .map_err(|_| Refusal::UpstreamNotAllowed)?;
+    if decided.credential.is_none() && with_provider(&decided.directive) {
+        decided.credential = Some(credential_of(gateway, passage, &decided.wanted, current).await?);
+    }
     Ok(decided)
+}
+
+/// Whether calls of the resource carry a provider's credential.
+pub(super) const fn with_provider(directive: &Directive) -> bool {
+    match directive.auth_mode {
+        AuthMode::ProviderApikey | AuthMode::ProviderOauth => true,
+        AuthMode::CaracalJwt | AuthMode::None => false,
+    }
 }
 
 /// How the STS knows what the call names; an address in another zone than the token's is unknown in the token's.
@@ -79,15 +99,42 @@ async fn directive_of(
         application: claims.client_id,
         resource: asked.clone(),
     };
-    let mut floor = gateway.views.configured_at(claims.zone_id);
+    let (age, asking) = currency(gateway, passage, claims.zone_id, current);
+    let now = gateway.clock.now();
+    let directive = gateway.directives.get(&wanted, age, now, asking).await?;
+    current_enough(passage, directive.epoch)?;
+    Ok(directive)
+}
+
+/// The credential for calls under a mandate.
+async fn credential_of(
+    gateway: &Gateway,
+    passage: &Passage,
+    wanted: &credentials::Wanted,
+    current: bool,
+) -> Result<Arc<Credential>, Refused> {
+    let (age, asking) = currency(gateway, passage, wanted.zone, current);
+    let now = gateway.clock.now();
+    let answer = gateway.credentials.get(wanted, age, now, asking).await?;
+    current_enough(passage, answer.epoch)?;
+    let credential = answer.credential.clone();
+    Ok(credential.ok_or(Refusal::ProviderNotReady)?)
+}
+
+/// How old what the STS has told us may be, and how current its next answer must be.
+fn currency<'a>(gateway: &Gateway, passage: &'a Passage, zone: ZoneId, current: bool) -> (Age, Asking<'a>) {
     let mut asking = passage.asking();
-    floor = asking.at_least.map_or(floor, |epoch| epoch.max(floor));
+    let heard = gateway.views.configured_at(zone);
+    let floor = asking.at_least.map_or(heard, |epoch| epoch.max(heard));
     asking.at_least = Some(floor).filter(|epoch| epoch.get() > 0);
     let age = if current { Age::SinceEpoch(floor) } else { Age::Now };
-    let directive = gateway.directives.get(wanted, age, asking).await?;
+    (age, asking)
+}
+
+fn current_enough(passage: &Passage, epoch: Epoch) -> Result<(), Refusal> {
     match passage.asking().at_least {
-        Some(epoch) if directive.epoch < epoch => Err(Refusal::StaleState.into()),
-        _ => Ok(directive),
+        Some(at_least) if epoch < at_least => Err(Refusal::StaleState),
+        _ => Ok(()),
     }
 }
 
@@ -141,6 +188,7 @@ async fn by_mandate(
     admitted: &Admitted,
     token: Verified,
     directive: Arc<Directive>,
+    asked: &ResourceIdentifier,
     current: bool,
 ) -> Result<Decided, Refused> {
     let claims = token.claims();
@@ -158,6 +206,8 @@ async fn by_mandate(
     }
     Ok(Decided {
         directive,
+        credential: None,
+        wanted: credentials::Wanted::by(claims, asked),
         token,
         mandate: None,
     })
@@ -175,12 +225,15 @@ async fn by_exchange(
     let operation = operation_of(&directive, passage, admitted)?;
     let of_operation: Option<ScopeSet> =
         operation.map(|operation| [operation.scope.clone()].into_iter().collect());
+    let wanted = credentials::Wanted::by(token.claims(), asked);
+    let rejected = gateway.credentials.rejected(&wanted);
     let request = ExchangeRequest {
         subject_token: &admitted.bearer,
         resource: asked,
         scopes: of_operation.as_ref().or(admitted.scopes.as_ref()),
         method: passage.call.method.as_str(),
         path: admitted.path.as_str(),
+        rejected_credential: rejected.as_deref(),
     };
     let mut exchanged = gateway.sts.exchange(&request, passage.asking()).await?;
     let mandate = verify(gateway, &exchanged.access_token)
@@ -197,7 +250,9 @@ async fn by_exchange(
         return Err(Refusal::ScopeMissing.into());
     }
     Ok(Decided {
+        credential: directive.credential.clone(),
         directive,
+        wanted,
         token,
         mandate: Some((mandate, exchanged.access_token)),
     })

@@ -7,14 +7,13 @@ use crate::app::Gateway;
 use crate::error::{Refused, cause};
 use crate::passage::Passage;
 use crate::passage::admit::Admitted;
-use crate::passage::decide::Decided;
+use crate::passage::decide::{Decided, with_provider};
 use crate::passage::finish::Ending;
 use crate::running::{Cut, Exchange};
 use crate::upload::Upload;
 use crate::websocket;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
-use caracal_domain::zone::AuthMode;
 use caracal_domain::{AnchorKind, Refusal};
 use caracal_egress::{Body, EgressError};
 use http::{Request, Response, StatusCode};
@@ -69,6 +68,11 @@ pub(super) async fn forward(
                 Some(why) => ending.cut(Some(why)),
                 None => ending.failed("upstream_failed"),
             }
+            if let (Refused::Rule(Refusal::UpstreamCredentialRejected), Some(credential)) =
+                (&refused, &decided.credential)
+            {
+                gateway.credentials.reject(&decided.wanted, credential).await;
+            }
             return Err(refused);
         }
     };
@@ -116,11 +120,7 @@ fn accept(
     decided: &Decided,
     upgrade: bool,
 ) -> Result<Response<Incoming>, Refused> {
-    let with_provider = match decided.directive.auth_mode {
-        AuthMode::ProviderApikey | AuthMode::ProviderOauth => true,
-        AuthMode::CaracalJwt | AuthMode::None => false,
-    };
-    if with_provider && answer.status() == StatusCode::UNAUTHORIZED {
+    if with_provider(&decided.directive) && answer.status() == StatusCode::UNAUTHORIZED {
         return Err(Refusal::UpstreamCredentialRejected.into());
     }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {

@@ -4,6 +4,7 @@
 
 mod behind;
 mod bodies;
+mod endings;
 mod forwarding;
 mod place;
 mod refusals;

@@ -16,11 +16,14 @@ pub(crate) enum Manner {
     Stalls,
     /// Never answers.
     Hangs,
-    /// Reads a chunked body to its end, and answers only then.
+    /// Reads a chunked body to its end, and answers only then; notes [`BROKEN_OFF`] when it has none.
     Swallows,
     /// Becomes a WebSocket that sends every byte back.
     Echoes,
 }
+
+/// What is noted of a body that did not come to its end.
+pub(crate) const BROKEN_OFF: &str = "(broken off)";
 
 /// A running upstream; what it heard is the heads of all requests.
 pub(crate) struct Plain {
@@ -60,7 +63,10 @@ async fn serve(mut connection: TcpStream, manner: Manner, log: Arc<Mutex<Vec<Str
         .expect("no holder panics")
         .push(String::from_utf8_lossy(&head).into_owned());
     // Whatever breaks here is the gateway closing the connection, which is what some tests want.
-    let _ = behave(&mut connection, manner).await;
+    let behaved = behave(&mut connection, manner).await;
+    if behaved.is_err_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof) {
+        log.lock().expect("no holder panics").push(BROKEN_OFF.to_owned());
+    }
 }
 
 async fn behave(connection: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
@@ -72,8 +78,8 @@ async fn behave(connection: &mut TcpStream, manner: Manner) -> std::io::Result<(
         Manner::Swallows => {
             let mut body = Vec::new();
             while !body.ends_with(b"\r\n0\r\n\r\n") {
-                if connection.read_buf(&mut body).await? == 0 {
-                    return Ok(());
+                if connection.read_buf(&mut body).await.unwrap_or_default() == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
                 }
             }
             connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await

@@ -13,7 +13,7 @@ const GATEWAY: [OAuthCode; 6] = [
 ];
 
 /// Refusals of codes we share that only a gateway has.
-const GATEWAYS_OWN: [Refusal; 11] = [
+const GATEWAYS_OWN: [Refusal; 10] = [
     Refusal::ClientIdHeader,
     Refusal::NoResourceNamed,
     Refusal::ResourceConflict,
@@ -23,7 +23,6 @@ const GATEWAYS_OWN: [Refusal; 11] = [
     Refusal::ResourceUnknownHere,
     Refusal::OperationNotAllowed,
     Refusal::ActionNotAllowed,
-    Refusal::ConnectionRequired,
     Refusal::DecisionPointUnavailable,
 ];
 

@@ -8,9 +8,16 @@
 
 mod actors;
 mod bad_input;
+<<<<<<< HEAD
 mod behind;
+||||||| de1afe4
+=======
+mod client_credentials;
+>>>>>>> a428e31973fa3df60a2ccea0290536bea44b3c29
 mod clients;
 mod clocks;
+mod connections;
+mod cuts;
 mod delegation;
 mod discovery;
 mod documented;
@@ -24,7 +31,12 @@ mod keys;
 mod order;
 mod other_zone;
 mod private_key_jwt;
+<<<<<<< HEAD
 mod rate;
+||||||| de1afe4
+=======
+mod provided;
+>>>>>>> a428e31973fa3df60a2ccea0290536bea44b3c29
 mod record;
 mod reentry;
 mod revocation;
@@ -36,3 +48,4 @@ mod step_up;
 mod strangers;
 mod user_subjects;
 mod users;
+mod workload;

@@ -35,7 +35,7 @@ pub(super) fn build(
     body: Body,
 ) -> Result<Request<Body>, Refused> {
     let directive = &decided.directive;
-    let (in_header, in_query) = place(directive.credential.as_ref())?;
+    let (in_header, in_query) = place(decided.credential.as_deref())?;
     let mandate = decided
         .mandate
         .as_ref()
