@@ -11,7 +11,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-pub use states::{NewState, StateRow, consume_state, find_state, insert_state, sweep_states};
+pub use states::{NewState, StateRow, consume_state, find_state, insert_state};
 
 mod states;
 

@@ -3,7 +3,6 @@
 use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::tails::Tails;
@@ -139,8 +138,6 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     );
     host.tasks
         .spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
-    host.tasks
-        .spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
     host.tasks.spawn("upkeep", upkeep::keep_up(Arc::clone(&api)));
 
