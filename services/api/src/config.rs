@@ -28,6 +28,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Where upstreams may be (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
+    /// Listeners of ours that no provider's or issuer's address may lead to, `host:port` (`INTERNAL_ADDRESSES`).
+    pub internal_addresses: Vec<String>,
 }
 
 impl Config {
@@ -41,6 +43,7 @@ impl Config {
         let path = env.or("PATH", OsString::new());
         let local_bootstrap = env.flag("CARACAL_LOCAL_BOOTSTRAP_ENABLED", false);
         let egress = env.upstreams().into();
+        let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let public_url = env.optional("API_PUBLIC_URL");
         let public_url = public_url.and_then(|_: String| env.http_url("API_PUBLIC_URL"));
         if local_bootstrap && env.mode() == Mode::Production {
@@ -58,6 +61,7 @@ impl Config {
             issuer_url: issuer_url?,
             public_url,
             egress,
+            internal_addresses,
         })
     }
 }
