@@ -56,7 +56,9 @@ impl Metadata {
             .map_err(|error| FetchError::Egress(EgressError::Unreachable(error.into())))?;
         let answer = self.http.fetch(request).await.map_err(|error| match error {
             EgressError::Unreachable(cause) if cause.is::<LengthLimitError>() => FetchError::TooLarge,
-            error => FetchError::Egress(error),
+            error @ (EgressError::Forbidden(_) | EgressError::Unreachable(_) | EgressError::Timeout) => {
+                FetchError::Egress(error)
+            }
         })?;
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
