@@ -7,12 +7,8 @@ use crate::upstreams::Upstreams;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::LengthLimitError;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-const MAX_BYTES: usize = 256 * 1024;
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +38,7 @@ impl Metadata {
     /// TLS cannot be set up.
     pub fn new(policy: EgressPolicy, own: Vec<SocketAddr>) -> Result<Self, BoxError> {
         Ok(Self {
-            http: Upstreams::new(policy.clone(), own)?.with_answer_timeout(PATIENCE),
+            http: Upstreams::new(policy.clone(), own)?,
             policy,
         })
     }
@@ -54,27 +50,19 @@ impl Metadata {
     pub async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
         let url =
             check_url(&self.policy, url).map_err(|why| FetchError::Egress(EgressError::Forbidden(why)))?;
-        match tokio::time::timeout(PATIENCE, self.get(url.as_str())).await {
-            Ok(fetched) => fetched,
-            Err(_) => Err(FetchError::Egress(EgressError::Timeout)),
-        }
-    }
-
-    async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        let unreachable = |error: BoxError| FetchError::Egress(EgressError::Unreachable(error));
-        let request = Request::get(url)
+        let request = Request::get(url.as_str())
             .header(ACCEPT, "application/json, application/jwk-set+json")
             .body(empty())
-            .map_err(|error| unreachable(error.into()))?;
-        let answer = self.http.send(request).await.map_err(FetchError::Egress)?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status(answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
-        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => FetchError::TooLarge,
-            None => unreachable(error),
+            .map_err(|error| FetchError::Egress(EgressError::Unreachable(error.into())))?;
+        let answer = self.http.fetch(request).await.map_err(|error| match error {
+            EgressError::Unreachable(cause) if cause.is::<LengthLimitError>() => FetchError::TooLarge,
+            error @ (EgressError::Forbidden(_) | EgressError::Unreachable(_) | EgressError::Timeout) => {
+                FetchError::Egress(error)
+            }
         })?;
-        Ok(body.to_bytes())
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            status => Err(FetchError::Status(status)),
+        }
     }
 }

@@ -76,6 +76,16 @@ pub fn check_url(policy: &EgressPolicy, text: &str) -> Result<Url, Forbidden> {
     Ok(url)
 }
 
+/// Whether private networks may be reached, and the only hosts: as the settings are read.
+impl From<(bool, Vec<String>)> for EgressPolicy {
+    fn from((allow_private, host_allowlist): (bool, Vec<String>)) -> Self {
+        Self {
+            allow_private,
+            host_allowlist,
+        }
+    }
+}
+
 impl EgressPolicy {
     /// Whether a host may be named at all.
     ///

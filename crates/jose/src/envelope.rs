@@ -75,20 +75,6 @@ impl Kek {
         }
     }
 
-    /// Whether a key is obviously not random, such as all zeros; production refuses to start with one.
-    #[must_use]
-    pub fn is_weak(&self) -> bool {
-        self.keys().any(|(_, key)| {
-            let mut bytes = *key.clone();
-            bytes.sort_unstable();
-            bytes
-                .windows(2)
-                .filter(|pair| pair.first() != pair.last())
-                .count()
-                < 8
-        })
-    }
-
     /// Draws a DEK for a zone, and seals it for the zone's row.
     ///
     /// # Errors

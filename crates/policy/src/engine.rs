@@ -13,15 +13,13 @@ mod share;
 mod ticker;
 
 use crate::compiler::sha256_hex;
+use caracal_domain::PolicyVerdict;
 use caracal_domain::decision::PolicyFault;
-use caracal_domain::id::PolicyVersionId;
 use caracal_domain::zone::Manifest;
-use caracal_domain::{Decision, PolicyVerdict};
 use code_cache::CodeCache;
 use instance::Limits;
 use module::Modules;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use share::Shares;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,19 +159,15 @@ impl Engine {
         self.modules.memory()
     }
 
-    /// Asks every policy of a manifest about `input`, which is written as JSON once.
+    /// Asks every policy of a manifest about `input`, which is written as JSON into each one's memory.
     pub async fn evaluate<I: Serialize + Sync + ?Sized>(&self, manifest: &Manifest, input: &I) -> Evaluation {
         let started = Instant::now();
-        let verdicts = match (to_raw_value(input), self.shares.take(manifest.policy_set_id)) {
-            (Ok(input), Some(_share)) => {
-                self.ask_all(manifest, &input, started + self.config.deadline)
+        let verdicts = match self.shares.take(manifest.policy_set_id) {
+            Some(_share) => {
+                self.ask_all(manifest, input, started + self.config.deadline)
                     .await
             }
-            (Ok(_), None) => refuse_all(manifest, PolicyFault::Busy),
-            (Err(error), _) => {
-                tracing::error!(%error, "a policy input cannot be written as JSON");
-                refuse_all(manifest, PolicyFault::Error)
-            }
+            None => refuse_all(manifest, PolicyFault::Busy),
         };
         Evaluation {
             verdicts,
@@ -181,7 +175,12 @@ impl Engine {
         }
     }
 
-    async fn ask_all(&self, manifest: &Manifest, input: &RawValue, deadline: Instant) -> Vec<PolicyVerdict> {
+    async fn ask_all<I: Serialize + Sync + ?Sized>(
+        &self,
+        manifest: &Manifest,
+        input: &I,
+        deadline: Instant,
+    ) -> Vec<PolicyVerdict> {
         let _under_way = self.ticker.begin();
         let mut verdicts = Vec::with_capacity(manifest.policies.len());
         for entry in &manifest.policies {
@@ -199,14 +198,6 @@ impl Engine {
             }
         }
         verdicts
-    }
-}
-
-impl Evaluation {
-    /// Which policies allowed, for the logs.
-    pub fn allowed_by(&self) -> impl Iterator<Item = PolicyVersionId> {
-        let allows = |v: &&PolicyVerdict| matches!(&v.answer, Ok(Some(a)) if a.decision == Decision::Allow);
-        self.verdicts.iter().filter(allows).map(|v| v.policy_version_id)
     }
 }
 

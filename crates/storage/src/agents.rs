@@ -7,7 +7,9 @@ use crate::schema::agent_sessions;
 use caracal_domain::Timestamp;
 use caracal_domain::agent::{Agent, AgentStatus, Lifecycle};
 use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use std::time::Duration;
@@ -153,10 +155,10 @@ pub async fn suspend_or_resume(
     ids: &[AgentSessionId],
     to: AgentStatus,
 ) -> Result<usize> {
-    let from = if to == AgentStatus::Suspended {
-        AgentStatus::Active
+    let (from, suspended_at) = if to == AgentStatus::Suspended {
+        (AgentStatus::Active, "now()")
     } else {
-        AgentStatus::Suspended
+        (AgentStatus::Suspended, "NULL")
     };
     let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
     let rows = agent_sessions::table
@@ -165,7 +167,7 @@ pub async fn suspend_or_resume(
         .filter(agent_sessions::status.eq(from.name()));
     let moved = (
         agent_sessions::status.eq(to.name()),
-        agent_sessions::suspended_at.eq(diesel::dsl::now),
+        agent_sessions::suspended_at.eq(sql::<Nullable<Timestamptz>>(suspended_at)),
         agent_sessions::updated_at.eq(diesel::dsl::now),
         agent_sessions::version.eq(agent_sessions::version + 1),
     );

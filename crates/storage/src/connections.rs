@@ -12,7 +12,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 pub use renewal::{lapse, lock, refresh};
-pub use states::{NewState, StateRow, consume_state, find_state, insert_state, sweep_states};
+pub use states::{NewState, StateRow, consume_state, find_state, insert_state};
 
 mod renewal;
 mod states;

@@ -1,6 +1,7 @@
 //! Connections: a bounded pool that notices a stopped PostgreSQL, and the transaction a use-case opens.
 
 use crate::error::{Error, Result};
+use crate::target::{CHECK, Target};
 use caracal_domain::Timestamp;
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
@@ -17,18 +18,13 @@ pub type Conn = AsyncPgConnection;
 
 /// How long a caller waits for a usable connection.
 const ACQUIRE: Duration = Duration::from_secs(2);
-/// How long opening or checking one connection may take.
-const CHECK: Duration = Duration::from_secs(1);
 /// A connection that was last taken longer ago than this is asked whether it still answers before it is taken again.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// What the server gives up on, so that no lock outlives its use-case by much.
-const SERVER_LIMITS: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s \
-                             -c timezone=UTC";
 
 /// Where the database is and how much of it we take.
 #[derive(Clone)]
 pub struct DatabaseConfig {
-    /// `postgres://role:password@host:port/database`.
+    /// `postgres://role:password@host:port/database`, with `sslmode` and `sslrootcert` as libpq has them.
     pub url: String,
     /// The most connections this process holds.
     pub max_connections: usize,
@@ -63,14 +59,14 @@ impl Database {
     /// Makes the pool; opens no connection, so a service starts while the database is down.
     ///
     /// # Errors
-    /// When the URL is not one of PostgreSQL's.
+    /// [`Error::Settings`] when the URL is not one of PostgreSQL's, or asks for what we do not do.
     pub fn connect(config: &DatabaseConfig) -> Result<Self> {
-        let parsed = connection_config(&config.url, config.application_name)?;
+        let target = Target::parse(&config.url)?.limited(config.application_name);
         let mut manager = ManagerConfig::default();
         // A round trip for each checkout would double what most use-cases cost. A connection whose other end has closed is
         // known to be closed without one; what may have died in silence is asked, see `verify`.
         manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |_| open(parsed.clone()));
+        manager.custom_setup = Box::new(move |_| open(target.clone()));
         let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
             .max_size(config.max_connections)
             .pre_recycle(Hook::async_fn(|conn, metrics| {
@@ -226,25 +222,10 @@ async fn verify(conn: &mut Conn, idle: Duration) -> std::result::Result<(), Hook
     }
 }
 
-/// The parsed URL with our limits: a peer that is gone is noticed within seconds, not after the kernel's two hours.
-pub(crate) fn connection_config(url: &str, application_name: &str) -> Result<tokio_postgres::Config> {
-    let mut config: tokio_postgres::Config = url.parse().map_err(|_| Error::Corrupt("database URL"))?;
-    config
-        .application_name(application_name)
-        .options(SERVER_LIMITS)
-        .connect_timeout(CHECK)
-        .keepalives(true)
-        .keepalives_idle(Duration::from_secs(5))
-        .keepalives_interval(Duration::from_secs(1))
-        .keepalives_retries(2)
-        .tcp_user_timeout(Duration::from_secs(5));
-    Ok(config)
-}
-
-fn open(config: tokio_postgres::Config) -> BoxFuture<'static, diesel::ConnectionResult<Conn>> {
+fn open(target: Target) -> BoxFuture<'static, diesel::ConnectionResult<Conn>> {
     async move {
         let opening = async {
-            let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(refused)?;
+            let (client, connection) = target.connect().await.map_err(refused)?;
             Conn::try_from_client_and_connection(client, connection).await
         };
         tokio::time::timeout(CHECK, opening).await.map_err(refused)?

@@ -2,6 +2,7 @@
 //! them with all that hangs below. The cascade of contract §3, as sets.
 
 use crate::Conn;
+use crate::delegations::bump_graph_epoch;
 use crate::error::Result;
 use caracal_domain::Timestamp;
 use caracal_domain::id::{AgentSessionId, ApplicationId, DelegationEdgeId, ZoneId};
@@ -77,8 +78,7 @@ pub async fn revoke_edges(
         .bind::<Text, _>(reason);
     let rows: Vec<Row> = query.load(conn).await?;
     if !rows.is_empty() {
-        let moved = diesel::sql_query(include_str!("endings/move_graph.sql"));
-        moved.bind::<SqlUuid, _>(Uuid::from(zone)).execute(conn).await?;
+        bump_graph_epoch(conn, zone).await?;
     }
     Ok(rows.into_iter().map(Ended::from).collect())
 }

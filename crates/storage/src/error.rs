@@ -25,6 +25,9 @@ pub enum Error {
     /// A stored value is not what this version can read.
     #[error("a stored {0} cannot be read")]
     Corrupt(&'static str),
+    /// What an operator said of the database cannot be done.
+    #[error("DATABASE_URL cannot be used")]
+    Settings(#[source] Source),
     /// Anything else: a fault of ours.
     #[error("a query failed")]
     Other(#[source] Source),
@@ -42,7 +45,11 @@ impl Error {
     pub fn conflict(&self) -> Option<&str> {
         match self {
             Self::Conflict { constraint } => Some(constraint),
-            Self::Unavailable(_) | Self::NotFound(_) | Self::Corrupt(_) | Self::Other(_) => None,
+            Self::Unavailable(_)
+            | Self::NotFound(_)
+            | Self::Corrupt(_)
+            | Self::Settings(_)
+            | Self::Other(_) => None,
         }
     }
 }

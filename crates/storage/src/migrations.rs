@@ -2,7 +2,8 @@
 
 use crate::Conn;
 use crate::error::{Error, Result};
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
+use crate::target::Target;
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 /// `migrations/`, compiled in.
@@ -42,7 +43,11 @@ pub async fn revert_all(url: &str) -> Result<Vec<String>> {
 }
 
 async fn connect(url: &str) -> Result<Conn> {
-    let mut conn = Conn::establish(url)
+    let (client, driver) = Target::parse(url)?
+        .connect()
+        .await
+        .map_err(|error| Error::Unavailable(error.into()))?;
+    let mut conn = Conn::try_from_client_and_connection(client, driver)
         .await
         .map_err(|error| Error::Unavailable(error.into()))?;
     diesel::sql_query(ALONE).execute(&mut conn).await?;

@@ -1,19 +1,16 @@
 //! `LISTEN` on a connection of its own.
 
-use crate::database::connection_config;
 use crate::error::{Error, Result};
+use crate::target::{Driver, Target};
 use futures::future::{Either, select};
 use futures::stream::{self, Stream};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client};
 
 /// How long to wait before a lost connection is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
-
-type Driver = Connection<Socket, NoTlsStream>;
 
 /// What is notified on a channel: `Some` payload each time, and `None` after each (re)connection, since something may
 /// have been missed before it. It never ends; while the database is away it is silent, so the listener also looks from
@@ -64,9 +61,9 @@ async fn reconnect(url: &str, channel: &str) -> Listening {
 }
 
 async fn connect(url: &str, channel: &str) -> Result<Listening> {
-    let config = connection_config(url, "caracal-listen")?;
-    let (client, mut driver) = config
-        .connect(NoTls)
+    let target = Target::parse(url)?.limited("caracal-listen");
+    let (client, mut driver) = target
+        .connect()
         .await
         .map_err(|error| Error::Unavailable(error.into()))?;
     let subscribe = format!("LISTEN {channel}");

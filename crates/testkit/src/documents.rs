@@ -1,11 +1,11 @@
 //! A small real server of documents, such as key sets and discovery, that can be made to behave badly.
 
+use crate::local_server::LocalServer;
 use actix_web::web::{self, Bytes, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{HttpRequest, HttpResponse};
 use futures::StreamExt;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,9 +39,8 @@ struct State {
 /// The server, on loopback; it ends with the test.
 #[derive(Debug)]
 pub struct Documents {
-    port: u16,
+    server: LocalServer,
     state: Arc<Mutex<State>>,
-    handle: actix_web::dev::ServerHandle,
 }
 
 impl Documents {
@@ -50,33 +49,16 @@ impl Documents {
     pub fn start() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Data::new(Arc::clone(&state));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .port();
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(shared.clone())
-                .default_service(web::to(answer))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)
-        .expect("a bound listener can be served")
-        .run();
-        let handle = server.handle();
-        tokio::spawn(async move {
-            // It ends when the test does.
-            let _ = server.await;
+        let server = LocalServer::start(move |config| {
+            config.app_data(shared.clone()).default_service(web::to(answer));
         });
-        Self { port, state, handle }
+        Self { server, state }
     }
 
     /// Where a document is.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.server.url())
     }
 
     /// Serves a document from now on.
@@ -95,13 +77,6 @@ impl Documents {
     pub fn asked(&self, path: &str) -> usize {
         let state = self.state.lock().expect("no holder panics");
         state.asked.get(path).copied().unwrap_or_default()
-    }
-}
-
-impl Drop for Documents {
-    fn drop(&mut self) {
-        // Not awaited: nothing is lost when it ends with the run time.
-        drop(self.handle.stop(false));
     }
 }
 

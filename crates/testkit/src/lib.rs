@@ -18,6 +18,7 @@ pub mod binaries;
 pub mod callers;
 pub mod database;
 pub mod documents;
+mod local_server;
 pub mod nats;
 pub mod oauth_server;
 pub mod ports;

@@ -2,13 +2,13 @@
 //! rotates refresh tokens, takes them back, and can be told to misbehave. What lies below `/api` is a resource server that
 //! lets nobody in without one of its access tokens.
 
+use crate::local_server::LocalServer;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,49 +79,33 @@ type Shared = Arc<Mutex<State>>;
 /// See the module; it ends with the test.
 #[derive(Debug)]
 pub struct OauthServer {
-    port: u16,
+    server: LocalServer,
     state: Shared,
-    handle: actix_web::dev::ServerHandle,
 }
 
 impl OauthServer {
     /// Starts one on the current run time.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .port();
         let state = Shared::default();
-        state.lock().expect("no holder panics").base = format!("http://127.0.0.1:{port}");
         let data = Data::new(Arc::clone(&state));
-        let server = HttpServer::new(move || {
-            App::new()
+        let server = LocalServer::start(move |config| {
+            config
                 .app_data(data.clone())
                 .route("/token", web::post().to(token))
                 .route("/revoke", web::post().to(revoke))
                 .route("/api/{rest:.*}", web::to(api))
                 .route("/.well-known/openid-configuration", web::get().to(discover))
-                .default_service(web::to(|| async { HttpResponse::Ok().body("hello") }))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)
-        .expect("a bound listener can be served")
-        .run();
-        let handle = server.handle();
-        tokio::spawn(async move {
-            // It ends when the test does.
-            let _ = server.await;
+                .default_service(web::to(|| async { HttpResponse::Ok().body("hello") }));
         });
-        Self { port, state, handle }
+        state.lock().expect("no holder panics").base = server.url();
+        Self { server, state }
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.server.url()
     }
 
     /// From now on it answers token requests so.
@@ -158,13 +142,6 @@ impl OauthServer {
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         self.state.lock().expect("no holder panics").asked.clone()
-    }
-}
-
-impl Drop for OauthServer {
-    fn drop(&mut self) {
-        // Not awaited: nothing is lost when it ends with the run time.
-        drop(self.handle.stop(false));
     }
 }
 
@@ -205,7 +182,8 @@ async fn token(
         Manner::Late(how) => tokio::time::sleep(how).await,
         Manner::Forgetful => return HttpResponse::BadRequest().json(json!({"error": "invalid_grant"})),
         Manner::OtherType => {
-            return HttpResponse::Ok().json(json!({"access_token": "proof", "token_type": "DPoP", "expires_in": 60}));
+            return HttpResponse::Ok()
+                .json(json!({"access_token": "proof", "token_type": "DPoP", "expires_in": 60}));
         }
         Manner::Garbage => return HttpResponse::Ok().body("<html>"),
         Manner::Huge => return HttpResponse::Ok().body("x".repeat(1 << 20)),

@@ -1,10 +1,10 @@
 //! A small real upstream that demands its API key and remembers what reached it.
 
+use crate::local_server::LocalServer;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,9 +29,8 @@ type Log = Arc<Mutex<Vec<Seen>>>;
 /// An upstream on loopback; it ends with the test.
 #[derive(Debug)]
 pub struct Upstream {
-    port: u16,
+    server: LocalServer,
     log: Log,
-    handle: actix_web::dev::ServerHandle,
 }
 
 impl Upstream {
@@ -40,33 +39,16 @@ impl Upstream {
     pub fn start() -> Self {
         let log = Log::default();
         let state = Data::new(Arc::clone(&log));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .port();
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .default_service(web::to(answer))
-        })
-        .workers(1)
-        .disable_signals()
-        .listen(listener)
-        .expect("a bound listener can be served")
-        .run();
-        let handle = server.handle();
-        tokio::spawn(async move {
-            // It ends when the test does.
-            let _ = server.await;
+        let server = LocalServer::start(move |config| {
+            config.app_data(state.clone()).default_service(web::to(answer));
         });
-        Self { port, log, handle }
+        Self { server, log }
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.server.url()
     }
 
     /// Everything that got in so far.
@@ -89,13 +71,6 @@ impl Upstream {
             .expect("no holder panics")
             .iter()
             .any(|seen| seen.request_id == request_id)
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        // Not awaited: nothing is lost when it ends with the run time.
-        drop(self.handle.stop(false));
     }
 }
 

@@ -74,6 +74,8 @@ fn owners() -> Vec<(&'static str, &'static [&'static str])> {
         ("hyper", &["egress", "gateway"]),
         ("hyper-util", &["egress", "gateway"]),
         ("hyper-rustls", &["egress"]),
+        ("tokio-rustls", &["storage"]),
+        ("rustls-native-certs", &["storage"]),
         ("actix-web", HTTP_SERVERS),
         ("tracing-subscriber", &["lifecycle"]),
         ("opentelemetry_sdk", &["lifecycle", "trace"]),

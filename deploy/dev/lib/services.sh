@@ -22,6 +22,7 @@ service_env() {
       echo "ZONE_KEK=$ZONE_KEK"
       echo "CARACAL_ADMIN_TOKEN=$CARACAL_ADMIN_TOKEN"
       printf 'OPA_BIN=%q\n' "$(find_opa || die "no opa >= $OPA_MIN: run 'make tools'")"
+      internal sts gateway audit relay nats
       ;;
     sts)
       echo "ZONE_KEK=$ZONE_KEK"

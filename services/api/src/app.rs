@@ -3,7 +3,6 @@
 use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::tails::Tails;
@@ -13,7 +12,7 @@ use actix_web::web::{self, Data};
 use caracal_domain::Clock;
 use caracal_domain::id::ZoneId;
 use caracal_domain::quota::Quota;
-use caracal_egress::{EgressPolicy, Upstreams, own_addresses};
+use caracal_egress::{EgressPolicy, Upstreams, addresses_of};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
@@ -101,7 +100,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         max_connections: DATABASE_CONNECTIONS,
         application_name: "caracal-api",
     })?;
-    let mut own = own_addresses(&[(config.database_url.expose_secret(), 5432)]).await;
+    let mut own = addresses_of(&caracal_storage::places(config.database_url.expose_secret())?).await;
+    own.extend(addresses_of(&config.internal_addresses).await);
     own.push(SocketAddr::new(host.common.host, host.common.port));
     let outside = Upstreams::new(config.egress.clone(), own)?;
     let tails = Tails::default();
@@ -144,8 +144,6 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     );
     host.tasks
         .spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
-    host.tasks
-        .spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
     host.tasks.spawn("upkeep", upkeep::keep_up(Arc::clone(&api)));
 

@@ -3,7 +3,7 @@
 use caracal_egress::EgressPolicy;
 use caracal_jose::Kek;
 use caracal_lifecycle::{Env, Mode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use url::Url;
@@ -28,31 +28,29 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Where upstreams may be (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`).
     pub egress: EgressPolicy,
+    /// Listeners of ours that no provider's or issuer's address may lead to, `host:port` (`INTERNAL_ADDRESSES`).
+    pub internal_addresses: Vec<String>,
 }
 
 impl Config {
     /// Reads every setting; mistakes stay with `env`.
     pub fn read(env: &mut Env) -> Option<Self> {
         let database_url = env.secret("DATABASE_URL");
-        let kek = env.keys("ZONE_KEK");
-        let kek = kek.and_then(|text| {
-            let kek = Kek::parse(text.expose_secret());
-            kek.map_err(|error| env.mistake("ZONE_KEK", error.to_string()))
-                .ok()
-        });
+        let kek = env.keys("ZONE_KEK", Kek::parse);
         let admin_token = env.shared_secret("CARACAL_ADMIN_TOKEN");
         let issuer_url = env.http_url("ISSUER_URL");
         let opa = env.or("OPA_BIN", PathBuf::from("opa"));
         let path = env.or("PATH", OsString::new());
         let local_bootstrap = env.flag("CARACAL_LOCAL_BOOTSTRAP_ENABLED", false);
-        let egress = EgressPolicy {
-            allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
-            host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
-        };
+        let egress = env.upstreams().into();
+        let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let public_url = env.optional("API_PUBLIC_URL");
         let public_url = public_url.and_then(|_: String| env.http_url("API_PUBLIC_URL"));
-        if env.mode() == Mode::Production {
-            refuse_in_production(env, local_bootstrap, &egress);
+        if local_bootstrap && env.mode() == Mode::Production {
+            env.mistake(
+                "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
+                "is for development only (CARACAL_MODE=production)",
+            );
         }
         Some(Self {
             database_url: database_url?,
@@ -63,22 +61,8 @@ impl Config {
             issuer_url: issuer_url?,
             public_url,
             egress,
+            internal_addresses,
         })
-    }
-}
-
-fn refuse_in_production(env: &mut Env, local_bootstrap: bool, egress: &EgressPolicy) {
-    if local_bootstrap {
-        env.mistake(
-            "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
-            "is for development only (CARACAL_MODE=production)",
-        );
-    }
-    if egress.allow_private && egress.host_allowlist.is_empty() {
-        env.mistake(
-            "ALLOW_PRIVATE_UPSTREAMS",
-            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
-        );
     }
 }
 

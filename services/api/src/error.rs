@@ -211,6 +211,7 @@ fn missing(error: &caracal_storage::Error) -> Option<&str> {
         caracal_storage::Error::Unavailable(_)
         | caracal_storage::Error::Conflict { .. }
         | caracal_storage::Error::Corrupt(_)
+        | caracal_storage::Error::Settings(_)
         | caracal_storage::Error::Other(_) => None,
     }
 }

@@ -26,13 +26,9 @@ use std::fmt;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-const FORGET_EVERY: Duration = Duration::from_mins(1);
-const AT_ONCE: i32 = 10_000;
 
 /// A lease that the request holds, and whether its deed has kept an answer.
 #[derive(Debug)]
@@ -76,19 +72,6 @@ impl Api {
             let cause: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error = cause, "an idempotency key stays leased for a minute");
         }
-    }
-}
-
-/// Forgets keys that have expired, for as long as the service lives; several replicas may.
-pub(crate) async fn keep_forgetting(api: Arc<Api>) {
-    loop {
-        tokio::time::sleep(FORGET_EVERY).await;
-        let forgotten = async {
-            let mut conn = api.database.acquire().await?;
-            idempotency::forget_expired(&mut conn, AT_ONCE).await
-        };
-        // The next round tries again; an expired key is also taken over by whoever uses it.
-        let _ = forgotten.await;
     }
 }
 

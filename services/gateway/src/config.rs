@@ -2,9 +2,9 @@
 
 use caracal_bus::StreamKeys;
 use caracal_egress::EgressPolicy;
-use caracal_lifecycle::{Env, Mode};
+use caracal_lifecycle::Env;
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
 
@@ -48,8 +48,8 @@ impl Config {
         let issuer_url = env.http_url("ISSUER_URL");
         let public_url = env.http_url("GATEWAY_PUBLIC_URL");
         let sts_key = env.shared_secret("GATEWAY_STS_KEY");
-        let stream_keys = read_stream_keys(env);
-        let egress = read_egress(env);
+        let stream_keys = env.keys("STREAMS_HMAC_KEY", StreamKeys::parse);
+        let egress = env.upstreams().into();
         let trusted_proxies = env.list("TRUSTED_PROXIES");
         let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let max_lag = env.millis(
@@ -85,66 +85,9 @@ impl Config {
     }
 }
 
-fn read_stream_keys(env: &mut Env) -> Option<StreamKeys> {
-    let text = env.keys("STREAMS_HMAC_KEY")?;
-    let keys = StreamKeys::parse(text.expose_secret()).ok();
-    if keys.is_none() {
-        env.mistake("STREAMS_HMAC_KEY", "is not a list of keys");
-    }
-    keys
-}
-
-fn read_egress(env: &mut Env) -> EgressPolicy {
-    let policy = EgressPolicy {
-        allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
-        host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
-    };
-    if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
-        env.mistake(
-            "ALLOW_PRIVATE_UPSTREAMS",
-            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
-        );
-    }
-    policy
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn private_upstreams_need_an_allow_list_in_production() {
-        let pairs = [("ALLOW_PRIVATE_UPSTREAMS", "true")];
-        let mut env = Env::from_pairs(pairs);
-        read_egress(&mut env);
-        assert!(env.finish().is_err());
-        let mut env = Env::from_pairs(
-            pairs
-                .into_iter()
-                .chain([("UPSTREAM_HOST_ALLOWLIST", "api.internal")]),
-        );
-        assert_eq!(read_egress(&mut env).host_allowlist, ["api.internal"]);
-        assert!(env.finish().is_ok());
-        let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
-        read_egress(&mut env);
-        assert!(env.finish().is_ok());
-    }
-
-    #[test]
-    fn an_internal_address_is_a_host_and_a_port() {
-        for (text, holds) in [
-            ("", true),
-            ("127.0.0.1:3000, api:3000,[::1]:9090", true),
-            ("api", false),
-            (":3000", false),
-            ("api:http", false),
-            ("http://api", false),
-        ] {
-            let mut env = Env::from_pairs([("INTERNAL_ADDRESSES", text)]);
-            env.places("INTERNAL_ADDRESSES");
-            assert_eq!(env.finish().is_ok(), holds, "{text}");
-        }
-    }
 
     #[test]
     fn every_missing_setting_is_named_at_once() {

@@ -1,9 +1,7 @@
 //! With what calls prove themselves upstream: had of the STS for each mandate's holder, and never shown to anybody else.
 
 use crate::memory::{Age, Dated, Memory};
-use crate::sts_client::{
-    Asking, Credential, CredentialAnswer, CredentialRequest, StsClient, StsError,
-};
+use crate::sts_client::{Asking, Credential, CredentialAnswer, CredentialRequest, StsClient, StsError};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Claims, Epoch, ResourceIdentifier, SubjectType, Timestamp};
 use moka::sync::Cache;

@@ -2,7 +2,7 @@
 
 use caracal_bus::StreamKeys;
 use caracal_lifecycle::Env;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 /// See the module.
 #[derive(Debug)]
@@ -20,14 +20,7 @@ impl Config {
     pub fn read(env: &mut Env) -> Option<Self> {
         let database_url = env.secret("DATABASE_URL");
         let nats_url = env.secret("NATS_URL");
-        let keys = env.keys("STREAMS_HMAC_KEY");
-        let stream_keys = keys.and_then(|text| match StreamKeys::parse(text.expose_secret()) {
-            Ok(keys) => Some(keys),
-            Err(error) => {
-                env.mistake("STREAMS_HMAC_KEY", error.to_string());
-                None
-            }
-        });
+        let stream_keys = env.keys("STREAMS_HMAC_KEY", StreamKeys::parse);
         Some(Self {
             database_url: database_url?,
             nats_url: nats_url?,

@@ -98,7 +98,7 @@ impl Sts {
 /// A part cannot be set up, or the server broke.
 pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let clock = host.clock();
-    let own = own(&config, &host).await;
+    let own = own(&config, &host).await?;
     let database = Database::connect(&DatabaseConfig {
         url: config.database_url.expose_secret().to_owned(),
         max_connections: DATABASE_CONNECTIONS,
@@ -201,15 +201,13 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
 
 /// What no key set and no token may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the
 /// operator names as internal besides.
-async fn own(config: &Config, host: &Host) -> Vec<SocketAddr> {
-    let mut own = caracal_egress::own_addresses(&[
-        (config.database_url.expose_secret(), 5432),
-        (config.nats_url.expose_secret(), 4222),
-    ])
-    .await;
+async fn own(config: &Config, host: &Host) -> Result<Vec<SocketAddr>, BoxError> {
+    let mut own = caracal_egress::own_addresses(&[(config.nats_url.expose_secret(), 4222)]).await;
     own.push(SocketAddr::new(host.common.host, host.common.port));
     own.extend(caracal_egress::addresses_of(&config.internal_addresses).await);
-    own
+    let database = caracal_storage::places(config.database_url.expose_secret())?;
+    own.extend(caracal_egress::addresses_of(&database).await);
+    Ok(own)
 }
 
 /// A base URL without its trailing slash.

@@ -3,9 +3,9 @@
 use caracal_bus::StreamKeys;
 use caracal_egress::EgressPolicy;
 use caracal_jose::Kek;
-use caracal_lifecycle::{Env, Mode};
+use caracal_lifecycle::Env;
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -52,13 +52,11 @@ impl Config {
         let nats_url = env.secret("NATS_URL");
         let issuer_url = env.http_url("ISSUER_URL");
         let gateway_public_url = env.http_url("GATEWAY_PUBLIC_URL");
-        let kek = env.keys("ZONE_KEK");
-        let kek = parsed(env, "ZONE_KEK", kek, Kek::parse);
-        let stream_keys = env.keys("STREAMS_HMAC_KEY");
-        let stream_keys = parsed(env, "STREAMS_HMAC_KEY", stream_keys, StreamKeys::parse);
+        let kek = env.keys("ZONE_KEK", Kek::parse);
+        let stream_keys = env.keys("STREAMS_HMAC_KEY", StreamKeys::parse);
         let gateway_key = env.shared_secret("GATEWAY_STS_KEY");
         let trusted_proxies = env.list("TRUSTED_PROXIES");
-        let egress = read_egress(env);
+        let egress = env.upstreams().into();
         let internal_addresses = env.places("INTERNAL_ADDRESSES");
         let max_lag = env.millis(
             "FEED_MAX_LAG_MS",
@@ -91,31 +89,4 @@ impl Config {
             strangers_summary,
         })
     }
-}
-
-fn read_egress(env: &mut Env) -> EgressPolicy {
-    let policy = EgressPolicy {
-        allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
-        host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
-    };
-    if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
-        env.mistake(
-            "ALLOW_PRIVATE_UPSTREAMS",
-            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
-        );
-    }
-    policy
-}
-
-fn parsed<T, E>(
-    env: &mut Env,
-    name: &str,
-    text: Option<SecretString>,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Option<T> {
-    let value = parse(text?.expose_secret()).ok();
-    if value.is_none() {
-        env.mistake(name, "is not a list of keys");
-    }
-    value
 }

@@ -105,10 +105,7 @@ impl Credentials {
     pub fn new(asker: Asker) -> Self {
         Self {
             asker,
-            clients: Cache::builder()
-                .max_capacity(CLIENTS)
-                .time_to_idle(IDLE)
-                .build(),
+            clients: Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build(),
             users: Cache::builder().max_capacity(USERS).time_to_idle(IDLE).build(),
             renewals: Arc::new(Semaphore::new(RENEWALS_AT_ONCE)),
         }

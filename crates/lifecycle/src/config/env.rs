@@ -2,7 +2,7 @@
 
 use crate::config::common::Mode;
 use crate::config::secret;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -229,14 +229,34 @@ impl Env {
         Some(SecretString::from(value))
     }
 
-    /// One or several 32-byte keys in hex: `hex` or `id:hex,id:hex` (`ZONE_KEK`, `STREAMS_HMAC_KEY`). Production refuses
-    /// weak ones.
-    pub fn keys(&mut self, name: &str) -> Option<SecretString> {
+    /// One or several 32-byte keys in hex: `hex` or `id:hex,id:hex` (`ZONE_KEK`, `STREAMS_HMAC_KEY`), read by the parser
+    /// of whoever uses them, whose errors must not repeat them. Production refuses weak ones.
+    pub fn keys<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let value = self.secret(name)?;
         if let Err(complaint) = secret::check_keys(&value, self.mode) {
             self.mistake(name, complaint);
+            return None;
         }
-        Some(value)
+        self.parsed(name, value.expose_secret(), parse)
+    }
+
+    /// Where upstreams may be: whether on loopback and in private networks (`ALLOW_PRIVATE_UPSTREAMS`), and the only hosts
+    /// there are, if any is named (`UPSTREAM_HOST_ALLOWLIST`). Production wants the hosts named before it lets them be
+    /// private.
+    pub fn upstreams(&mut self) -> (bool, Vec<String>) {
+        let allow_private = self.flag("ALLOW_PRIVATE_UPSTREAMS", false);
+        let hosts: Vec<String> = self.list("UPSTREAM_HOST_ALLOWLIST");
+        if self.mode == Mode::Production && allow_private && hosts.is_empty() {
+            self.mistake(
+                "ALLOW_PRIVATE_UPSTREAMS",
+                "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
+            );
+        }
+        (allow_private, hosts)
     }
 
     /// A shared secret between two parties (`CARACAL_ADMIN_TOKEN`, `GATEWAY_STS_KEY`). Production refuses weak ones.
@@ -303,7 +323,6 @@ fn is_ours(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
     fn names(env: Env) -> Vec<String> {
         env.finish()
@@ -326,7 +345,7 @@ mod tests {
         env.flag("ALLOW", false);
         env.millis("LAG", Duration::from_secs(2), Duration::ZERO);
         env.http_url("STS_URL");
-        env.keys("ZONE_KEK");
+        env.keys("ZONE_KEK", |text| text.parse::<String>());
         env.secret("DATABASE_URL");
         env.required::<u16>("MISSING");
         let mistakes = env.finish().unwrap_err();
@@ -379,6 +398,49 @@ mod tests {
         let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
         env.http_url("A");
         assert_eq!(names(env), Vec::<String>::new());
+    }
+
+    #[test]
+    fn keys_that_cannot_be_read_are_one_mistake() {
+        let good = "3b1f0a9d77c25e8846aa91c0d2f6e3b4185c7d29ef0342b6a8d15c9b70e4f3a1";
+        let mut env = Env::from_pairs([("A", good), ("B", good), ("C", "abcd")]);
+        assert_eq!(env.keys("A", |text| text.parse()), Some(good.to_owned()));
+        assert_eq!(env.keys("B", |_| Err::<(), _>("is no good")), None);
+        assert_eq!(env.keys("C", |_| Err::<(), _>("is no good")), None);
+        assert_eq!(names(env), ["B", "C"]);
+    }
+
+    #[test]
+    fn private_upstreams_need_an_allow_list_in_production() {
+        let pairs = [("ALLOW_PRIVATE_UPSTREAMS", "true")];
+        let mut env = Env::from_pairs(pairs);
+        env.upstreams();
+        assert_eq!(names(env), ["ALLOW_PRIVATE_UPSTREAMS"]);
+        let listed = pairs
+            .into_iter()
+            .chain([("UPSTREAM_HOST_ALLOWLIST", "api.internal")]);
+        let mut env = Env::from_pairs(listed);
+        assert_eq!(env.upstreams(), (true, vec!["api.internal".to_owned()]));
+        assert!(env.finish().is_ok());
+        let mut env = Env::from_pairs(pairs.into_iter().chain([("CARACAL_MODE", "dev")]));
+        assert_eq!(env.upstreams(), (true, Vec::new()));
+        assert!(env.finish().is_ok());
+    }
+
+    #[test]
+    fn a_place_is_a_host_and_a_port() {
+        for (text, holds) in [
+            ("", true),
+            ("127.0.0.1:3000, api:3000,[::1]:9090", true),
+            ("api", false),
+            (":3000", false),
+            ("api:http", false),
+            ("http://api", false),
+        ] {
+            let mut env = Env::from_pairs([("INTERNAL_ADDRESSES", text)]);
+            env.places("INTERNAL_ADDRESSES");
+            assert_eq!(env.finish().is_ok(), holds, "{text}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod tests {
     fn weak_keys_pass_in_development_only() {
         let zeros = "0".repeat(64);
         let counting = hex::encode((0..32).collect::<Vec<u8>>());
-        for weak in [&zeros, &"deadbeef".repeat(8), &counting] {
+        for weak in [&zeros, &"ab".repeat(32), &"deadbeef".repeat(8), &counting] {
             assert!(keys(weak, Mode::Dev).is_ok());
             assert!(keys(weak, Mode::Production).is_err(), "{weak}");
         }

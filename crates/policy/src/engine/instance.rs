@@ -4,6 +4,7 @@ use super::answer::{self, Answer};
 use crate::ENTRYPOINT;
 use caracal_domain::decision::PolicyFault;
 use opa_wasm::{DefaultContext, Policy, Runtime};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use std::time::Instant;
 use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
@@ -65,7 +66,11 @@ impl Instance {
     }
 
     /// Asks the policy. After an error the instance must not be asked again.
-    pub(super) async fn ask(&mut self, input: &RawValue, deadline: Instant) -> Result<Answer, PolicyFault> {
+    pub(super) async fn ask<I: Serialize + Sync + ?Sized>(
+        &mut self,
+        input: &I,
+        deadline: Instant,
+    ) -> Result<Answer, PolicyFault> {
         self.store.data_mut().deadline = deadline;
         self.store.set_epoch_deadline(1);
         let limit = self.store.data().limits.result_bytes;

@@ -6,8 +6,8 @@ use super::code_cache::CodeCache;
 use super::instance::{Instance, Limits};
 use caracal_domain::decision::PolicyFault;
 use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -192,7 +192,11 @@ impl Module {
     }
 
     /// Asks a warm instance, or a fresh one when all are busy. One that failed is not used again.
-    pub(super) async fn ask(&self, input: &RawValue, deadline: Instant) -> Result<Answer, PolicyFault> {
+    pub(super) async fn ask<I: Serialize + Sync + ?Sized>(
+        &self,
+        input: &I,
+        deadline: Instant,
+    ) -> Result<Answer, PolicyFault> {
         let mut instance = match self.take_warm() {
             Some(instance) => instance,
             None => Instance::new(&self.wasm, &self.code, self.limits, deadline).await?,
@@ -221,7 +225,7 @@ impl Module {
     /// Tries the module on a plain input and leaves a warm instance behind. A policy that breaks a limit here may serve:
     /// it will be refused with that reason at each request. One that aborts, or is no policy, may not.
     async fn prove(&self, deadline: Duration) -> Result<(), PolicyFault> {
-        let input = to_raw_value(&json!({
+        let input = json!({
             "schema_version": "2026-03-16",
             "principal": {"type": "application", "id": "", "zone_id": "", "name": "", "traits": [], "labels": [],
                 "registration_method": "managed", "credential_type": "token"},
@@ -230,8 +234,7 @@ impl Module {
             "context": {"actor_claims": null, "subject_claims": null, "trace_id": "", "session_id": null,
                 "agent_session_id": null, "delegation_edge_id": null, "challenge_resolved": false, "challenge": null,
                 "requested_scopes": [], "time": {"rfc3339": "2026-01-01T00:00:00.000Z", "unix": 1_767_225_600}},
-        }))
-        .map_err(|_| PolicyFault::Error)?;
+        });
         match self.ask(&input, Instant::now() + deadline).await {
             Err(PolicyFault::Error) => Err(PolicyFault::Error),
             Ok(_)

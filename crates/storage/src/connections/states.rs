@@ -6,9 +6,7 @@ use crate::schema::oauth_states;
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::zone::Sealed;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -124,16 +122,4 @@ pub async fn consume_state(conn: &mut Conn, zone: ZoneId, state_sha256: &[u8; 32
         .filter(oauth_states::expires_at.gt(diesel::dsl::now));
     let consumed = oauth_states::consumed_at.eq(diesel::dsl::now);
     Ok(diesel::update(pending).set(consumed).execute(conn).await? > 0)
-}
-
-/// Forgets the zone's consents that came back or expired a day ago.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn sweep_states(conn: &mut Conn, zone: ZoneId) -> Result<()> {
-    let old = oauth_states::table
-        .filter(oauth_states::zone_id.eq(Uuid::from(zone)))
-        .filter(oauth_states::expires_at.lt(sql::<Timestamptz>("now() - interval '1 day'")));
-    diesel::delete(old).execute(conn).await?;
-    Ok(())
 }

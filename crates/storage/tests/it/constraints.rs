@@ -208,7 +208,8 @@ async fn a_change_moves_the_version_and_touches_nothing_else() {
         (row.credential_provider_id, row.auth_mode),
         (Some(provider), AuthMode::ProviderApikey)
     );
-    assert!(resources::uses_provider(conn, zone, provider).await.unwrap());
+    let using = resources::of_provider(conn, zone, provider, 2).await.unwrap();
+    assert_eq!(using.iter().map(|row| row.id).collect::<Vec<_>>(), [resource]);
 
     let gone = applications::update(conn, zone, fixture::new_application(zone, "x").id, &changes).await;
     assert!(matches!(gone, Err(Error::NotFound("application"))));

@@ -8,6 +8,7 @@
 
 mod assertions;
 mod constraints;
+mod encrypted;
 mod epochs;
 mod fixture;
 mod ledger;

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+/// `SSLRequest`: what stands where a version does.
+const TLS_REQUEST: &[u8] = &80_877_103_u32.to_be_bytes();
+
 /// Follows one connection. What is not PostgreSQL's protocol is never understood, and never a failure.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
@@ -36,7 +39,8 @@ impl Ear {
 
     fn understand(&mut self, (kind, body): &(Option<u8>, Vec<u8>)) -> Option<(String, String)> {
         let Some(application) = self.application.clone() else {
-            self.application = Some(application_name(body));
+            // Whoever would like TLS asks for it first, and goes on as if it had not when there is none.
+            self.application = (body != TLS_REQUEST).then(|| application_name(body));
             return None;
         };
         let mut texts = body.split(|byte| *byte == 0);
@@ -85,6 +89,7 @@ mod tests {
     #[test]
     fn each_execution_is_heard_once_however_the_bytes_arrive() {
         let said = [
+            message(None, TLS_REQUEST),
             message(None, b"\0\x03\0\0user\0u\0application_name\0me\0\0"),
             message(Some(b'p'), b"secret\0"),
             message(Some(b'Q'), b"BEGIN\0"),

@@ -120,6 +120,7 @@ impl Builder {
                     "OPA_BIN",
                     binaries::outside("opa", "OPA_BIN").display().to_string(),
                 ),
+                ("INTERNAL_ADDRESSES", wiring.internal()),
             ],
             Service::Sts => vec![
                 ("ZONE_KEK", settings::ZONE_KEK.to_owned()),

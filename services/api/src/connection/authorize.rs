@@ -124,9 +124,6 @@ impl Api {
             created_by: by.name(),
             expires_at,
         };
-        connections::sweep_states(&mut tx, zone)
-            .await
-            .map_err(Failure::from)?;
         connections::insert_state(&mut tx, &new)
             .await
             .map_err(Failure::from)?;

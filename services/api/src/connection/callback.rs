@@ -1,7 +1,7 @@
 //! `GET /v1/oauth/callback`: a user comes back from a provider. Public; the state says who and what for.
 
-use super::authorize::row_of;
 use super::ConnectionView;
+use super::authorize::row_of;
 use crate::admin_token::sha256;
 use crate::app::Api;
 use crate::change::{By, Change, Deed};

@@ -77,14 +77,20 @@ async fn a_token_a_subject_a_key_and_an_application_end_what_stands_on_them() {
     let mandate = place.mandate(&resource, "orders:read").await;
     let mut signed = begun(&place, &mandate, &resource, "by-kid").await;
     let path = format!("/v1/zones/{}/signing-keys/rotate", place.world.zone_id);
-    let rotated = place.stack.admin().post(&path, &json!({"mode": "emergency"})).await;
+    let rotated = place
+        .stack
+        .admin()
+        .post(&path, &json!({"mode": "emergency"}))
+        .await;
     assert!((200..300).contains(&rotated.status), "{}", rotated.text);
     assert_cut(&place, &mut signed, Instant::now(), "by-kid").await;
 
     let sts = place.stack.sts(0).with("Caracal-Min-Epoch", &rotated.epoch());
     place.session = place.world.session(&sts).await;
     let mut held = begun(&place, &place.session, &resource, "by-application").await;
-    let path = place.world.path(&format!("applications/{}", place.world.application_id));
+    let path = place
+        .world
+        .path(&format!("applications/{}", place.world.application_id));
     let archived = place.stack.admin().delete(&path).await;
     assert!((200..300).contains(&archived.status), "{}", archived.text);
     assert_cut(&place, &mut held, Instant::now(), "by-application").await;
@@ -113,7 +119,14 @@ async fn a_running_exchange_ends_with_its_session() {
     let mut by_session = open(&place, &session, &stream, "by-session", &more).await;
     read_until(&mut by_session, "data: 1").await;
     let mut by_mandate = begun(&place, mandate, &stream, "by-mandate").await;
-    let mut joined = open(&place, &session, &socket, "by-socket", &format!("{more}{HANDSHAKE}")).await;
+    let mut joined = open(
+        &place,
+        &session,
+        &socket,
+        "by-socket",
+        &format!("{more}{HANDSHAKE}"),
+    )
+    .await;
     read_until(&mut joined, "\r\n\r\n").await;
 
     let started = Instant::now();
@@ -125,7 +138,11 @@ async fn a_running_exchange_ends_with_its_session() {
     let (of_mandate, _) = rest(&mut by_mandate, started).await;
     assert!(!of_mandate.ends_with(b"0\r\n\r\n"), "it must not look complete");
     let (of_socket, _) = rest(&mut joined, started).await;
-    assert_eq!(of_socket, [0x88, 0x02, 0x03, 0xF0], "a close frame with status 1008");
+    assert_eq!(
+        of_socket,
+        [0x88, 0x02, 0x03, 0xF0],
+        "a close frame with status 1008"
+    );
     for id in ["by-session", "by-mandate", "by-socket"] {
         let end = ending(&place, id).await;
         assert_eq!(
@@ -151,7 +168,11 @@ async fn an_upload_under_way_is_ended_on_both_sides_without_waiting_for_its_next
     .await;
     let revoked = crate::streams::revoke(&place).await;
     eventually("the end of the upload at the upstream", BOUND, || async {
-        upstream.heard().iter().any(|noted| noted == BROKEN_OFF).then_some(())
+        upstream
+            .heard()
+            .iter()
+            .any(|noted| noted == BROKEN_OFF)
+            .then_some(())
     })
     .await;
     let answer = read_until(&mut connection, "\r\n\r\n").await;

@@ -39,7 +39,12 @@ impl Sts {
         resource: &Resource,
     ) -> Result<Credential, Failure> {
         let user = wish.holder.user.ok_or(Refusal::ConnectionRequired)?;
-        let key = (wish.zone.config.id, resource.id, wish.provider.id, user.to_owned());
+        let key = (
+            wish.zone.config.id,
+            resource.id,
+            wish.provider.id,
+            user.to_owned(),
+        );
         let place = self.credentials.users.get_with(key, Arc::default);
         let reading = Reading {
             database: self.database.clone(),
@@ -107,7 +112,10 @@ impl Reading {
             };
         };
         match self.ask(token).await {
-            Ok(answer) => self.store(tx, row, &tokens.renewed(&answer), asked_at, &answer).await,
+            Ok(answer) => {
+                self.store(tx, row, &tokens.renewed(&answer), asked_at, &answer)
+                    .await
+            }
             Err(why) if is_invalid_grant(&why) => self.lapse(tx, &row).await,
             Err(why) => {
                 let refusal = refusal(&self.provider, &why);
@@ -167,7 +175,11 @@ impl Reading {
     }
 
     /// A commit whose outcome was unknown may have gone through: the row then holds what is written.
-    async fn write_again(&self, row: &ConnectionRow, renewed: &Renewed) -> Result<bool, caracal_storage::Error> {
+    async fn write_again(
+        &self,
+        row: &ConnectionRow,
+        renewed: &Renewed,
+    ) -> Result<bool, caracal_storage::Error> {
         let mut conn = self.database.acquire().await?;
         if renewed.write(&mut conn, row).await? {
             return Ok(true);
@@ -205,12 +217,7 @@ impl Reading {
     }
 
     fn open(&self, row: &ConnectionRow) -> Result<Tokens, Failure> {
-        Ok(Tokens::open(
-            &self.zone.dek,
-            row.zone_id,
-            row.id,
-            &row.tokens(),
-        )?)
+        Ok(Tokens::open(&self.zone.dek, row.zone_id, row.id, &row.tokens())?)
     }
 
     /// Whether the stored access token can be handed out.

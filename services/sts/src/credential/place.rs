@@ -66,7 +66,12 @@ pub(super) struct Need {
 }
 
 /// Whether a credential that was had at `had_at` is to be renewed because an upstream refused it.
-pub(super) fn is_refused(id: Option<&str>, had_at: Timestamp, rejected: Option<&str>, now: Timestamp) -> bool {
+pub(super) fn is_refused(
+    id: Option<&str>,
+    had_at: Timestamp,
+    rejected: Option<&str>,
+    now: Timestamp,
+) -> bool {
     rejected.is_some() && rejected == id && now >= had_at + PAUSE
 }
 

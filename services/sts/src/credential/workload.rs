@@ -29,7 +29,10 @@ impl Sts {
     pub(super) fn assertion_for(&self, wish: &Wish<'_>, resource: &Resource) -> Result<Credential, Failure> {
         let config = Config::deserialize(&wish.provider.config).map_err(|_| Refusal::ProviderNotReady)?;
         let (zone, holder) = (&wish.zone, wish.holder);
-        let seconds = config.ttl_seconds.unwrap_or(DEFAULT_SECONDS).clamp(1, MAX_SECONDS);
+        let seconds = config
+            .ttl_seconds
+            .unwrap_or(DEFAULT_SECONDS)
+            .clamp(1, MAX_SECONDS);
         let lifetime = TimeDelta::seconds(seconds);
         let (issued, ends) = (holder.now, holder.now + lifetime);
         let claims = json!({
@@ -41,6 +44,10 @@ impl Sts {
             "zone_id": zone.config.id, "client_id": holder.application, "resource": resource.identifier,
         });
         let assertion = zone.signer.sign_assertion(&claims)?;
-        Ok(Credential::bearer(&assertion, None, Some(ends - margin(lifetime))))
+        Ok(Credential::bearer(
+            &assertion,
+            None,
+            Some(ends - margin(lifetime)),
+        ))
     }
 }

@@ -64,7 +64,10 @@ async fn many_first_calls_at_once_ask_for_one_token_and_nobody_but_the_upstream_
     });
     for event in kept.await {
         let text = event.to_string();
-        assert!(!text.contains("access-1") && !text.contains(CLIENT_SECRET), "{text}");
+        assert!(
+            !text.contains("access-1") && !text.contains(CLIENT_SECRET),
+            "{text}"
+        );
     }
     for log in ["sts-0", "sts-1", "gateway-0", "gateway-1", "api-0"] {
         let log = std::fs::read_to_string(stack.logs().join(format!("{log}.log"))).expect("a log");
@@ -79,7 +82,11 @@ async fn each_way_of_proving_ourselves_gets_a_token() {
     let session = provided.own_session(&stack).await;
     let key = Jwk::generate_ec_key(EcCurve::P256).expect("a key").to_string();
     for (method, secrets, proof) in [
-        ("client_secret_post", json!({"client_secret": CLIENT_SECRET}), "client_secret"),
+        (
+            "client_secret_post",
+            json!({"client_secret": CLIENT_SECRET}),
+            "client_secret",
+        ),
         ("private_key_jwt", json!({"private_key": key}), "client_assertion"),
     ] {
         let config = with(client(&provided.server), &json!({"client_auth_method": method}));
@@ -93,9 +100,17 @@ async fn each_way_of_proving_ourselves_gets_a_token() {
     let config = with(client(&provided.server), &json!({"client_auth_method": "none"}));
     provided.bind(&stack, KIND, &config, &json!({})).await;
     let answer = provided.call(&stack, 0, &session, "none").await;
-    assert_eq!(refusal(&answer), (403, "access_denied", "provider_refused"), "{}", answer.text);
+    assert_eq!(
+        refusal(&answer),
+        (403, "access_denied", "provider_refused"),
+        "{}",
+        answer.text
+    );
     let asked = provided.server.asked_for(GRANT).pop().expect("a request");
-    assert!(asked.contains_key("client_id") && !asked.contains_key("client_secret"), "{asked:?}");
+    assert!(
+        asked.contains_key("client_id") && !asked.contains_key("client_secret"),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +138,11 @@ async fn a_provider_that_misbehaves_refuses_its_own_calls_with_a_reason_and_soon
         let started = Instant::now();
         let answer = provided.call(&stack, 0, &session, &id).await;
         assert_eq!(refusal(&answer), expected, "{manner:?}: {}", answer.text);
-        assert!(started.elapsed() < Duration::from_secs(3), "{manner:?}: {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{manner:?}: {:?}",
+            started.elapsed()
+        );
         let mandate = provided.mandate(&stack, &session).await;
         let again = provided.call(&stack, 0, &mandate, "by-mandate").await;
         assert_eq!(refusal(&again), expected, "{manner:?}: {}", again.text);
@@ -134,7 +153,9 @@ async fn a_provider_that_misbehaves_refuses_its_own_calls_with_a_reason_and_soon
         );
         let denied = eventually("the refusal in the ledger", Duration::from_secs(10), || async {
             let events = provided.world.events(&id).await;
-            events.into_iter().find(|event| event["event_type"] == "token_exchange")
+            events
+                .into_iter()
+                .find(|event| event["event_type"] == "token_exchange")
         })
         .await;
         assert_eq!(
@@ -181,7 +202,11 @@ async fn a_token_is_kept_until_shortly_before_its_end() {
         for (token, id) in [(&mandate, "later"), (&session, "last")] {
             assert_eq!(provided.call(&stack, 0, token, id).await.status, 200);
         }
-        assert_eq!(provided.server.asked().len() - before, 1 + asked_again, "{manner:?}");
+        assert_eq!(
+            provided.server.asked().len() - before,
+            1 + asked_again,
+            "{manner:?}"
+        );
     }
 }
 
@@ -194,12 +219,20 @@ async fn a_token_of_another_configuration_is_not_used_again() {
     let path = provided.world.path(&format!("providers/{}", provided.provider));
     let changed = stack
         .admin()
-        .patch(&path, &json!({"secret_config": {"client_secret": "no longer right"}}))
+        .patch(
+            &path,
+            &json!({"secret_config": {"client_secret": "no longer right"}}),
+        )
         .await;
     assert_eq!(changed.status, 200, "{}", changed.text);
     provided.epoch = changed.epoch();
     let refused = provided.call(&stack, 0, &session, "after").await;
-    assert_eq!(refusal(&refused), (403, "access_denied", "provider_refused"), "{}", refused.text);
+    assert_eq!(
+        refusal(&refused),
+        (403, "access_denied", "provider_refused"),
+        "{}",
+        refused.text
+    );
 }
 
 #[tokio::test]
@@ -275,7 +308,11 @@ async fn an_application_cannot_speak_as_a_gateway() {
         "zone_id": provided.world.zone_id, "application_id": provided.world.application_id,
         "resource": provided.identifier,
     });
-    for caller in [stack.sts(0), stack.sts(0).bearer(&session), stack.sts(0).bearer("guess")] {
+    for caller in [
+        stack.sts(0),
+        stack.sts(0).bearer(&session),
+        stack.sts(0).bearer("guess"),
+    ] {
         let refused = caller.post("/internal/credentials", &body).await;
         assert_eq!((refused.status, refused.member("error")), (401, "invalid_client"));
     }

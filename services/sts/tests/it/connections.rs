@@ -38,7 +38,11 @@ async fn each_user_calls_with_the_own_connection_until_it_is_revoked() {
     }
     let of_ann = provided.connect(&stack, "ann").await;
     provided.connect(&stack, "bob").await;
-    for (session, gateway, token) in [(&ann, 0, "access-1"), (&bob, 1, "access-2"), (&ann, 1, "access-1")] {
+    for (session, gateway, token) in [
+        (&ann, 0, "access-1"),
+        (&bob, 1, "access-2"),
+        (&ann, 1, "access-1"),
+    ] {
         let mandate = provided.mandate(&stack, session).await;
         for bearer in [session, &mandate] {
             let answer = provided.call(&stack, gateway, bearer, "connected").await;
@@ -88,10 +92,15 @@ async fn of_two_replicas_one_renews_and_both_use_what_it_brought() {
         assert_eq!(answer.body["credential"]["value"], "Bearer access-2");
     }
     let asked = provided.server.asked_for(REFRESH);
-    assert_eq!(asked.len(), 1, "the old one would have been taken for stolen: {asked:?}");
+    assert_eq!(
+        asked.len(),
+        1,
+        "the old one would have been taken for stolen: {asked:?}"
+    );
     assert_eq!(asked[0]["refresh_token"], "refresh-1");
     assert_eq!(provided.connection(&stack, &id).await["status"], "active");
-    let readable = "SELECT count(*) FROM provider_connections WHERE position('access-2'::bytea in tokens_sealed) > 0";
+    let readable =
+        "SELECT count(*) FROM provider_connections WHERE position('access-2'::bytea in tokens_sealed) > 0";
     assert_eq!(stack.database().count(readable).await, 0);
     let user = provided.user_session(&stack, "ann").await;
     for gateway in [0, 1] {
@@ -117,24 +126,42 @@ async fn a_connection_that_the_provider_no_longer_renews_lapses_until_the_user_c
         "{}",
         refused.text
     );
-    assert_eq!(provided.connection(&stack, &id).await["status"], "active", "an outage ends nothing");
+    assert_eq!(
+        provided.connection(&stack, &id).await["status"],
+        "active",
+        "an outage ends nothing"
+    );
     provided.server.behave(Manner::Forgetful);
     tokio::time::sleep(Duration::from_secs(5)).await;
     for number in 0..3 {
         let refused = provided.call(&stack, 0, &user, &format!("lapsed-{number}")).await;
         assert_eq!(refusal(&refused), REQUIRED, "{}", refused.text);
     }
-    assert_eq!(provided.server.asked_for(REFRESH).len(), 2, "nobody asks for what has lapsed");
+    assert_eq!(
+        provided.server.asked_for(REFRESH).len(),
+        2,
+        "nobody asks for what has lapsed"
+    );
     assert_eq!(provided.connection(&stack, &id).await["status"], "lapsed");
-    let list = |status: &str| provided.world.path(&format!("provider-connections?status={status}"));
+    let list = |status: &str| {
+        provided
+            .world
+            .path(&format!("provider-connections?status={status}"))
+    };
     for (status, count) in [("lapsed", 1), ("active", 0), ("revoked", 0)] {
         let listed = stack.admin().get(&list(status)).await.expect(200);
         assert_eq!(listed.as_array().map(Vec::len), Some(count), "{status}");
     }
-    let path = provided.world.path(&format!("providers/{}/check", provided.provider));
+    let path = provided
+        .world
+        .path(&format!("providers/{}/check", provided.provider));
     let body = json!({"user_id": "ann", "resource_id": provided.resource});
     let readiness = stack.admin().post(&path, &body).await;
-    assert!(readiness.text.contains("connection_required"), "{}", readiness.text);
+    assert!(
+        readiness.text.contains("connection_required"),
+        "{}",
+        readiness.text
+    );
 
     provided.server.behave(Manner::Good);
     provided.connect(&stack, "ann").await;
@@ -160,10 +187,14 @@ async fn a_replica_that_dies_while_it_renews_does_not_lose_the_connection() {
     assert_eq!(provided.server.asked_for(REFRESH).len(), 1, "it is under way");
     stack.kill9(Service::Sts, 0);
     provided.server.behave(Manner::Good);
-    let renewed = eventually("a renewal by the other replica", Duration::from_secs(10), || async {
-        let answer = provided.credential(&stack, 1, Some("ann")).await;
-        (answer.status == 200).then_some(answer)
-    })
+    let renewed = eventually(
+        "a renewal by the other replica",
+        Duration::from_secs(10),
+        || async {
+            let answer = provided.credential(&stack, 1, Some("ann")).await;
+            (answer.status == 200).then_some(answer)
+        },
+    )
     .await;
     assert!(
         renewed.body["credential"]["value"]
@@ -189,7 +220,11 @@ async fn a_caller_that_goes_away_does_not_stop_a_renewal() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     provided.server.behave(Manner::Forgetful);
     let answer = provided.credential(&stack, 0, Some("ann")).await;
-    assert_eq!(answer.body["credential"]["value"], "Bearer access-2", "{}", answer.text);
+    assert_eq!(
+        answer.body["credential"]["value"], "Bearer access-2",
+        "{}",
+        answer.text
+    );
     assert_eq!(provided.server.asked_for(REFRESH).len(), 1);
 }
 

@@ -74,7 +74,9 @@ async fn an_edge_and_an_agent_end_what_runs_under_them() {
             hands.revoke_edge(edge.id).await;
         }
         let ended = Instant::now();
-        let rest = tokio::time::timeout(BOUND, running.chunk()).await.expect("an end in time");
+        let rest = tokio::time::timeout(BOUND, running.chunk())
+            .await
+            .expect("an end in time");
         assert!(rest.is_err(), "by_agent {by_agent}: it looks complete: {rest:?}");
         println!("by_agent {by_agent}: cut after {:?}", ended.elapsed());
     }

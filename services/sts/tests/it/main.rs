@@ -8,12 +8,8 @@
 
 mod actors;
 mod bad_input;
-<<<<<<< HEAD
 mod behind;
-||||||| de1afe4
-=======
 mod client_credentials;
->>>>>>> a428e31973fa3df60a2ccea0290536bea44b3c29
 mod clients;
 mod clocks;
 mod connections;
@@ -31,12 +27,8 @@ mod keys;
 mod order;
 mod other_zone;
 mod private_key_jwt;
-<<<<<<< HEAD
-mod rate;
-||||||| de1afe4
-=======
 mod provided;
->>>>>>> a428e31973fa3df60a2ccea0290536bea44b3c29
+mod rate;
 mod record;
 mod reentry;
 mod revocation;
