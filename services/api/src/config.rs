@@ -45,14 +45,14 @@ impl Config {
         let opa = env.or("OPA_BIN", PathBuf::from("opa"));
         let path = env.or("PATH", OsString::new());
         let local_bootstrap = env.flag("CARACAL_LOCAL_BOOTSTRAP_ENABLED", false);
-        let egress = EgressPolicy {
-            allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
-            host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
-        };
+        let (allow_private, host_allowlist) = env.upstreams();
         let public_url = env.optional("API_PUBLIC_URL");
         let public_url = public_url.and_then(|_: String| env.http_url("API_PUBLIC_URL"));
-        if env.mode() == Mode::Production {
-            refuse_in_production(env, local_bootstrap, &egress);
+        if env.mode() == Mode::Production && local_bootstrap {
+            env.mistake(
+                "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
+                "is for development only (CARACAL_MODE=production)",
+            );
         }
         Some(Self {
             database_url: database_url?,
@@ -62,23 +62,11 @@ impl Config {
             local_bootstrap,
             issuer_url: issuer_url?,
             public_url,
-            egress,
+            egress: EgressPolicy {
+                allow_private,
+                host_allowlist,
+            },
         })
-    }
-}
-
-fn refuse_in_production(env: &mut Env, local_bootstrap: bool, egress: &EgressPolicy) {
-    if local_bootstrap {
-        env.mistake(
-            "CARACAL_LOCAL_BOOTSTRAP_ENABLED",
-            "is for development only (CARACAL_MODE=production)",
-        );
-    }
-    if egress.allow_private && egress.host_allowlist.is_empty() {
-        env.mistake(
-            "ALLOW_PRIVATE_UPSTREAMS",
-            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
-        );
     }
 }
 

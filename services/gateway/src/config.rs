@@ -2,7 +2,7 @@
 
 use caracal_bus::StreamKeys;
 use caracal_egress::EgressPolicy;
-use caracal_lifecycle::{Env, Mode};
+use caracal_lifecycle::Env;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -95,17 +95,11 @@ fn read_stream_keys(env: &mut Env) -> Option<StreamKeys> {
 }
 
 fn read_egress(env: &mut Env) -> EgressPolicy {
-    let policy = EgressPolicy {
-        allow_private: env.flag("ALLOW_PRIVATE_UPSTREAMS", false),
-        host_allowlist: env.list("UPSTREAM_HOST_ALLOWLIST"),
-    };
-    if env.mode() == Mode::Production && policy.allow_private && policy.host_allowlist.is_empty() {
-        env.mistake(
-            "ALLOW_PRIVATE_UPSTREAMS",
-            "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
-        );
+    let (allow_private, host_allowlist) = env.upstreams();
+    EgressPolicy {
+        allow_private,
+        host_allowlist,
     }
-    policy
 }
 
 #[cfg(test)]

@@ -170,6 +170,20 @@ impl Env {
             .collect()
     }
 
+    /// Whether private networks may be reached, and the only hosts that may be when there are any
+    /// (`ALLOW_PRIVATE_UPSTREAMS`, `UPSTREAM_HOST_ALLOWLIST`); in production the first needs the second.
+    pub fn upstreams(&mut self) -> (bool, Vec<String>) {
+        let allow_private = self.flag("ALLOW_PRIVATE_UPSTREAMS", false);
+        let hosts: Vec<String> = self.list("UPSTREAM_HOST_ALLOWLIST");
+        if self.mode() == Mode::Production && allow_private && hosts.is_empty() {
+            self.mistake(
+                "ALLOW_PRIVATE_UPSTREAMS",
+                "needs UPSTREAM_HOST_ALLOWLIST (CARACAL_MODE=production)",
+            );
+        }
+        (allow_private, hosts)
+    }
+
     /// A list of `host:port`.
     pub fn places(&mut self, name: &str) -> Vec<String> {
         let places: Vec<String> = self.list(name);
