@@ -118,15 +118,3 @@ pub async fn release(conn: &mut Conn, lease: &Lease) -> Result<()> {
     query.execute(conn).await?;
     Ok(())
 }
-
-/// Forgets what has expired, at most so many at once; how many it were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn forget_expired(conn: &mut Conn, limit: i32) -> Result<usize> {
-    let query = diesel::sql_query(
-        "DELETE FROM idempotency_keys WHERE (actor, route, key) IN (
-           SELECT actor, route, key FROM idempotency_keys WHERE expires_at <= now() ORDER BY expires_at LIMIT $1)",
-    );
-    Ok(query.bind::<Integer, _>(limit).execute(conn).await?)
-}

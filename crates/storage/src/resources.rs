@@ -269,20 +269,6 @@ pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<bo
     Ok(diesel::update(live).set(archived).execute(conn).await? > 0)
 }
 
-/// Whether a live resource uses the provider.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn uses_provider(conn: &mut Conn, zone: ZoneId, provider: ProviderId) -> Result<bool> {
-    let using = resources::table
-        .filter(resources::zone_id.eq(Uuid::from(zone)))
-        .filter(resources::credential_provider_id.eq(Uuid::from(provider)))
-        .filter(resources::archived_at.is_null());
-    Ok(diesel::select(diesel::dsl::exists(using))
-        .get_result(conn)
-        .await?)
-}
-
 /// The first `limit` live resources that use the provider.
 ///
 /// # Errors

@@ -3,7 +3,6 @@
 use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::idempotency;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::tails::Tails;
@@ -17,7 +16,7 @@ use caracal_egress::{EgressPolicy, Upstreams, own_addresses};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
-use caracal_storage::{Database, DatabaseConfig};
+use caracal_storage::{Conn, Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -75,6 +74,15 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
+    /// Asks the database one thing, outside any transaction.
+    pub(crate) async fn read<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut Conn) -> caracal_storage::Result<T>,
+    ) -> Result<T, Failure> {
+        let mut conn = self.database.acquire().await?;
+        Ok(query(&mut conn).await?)
+    }
+
     /// Hashes a secret for keeping, off the threads that answer.
     pub(crate) async fn hash(&self, secret: SecretString) -> Result<String, Failure> {
         let _turn = self
@@ -139,8 +147,6 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     );
     host.tasks
         .spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
-    host.tasks
-        .spawn("idempotency", idempotency::keep_forgetting(Arc::clone(&api)));
     ready.probe(&host.probes);
     host.tasks.spawn("upkeep", upkeep::keep_up(Arc::clone(&api)));
 

@@ -2,7 +2,8 @@
 //!
 //! Handlers know nothing of it. Whoever is admitted to write (`actor.rs`) takes the lease of the key, the record of the
 //! deed (`change.rs`) keeps the answer in the deed's own transaction, and a lease under which nothing was done is given
-//! back with the answer (`attempt.rs`).
+//! back with the answer (`attempt.rs`). The relay sweeps what has expired; an expired key is also taken over by whoever
+//! uses it.
 
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
@@ -26,13 +27,9 @@ use std::fmt;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-const FORGET_EVERY: Duration = Duration::from_mins(1);
-const AT_ONCE: i32 = 10_000;
 
 /// A lease that the request holds, and whether its deed has kept an answer.
 #[derive(Debug)]
@@ -51,6 +48,11 @@ pub(crate) struct Answer {
 }
 
 impl Held {
+    /// Whether a deed has kept an answer; it is lost if the deed was not committed.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
     /// Keeps the answer in the transaction of the deed; only the first deed of a request has one.
     pub(crate) async fn complete(&self, tx: &mut Conn, answer: &Answer) -> Result<(), Failure> {
         if self.answered.swap(true, Ordering::AcqRel) {
@@ -76,19 +78,6 @@ impl Api {
             let cause: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error = cause, "an idempotency key stays leased for a minute");
         }
-    }
-}
-
-/// Forgets keys that have expired, for as long as the service lives; several replicas may.
-pub(crate) async fn keep_forgetting(api: Arc<Api>) {
-    loop {
-        tokio::time::sleep(FORGET_EVERY).await;
-        let forgotten = async {
-            let mut conn = api.database.acquire().await?;
-            idempotency::forget_expired(&mut conn, AT_ONCE).await
-        };
-        // The next round tries again; an expired key is also taken over by whoever uses it.
-        let _ = forgotten.await;
     }
 }
 

@@ -52,7 +52,7 @@ async fn names_are_unique_among_the_living_only() {
             .conflict(),
         Some("zones_slug_live")
     );
-    assert!(zones::slug_taken(conn, "a").await.unwrap());
+    assert!(zones::slugs_taken(conn, &["a"]).await.unwrap().contains("a"));
 
     let first = fixture::application(conn, zone, "app").await;
     let again = fixture::new_application(zone, "app");
@@ -69,7 +69,7 @@ async fn names_are_unique_among_the_living_only() {
     assert_eq!(applications::find(conn, zone, first).await.unwrap(), None);
 
     assert!(zones::archive(conn, zone).await.unwrap());
-    assert!(!zones::slug_taken(conn, "a").await.unwrap());
+    assert!(!zones::slugs_taken(conn, &["a"]).await.unwrap().contains("a"));
     fixture::zone(conn, "a").await;
 }
 
@@ -208,7 +208,8 @@ async fn a_change_moves_the_version_and_touches_nothing_else() {
         (row.credential_provider_id, row.auth_mode),
         (Some(provider), AuthMode::ProviderApikey)
     );
-    assert!(resources::uses_provider(conn, zone, provider).await.unwrap());
+    let using = resources::of_provider(conn, zone, provider, 10).await.unwrap();
+    assert_eq!(using.iter().map(|row| row.id).collect::<Vec<_>>(), [resource]);
 
     let gone = applications::update(conn, zone, fixture::new_application(zone, "x").id, &changes).await;
     assert!(matches!(gone, Err(Error::NotFound("application"))));
