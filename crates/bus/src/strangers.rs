@@ -3,7 +3,7 @@
 
 use crate::Recorder;
 use caracal_domain::id::{EventId, ZoneId};
-use caracal_domain::quota::Quota;
+use caracal_domain::quota::StrangersQuota;
 use caracal_domain::{AuditDecision, AuditEvent, Clock, EventType, RequestId};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-const A_SECOND_EACH: u32 = 10;
-const A_SECOND_IN_ALL: u32 = 100;
 /// What the event is called that counts the others.
 const SUMMARY: &str = "strangers_suppressed";
 
@@ -29,14 +27,13 @@ pub struct StrangersConfig {
     pub summary_every: Duration,
 }
 
-/// See the module. Each lock is held for one hash-map operation, never across an await.
+/// See the module. The lock is held for two hash-map operations, never across an await.
 pub struct Strangers {
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     config: StrangersConfig,
     system_zone: OnceLock<ZoneId>,
-    each: Mutex<Quota<IpAddr>>,
-    all: Mutex<Quota<()>>,
+    quota: Mutex<StrangersQuota>,
     suppressed: AtomicU64,
 }
 
@@ -49,8 +46,7 @@ impl Strangers {
             clock,
             config,
             system_zone: OnceLock::new(),
-            each: Mutex::default(),
-            all: Mutex::default(),
+            quota: Mutex::default(),
             suppressed: AtomicU64::new(0),
         }
     }
@@ -97,11 +93,8 @@ impl Strangers {
         }
     }
 
-    /// One source alone cannot use up what all have together: its own rate is asked first.
     fn admits(&self, source: IpAddr) -> bool {
-        let now = self.clock.now();
-        self.each.lock().admit(source, A_SECOND_EACH, 1, now).is_ok()
-            && self.all.lock().admit((), A_SECOND_IN_ALL, 1, now).is_ok()
+        self.quota.lock().admits(source, self.clock.now())
     }
 
     fn event(&self, zone: ZoneId, request_id: RequestId, reason: &str, metadata: Value) -> AuditEvent {

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// Why a rate said no: when the same key may come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,22 @@ impl<K: Hash + Eq> Quota<K> {
             self.full_at.retain(|_, full_at| *full_at > now);
             self.sweep_at = (self.full_at.len() * 2).max(1024);
         }
+    }
+}
+
+/// How many refusals of callers nobody knows the ledger takes: ten a second of one source, a hundred of all together
+/// (contract §6).
+#[derive(Debug, Default)]
+pub struct StrangersQuota {
+    each: Quota<IpAddr>,
+    all: Quota<()>,
+}
+
+impl StrangersQuota {
+    /// Whether there is room for one more. A source alone cannot use up what all have together: its own rate is asked
+    /// first.
+    pub fn admits(&mut self, source: IpAddr, now: Timestamp) -> bool {
+        self.each.admit(source, 10, 1, now).is_ok() && self.all.admit((), 100, 1, now).is_ok()
     }
 }
 

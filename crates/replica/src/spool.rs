@@ -16,9 +16,9 @@ impl Spool for DatabaseSpool {
         traceparent: Option<String>,
     ) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move {
-            let mut conn = self.0.acquire().await?;
+            let conn = self.0.acquire().await?;
             let (zone, id, trace) = (event.zone_id, event.id, traceparent.as_deref());
-            spool::append(&mut conn, zone, id, AUDIT_SUBJECT, &payload, trace).await?;
+            spool::append(&conn, zone, id, AUDIT_SUBJECT, &payload, trace).await?;
             Ok(())
         })
     }

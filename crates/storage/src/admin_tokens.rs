@@ -60,7 +60,7 @@ pub struct NewAdminToken {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn find_by_hash(conn: &mut Conn, hash: &[u8; 32]) -> Result<Option<AdminTokenRow>> {
+pub async fn find_by_hash(mut conn: &Conn, hash: &[u8; 32]) -> Result<Option<AdminTokenRow>> {
     use diesel::dsl::now;
     let unexpired = admin_tokens::expires_at
         .is_null()
@@ -73,7 +73,7 @@ pub async fn find_by_hash(conn: &mut Conn, hash: &[u8; 32]) -> Result<Option<Adm
         .filter(zones::archived_at.is_null());
     Ok(good
         .select(AdminTokenRow::as_select())
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()?)
 }

@@ -256,7 +256,10 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
         query = query.filter(column::resource.eq(resource));
     }
     if let Some(label) = &filter.label {
-        query = query.filter(column::labels.contains(vec![label]));
+        // What the index of labels is limited to; PostgreSQL does not see that it follows.
+        query = query
+            .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("labels <> '{}'"))
+            .filter(column::labels.contains(vec![label]));
     }
     query
 }

@@ -58,7 +58,7 @@ impl From<SigningKeyRow> for SigningKey {
 ///
 /// # Errors
 /// [`Error::Conflict`] when the zone has one.
-pub async fn insert_dek(conn: &mut Conn, zone: ZoneId, dek: &Sealed) -> Result<()> {
+pub async fn insert_dek(mut conn: &Conn, zone: ZoneId, dek: &Sealed) -> Result<()> {
     let row = (
         zone_deks::zone_id.eq(Uuid::from(zone)),
         zone_deks::generation.eq(1),
@@ -67,7 +67,7 @@ pub async fn insert_dek(conn: &mut Conn, zone: ZoneId, dek: &Sealed) -> Result<(
     );
     diesel::insert_into(zone_deks::table)
         .values(row)
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }
@@ -93,7 +93,7 @@ pub(crate) async fn latest_dek(zone: ZoneId, mut conn: &Conn) -> Result<Option<S
 ///
 /// # Errors
 /// [`Error::Conflict`] `signing_keys_one_active` or `signing_keys_one_next` when the zone has such a key.
-pub async fn insert_signing_key(conn: &mut Conn, zone: ZoneId, key: &SigningKey) -> Result<()> {
+pub async fn insert_signing_key(mut conn: &Conn, zone: ZoneId, key: &SigningKey) -> Result<()> {
     let begins = (key.status != KeyStatus::Next).then_some(diesel::dsl::now);
     let row = (
         signing_keys::zone_id.eq(Uuid::from(zone)),
@@ -106,7 +106,7 @@ pub async fn insert_signing_key(conn: &mut Conn, zone: ZoneId, key: &SigningKey)
     );
     diesel::insert_into(signing_keys::table)
         .values(row)
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

@@ -318,20 +318,3 @@ async fn touch(conn: &mut Conn, zone: ZoneId, set: PolicySetId) -> Result<bool> 
     );
     Ok(diesel::update(live).set(moved).execute(conn).await? > 0)
 }
-
-/// Whether a policy that is active in the zone holds one of these texts in quotes.
-///
-/// # Errors
-/// When the database cannot be read.
-pub async fn active_names(conn: &mut Conn, zone: ZoneId, texts: &[&str]) -> Result<bool> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        found: bool,
-    }
-    let quoted: Vec<String> = texts.iter().map(|text| format!("\"{text}\"")).collect();
-    let query = diesel::sql_query(include_str!("policy_sets/active_names.sql"))
-        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
-        .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(quoted);
-    Ok(query.get_result::<Found>(conn).await?.found)
-}

@@ -237,7 +237,7 @@ pub async fn list(
     filter: &SessionFilter,
     page: &Page,
 ) -> Result<Vec<SessionRow>> {
-    use diesel::dsl::now;
+    use diesel::dsl::{IntervalDsl, now};
     let of_zone = sessions::table.filter(sessions::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(SessionRow::as_select()).into_boxed();
     if let Some(subject) = &filter.subject_id {
@@ -246,9 +246,11 @@ pub async fn list(
     query = match filter.status {
         None => query,
         Some(SessionStatus::Revoked) => query.filter(sessions::revoked_at.is_not_null()),
+        // None lives for a day, so what began before cannot be: all of history need not be looked at to find that out.
         Some(SessionStatus::Active) => query
             .filter(sessions::revoked_at.is_null())
-            .filter(sessions::expires_at.gt(now)),
+            .filter(sessions::expires_at.gt(now))
+            .filter(sessions::created_at.gt(now.into_sql::<diesel::sql_types::Timestamptz>() - 1.day())),
         Some(SessionStatus::Expired) => query
             .filter(sessions::revoked_at.is_null())
             .filter(sessions::expires_at.le(now)),

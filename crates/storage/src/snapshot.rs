@@ -3,9 +3,8 @@
 use crate::Conn;
 use crate::anchors;
 use crate::error::{Error, Result};
-use crate::schema::{policy_set_manifest, policy_set_versions, policy_versions, zone_activations, zones};
-use crate::zones::ZoneRow;
-use crate::{applications, keys, providers, resources, subject_issuers};
+use crate::schema::{policy_set_manifest, policy_set_versions, policy_versions, zone_activations};
+use crate::{applications, keys, providers, resources, subject_issuers, zones};
 use caracal_domain::Epoch;
 use caracal_domain::id::{PolicySetVersionId, ZoneId};
 use caracal_domain::zone::{Manifest, ManifestEntry, ZoneSnapshot};
@@ -36,7 +35,7 @@ pub async fn load(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneSnapshot>>
 /// All queries at once: they are pipelined on the one connection, so the zone costs about one round trip.
 async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
     let (row, dek, keys, applications, resources, providers, subject_issuers, manifests, anchors) = try_join!(
-        find_zone(zone, conn),
+        zones::find(conn, zone),
         keys::latest_dek(zone, conn),
         keys::published(zone, conn),
         applications::live(zone, conn),
@@ -68,17 +67,6 @@ async fn read(zone: ZoneId, conn: &Conn) -> Result<Option<ZoneSnapshot>> {
         shadow,
         anchors,
     }))
-}
-
-async fn find_zone(zone: ZoneId, mut conn: &Conn) -> Result<Option<ZoneRow>> {
-    let live = zones::table
-        .filter(zones::id.eq(Uuid::from(zone)))
-        .filter(zones::archived_at.is_null());
-    Ok(live
-        .select(ZoneRow::as_select())
-        .first(&mut conn)
-        .await
-        .optional()?)
 }
 
 /// The active and the shadow manifest.

@@ -28,12 +28,13 @@ pub struct SpoolRow {
     pub traceparent: Option<String>,
 }
 
-/// Keeps an event; keeping the same one twice is harmless. Its commit wakes the relays.
+/// Keeps an event; keeping the same one twice is harmless. Its commit wakes the relays. A shared connection: what is asked
+/// at once is pipelined.
 ///
 /// # Errors
 /// When the database cannot be written: then there is no record.
 pub async fn append(
-    conn: &mut Conn,
+    mut conn: &Conn,
     zone: ZoneId,
     id: EventId,
     subject: &str,
@@ -50,7 +51,7 @@ pub async fn append(
     diesel::insert_into(event_spool::table)
         .values(values)
         .on_conflict_do_nothing()
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

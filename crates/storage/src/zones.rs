@@ -9,7 +9,7 @@ use caracal_domain::{Epoch, Timestamp};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// A zone as stored.
@@ -104,22 +104,26 @@ pub struct Bump {
 ///
 /// # Errors
 /// [`Error::Conflict`] `zones_slug_live` when the slug is taken.
-pub async fn insert(conn: &mut Conn, new: &NewZone) -> Result<ZoneRow> {
+pub async fn insert(mut conn: &Conn, new: &NewZone) -> Result<ZoneRow> {
     let row = diesel::insert_into(zones::table)
         .values(new.clone())
         .returning(ZoneRow::as_returning());
-    Ok(row.get_result(conn).await?)
+    Ok(row.get_result(&mut conn).await?)
 }
 
 /// The zone, if it is live.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn find(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
+pub async fn find(mut conn: &Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
     let live = zones::table
         .filter(zones::id.eq(Uuid::from(zone)))
         .filter(zones::archived_at.is_null());
-    Ok(live.select(ZoneRow::as_select()).first(conn).await.optional()?)
+    Ok(live
+        .select(ZoneRow::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?)
 }
 
 /// The zone, which must be live.
@@ -169,15 +173,16 @@ pub async fn id_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ZoneId>> {
     Ok(id.map(ZoneId::from))
 }
 
-/// Whether a live zone has this slug; for choosing among candidates (`name`, `name-2`, …).
+/// Which of these slugs live zones have; for choosing among candidates (`name`, `name-2`, …).
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn slug_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
+pub async fn slugs_taken(mut conn: &Conn, slugs: &[&str]) -> Result<HashSet<String>> {
     let live = zones::table
-        .filter(zones::slug.eq(slug))
+        .filter(zones::slug.eq_any(slugs))
         .filter(zones::archived_at.is_null());
-    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
+    let taken: Vec<String> = live.select(zones::slug).load(&mut conn).await?;
+    Ok(taken.into_iter().collect())
 }
 
 /// A page of live zones.
@@ -234,7 +239,7 @@ pub async fn archive(conn: &mut Conn, zone: ZoneId) -> Result<bool> {
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such zone.
-pub async fn bump_epoch(conn: &mut Conn, zone: ZoneId) -> Result<Bump> {
+pub async fn bump_epoch(mut conn: &Conn, zone: ZoneId) -> Result<Bump> {
     #[derive(QueryableByName)]
     struct Drawn {
         #[diesel(sql_type = BigInt)]
@@ -243,7 +248,7 @@ pub async fn bump_epoch(conn: &mut Conn, zone: ZoneId) -> Result<Bump> {
         epoch: i64,
     }
     let bump = diesel::sql_query(include_str!("zones/bump_epoch.sql")).bind::<SqlUuid, _>(Uuid::from(zone));
-    let drawn: Option<Drawn> = bump.get_result(conn).await.optional()?;
+    let drawn: Option<Drawn> = bump.get_result(&mut conn).await.optional()?;
     let drawn = drawn.ok_or(Error::NotFound("zone"))?;
     Ok(Bump {
         previous: drawn.previous.into(),
@@ -283,10 +288,10 @@ pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, E
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn lock_slug(conn: &mut Conn, base: &str) -> Result<()> {
+pub async fn lock_slug(mut conn: &Conn, base: &str) -> Result<()> {
     let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('caracal_slug'), hashtext($1))");
     lock.bind::<diesel::sql_types::Text, _>(base)
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

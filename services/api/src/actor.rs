@@ -14,9 +14,10 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use caracal_domain::RequestId;
 use caracal_domain::id::{AdminTokenId, ZoneId};
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Connection, admin_tokens, zones};
+use caracal_storage::{admin_tokens, zones};
 use caracal_web::{ApiError, bearer};
 use futures::future::LocalBoxFuture;
+use futures::try_join;
 use std::marker::PhantomData;
 
 /// The holder of an admin token.
@@ -90,6 +91,13 @@ pub(crate) struct InZone<A, R = ()> {
     access: PhantomData<A>,
 }
 
+impl<A, R> InZone<A, R> {
+    /// Who does it, in which zone, and the rest.
+    pub(crate) fn open(self) -> (By, ZoneRow, R) {
+        (self.by, self.zone, self.rest)
+    }
+}
+
 impl<R: FromRequest> FromRequest for Anyone<R> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
@@ -97,7 +105,7 @@ impl<R: FromRequest> FromRequest for Anyone<R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            authenticate(&request).await?;
+            authenticate(&request, None).await?;
             key_of(&request)?;
             Ok(Self {
                 rest: rest(&request, &mut payload).await?,
@@ -113,7 +121,7 @@ impl<A: Access, R: FromRequest> FromRequest for Everywhere<A, R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (actor, _) = authenticate(&request).await?;
+            let (actor, _) = authenticate(&request, None).await?;
             if !actor.is_global() {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
@@ -135,19 +143,14 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (actor, mut conn) = authenticate(&request).await?;
             let asked: Option<ZoneId> = request
                 .match_info()
                 .get("zone_id")
                 .and_then(|text| text.parse().ok());
+            let (actor, zone) = authenticate(&request, asked).await?;
             if !actor.is_global() && (A::GLOBAL_ONLY || actor.zone != asked) {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
-            let asked = asked.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
-            let zone = zones::find(&mut conn, asked)
-                .await
-                .map_err(|e| ApiError::from(Failure::from(e)))?;
-            drop(conn);
             let zone = zone.ok_or_else(|| refused(Refusal::ZoneNotFound))?;
             attempted(&request, &actor, Some(zone.id));
             check_read_only::<A>(&actor)?;
@@ -165,13 +168,24 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
     }
 }
 
-async fn authenticate(request: &HttpRequest) -> Result<(Actor, Connection), ApiError> {
+/// Who asks, and the zone asked for if it is live, in one round trip.
+async fn authenticate(
+    request: &HttpRequest,
+    asked: Option<ZoneId>,
+) -> Result<(Actor, Option<ZoneRow>), ApiError> {
     let api = api(request)?;
-    let token = bearer(request).ok_or_else(unauthenticated)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let found = admin_tokens::find_by_hash(&mut conn, &sha256(token))
-        .await
-        .map_err(Failure::from)?;
+    let hash = sha256(bearer(request).ok_or_else(unauthenticated)?);
+    let (found, zone) = api
+        .read(async |conn| {
+            let zone = async {
+                match asked {
+                    Some(asked) => zones::find(conn, asked).await,
+                    None => Ok(None),
+                }
+            };
+            try_join!(admin_tokens::find_by_hash(conn, &hash), zone)
+        })
+        .await?;
     let found = found.ok_or_else(unauthenticated)?;
     let actor = Actor {
         token_id: found.id,
@@ -179,7 +193,7 @@ async fn authenticate(request: &HttpRequest) -> Result<(Actor, Connection), ApiE
         read_only: found.read_only,
     };
     attempted(request, &actor, actor.zone);
-    Ok((actor, conn))
+    Ok((actor, zone))
 }
 
 /// Notes who tries, for the record of a refusal.

@@ -97,12 +97,11 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
     let page = LIST.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = admin_tokens::list(&mut conn, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| admin_tokens::list(conn, &page).await)
+        .await?;
     let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| AdminTokenView::of(row, None)))
+    Ok(paged.array(&http, |row| AdminTokenView::of(row.clone(), None)))
 }
 
 /// `POST /v1/admin-tokens`: the secret is shown once, as `token`.
@@ -161,7 +160,7 @@ impl Api {
         };
         let mut tx = self.database.begin().await?;
         let ledger = match body.zone_id {
-            Some(zone) => zones::find(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?.id,
+            Some(zone) => zones::find(&tx, zone).await?.ok_or(Refusal::ZoneNotFound)?.id,
             None => self.system_zone(&mut tx).await?,
         };
         let row = admin_tokens::insert(&mut tx, &new).await?;

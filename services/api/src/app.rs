@@ -17,7 +17,7 @@ use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
 use caracal_provider::Asker;
-use caracal_storage::{Database, DatabaseConfig};
+use caracal_storage::{Conn, Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -77,6 +77,15 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
+    /// Asks the database one thing, outside any transaction.
+    pub(crate) async fn read<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut Conn) -> caracal_storage::Result<T>,
+    ) -> Result<T, Failure> {
+        let mut conn = self.database.acquire().await?;
+        Ok(query(&mut conn).await?)
+    }
+
     /// Hashes a secret for keeping, off the threads that answer.
     pub(crate) async fn hash(&self, secret: SecretString) -> Result<String, Failure> {
         let _turn = self

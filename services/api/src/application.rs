@@ -6,7 +6,7 @@ mod reap;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::error::Refusal;
 use crate::openapi::words::{CredentialTypeWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
@@ -20,7 +20,7 @@ use caracal_storage::applications::{self, ApplicationRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -187,12 +187,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("applications", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = applications::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| applications::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(ApplicationView::from(&row))))
+    Ok(paged.array(&http, ApplicationView::from))
 }
 
 /// `POST …/applications`.
@@ -205,12 +204,7 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewApplicationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let made = to_completion(async move { api.create_application(&by, &zone, body).await }).await?;
     Ok(answer_created(&made))
 }
@@ -225,12 +219,7 @@ pub(crate) async fn register(
     api: Data<Api>,
     request: InZone<Write, JsonBody<RegistrationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let made = to_completion(async move { api.create_application(&by, &zone, body.into()).await }).await?;
     Ok(answer_created(&made))
 }
@@ -245,10 +234,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<ApplicationId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = applications::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| applications::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::ApplicationNotFound)?;
     Ok(reply::item(&ApplicationView::from(&row), row.version))
 }
@@ -263,12 +251,7 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch, JsonBody<ApplicationPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match, JsonBody(patch)),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
     let made =
         to_completion(async move { api.change_application(&by, &zone, id, &if_match, patch).await }).await?;
     Ok(answer_changed(&made))
@@ -283,12 +266,7 @@ pub(crate) async fn rotate_secret(
     api: Data<Api>,
     request: InZone<Write, PathId<ApplicationId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: PathId(id),
-        ..
-    } = request;
+    let (by, zone, PathId(id)) = request.open();
     let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
     Ok(answer_changed(&made))
 }
@@ -303,12 +281,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ApplicationId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch =
         to_completion(async move { api.archive_application(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))

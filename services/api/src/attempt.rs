@@ -38,7 +38,8 @@ pub(crate) async fn watch(
         return Ok(response);
     };
     let held = response.request().extensions().get::<Arc<Held>>().cloned();
-    if let Some(held) = held {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if let Some(held) = held.filter(|held| is_error || !held.is_answered()) {
         api.give_back(&held).await;
     }
     let refusal = response

@@ -7,7 +7,7 @@ mod tail;
 
 use crate::actor::{InZone, Read};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::error::Refusal;
 use crate::openapi::words::AuditDecisionWord;
 use crate::paging::{List, Rows};
 use actix_web::web::Data;
@@ -113,10 +113,9 @@ pub(crate) async fn list(
     if let Some(format) = format {
         return export::answer(api, &request.rest.1, list, filter, page, format, limited).await;
     }
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = audit::list(&mut conn, request.zone.id, &filter, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| audit::list(conn, request.zone.id, &filter, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
     Ok(paged.object(event))
 }
@@ -151,10 +150,9 @@ impl Api {
     ) -> Result<(RequestId, Vec<AuditRow>), ApiError> {
         let named = http.match_info().get("request_id").and_then(RequestId::accept);
         let named = named.ok_or(Refusal::RequestNotFound)?;
-        let mut conn = self.database.acquire().await.map_err(Failure::from)?;
-        let rows = audit::by_request(&mut conn, zone, &named)
-            .await
-            .map_err(Failure::from)?;
+        let rows = self
+            .read(async |conn| audit::by_request(conn, zone, &named).await)
+            .await?;
         if rows.is_empty() {
             return Err(Refusal::RequestNotFound.into());
         }

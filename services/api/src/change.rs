@@ -12,6 +12,7 @@ use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
 use caracal_lifecycle::trace::current_traceparent;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
 use caracal_wire::AUDIT_SUBJECT;
+use futures::try_join;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
@@ -137,7 +138,7 @@ pub(crate) struct Change {
 
 impl Change {
     /// Draws the zone's next epoch; what follows in the transaction is what needs the number.
-    pub(crate) async fn draw(tx: &mut Conn, clock: &dyn Clock, zone: ZoneId) -> Result<Self, Failure> {
+    pub(crate) async fn draw(tx: &Conn, clock: &dyn Clock, zone: ZoneId) -> Result<Self, Failure> {
         let bump = zones::bump_epoch(tx, zone).await?;
         Ok(Self {
             outbox_id: OutboxId::mint(clock),
@@ -206,8 +207,11 @@ impl Api {
         deed: Deed,
         body: FeedBody,
     ) -> Result<Epoch, Failure> {
-        self.keep(&mut tx, by, &deed).await?;
-        let change = Change::draw(&mut tx, &*self.clock, deed.zone).await?;
+        // In this order, in one round trip.
+        let ((), change) = try_join!(
+            self.keep(&tx, by, &deed),
+            Change::draw(&tx, &*self.clock, deed.zone),
+        )?;
         let epoch = change.announce(&mut tx, body).await?;
         by.complete(&mut tx, &deed, Some(epoch)).await?;
         tx.commit().await?;
@@ -220,7 +224,7 @@ impl Api {
         by.complete(tx, &deed, None).await
     }
 
-    async fn keep(&self, tx: &mut Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
+    async fn keep(&self, tx: &Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
         let event = AuditEvent::new(
             EventId::mint(&*self.clock),
             deed.zone,

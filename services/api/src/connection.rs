@@ -7,7 +7,7 @@ mod revoke;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::error::Refusal;
 use crate::paging::List;
 use crate::reply;
 use actix_web::http::StatusCode;
@@ -128,12 +128,11 @@ pub(crate) async fn list(
         provider_id: query.provider_id.map(Into::into),
         status: query.status.map(Into::into),
     };
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = connections::list(&mut conn, request.zone.id, &filter, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| connections::list(conn, request.zone.id, &filter, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| ConnectionView::from(&row)))
+    Ok(paged.array(&http, ConnectionView::from))
 }
 
 /// Shows one connection, whether it has ended or not.
@@ -150,10 +149,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<ConnectionId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = connections::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| connections::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::ConnectionNotFound)?;
     Ok(reply::item(&ConnectionView::from(&row), row.version))
 }
@@ -171,12 +169,7 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, PathId<ConnectionId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: PathId(id),
-        ..
-    } = request;
+    let (by, zone, PathId(id)) = request.open();
     let written = to_completion(async move { api.revoke_connection(&by, zone.id, id).await }).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(json!(ConnectionView::from(&written.value))))
 }

@@ -4,7 +4,8 @@ mod manage;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::change::Written;
+use crate::error::Refusal;
 use crate::paging::List;
 use crate::reply::{self, IfMatch};
 use crate::text::SubjectText;
@@ -123,12 +124,11 @@ pub(crate) async fn list(
         resource_id: query.resource_id,
         active: query.status.map(|status| status == GrantStatus::Active),
     };
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = grants::list(&mut conn, request.zone.id, &filter, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| grants::list(conn, request.zone.id, &filter, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| GrantView::from(&row)))
+    Ok(paged.array(&http, GrantView::from))
 }
 
 /// `POST …/grants`.
@@ -147,18 +147,10 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewGrantBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
-    let written = to_completion(async move { api.create_grant(&by, zone.id, body).await }).await?;
-    Ok(reply::created(
-        &GrantView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let (by, zone, JsonBody(body)) = request.open();
+    let Written { value: row, epoch } =
+        to_completion(async move { api.create_grant(&by, zone.id, body).await }).await?;
+    Ok(reply::created(&GrantView::from(&row), row.version, epoch))
 }
 
 /// `GET …/grants/{id}`: also a revoked one.
@@ -172,10 +164,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<GrantId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = grants::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| grants::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::GrantNotFound)?;
     Ok(reply::item(&GrantView::from(&row), row.version))
 }
@@ -190,12 +181,7 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, (PathId<GrantId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch = to_completion(async move { api.revoke_grant(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

@@ -2,7 +2,8 @@
 //!
 //! Handlers know nothing of it. Whoever is admitted to write (`actor.rs`) takes the lease of the key, the record of the
 //! deed (`change.rs`) keeps the answer in the deed's own transaction, and a lease under which nothing was done is given
-//! back with the answer (`attempt.rs`).
+//! back with the answer (`attempt.rs`). The relay sweeps what has expired; an expired key is also taken over by whoever
+//! uses it.
 
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
@@ -47,6 +48,11 @@ pub(crate) struct Answer {
 }
 
 impl Held {
+    /// Whether a deed has kept an answer; it is lost if the deed was not committed.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
     /// Keeps the answer in the transaction of the deed; only the first deed of a request has one.
     pub(crate) async fn complete(&self, tx: &mut Conn, answer: &Answer) -> Result<(), Failure> {
         if self.answered.swap(true, Ordering::AcqRel) {

@@ -7,7 +7,6 @@ use crate::actor::{InZone, Read, Write};
 use crate::admin_token::AdminTokenView;
 use crate::app::Api;
 use crate::change::By;
-use crate::error::Failure;
 use crate::paging::{List, ListQuery};
 use crate::reply;
 use actix_web::http::StatusCode;
@@ -138,13 +137,12 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("invitations", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = invitations::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| invitations::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();
-    Ok(paged.array(&http, |row| InvitationView::of(&row, now)))
+    Ok(paged.array(&http, |row| InvitationView::of(row, now)))
 }
 
 /// `POST …/invitations`: the token is shown once.
@@ -158,12 +156,7 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewInvitationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let now = api.clock.now();
     let (written, token) = to_completion(async move { api.invite(&by, zone.id, body).await }).await?;
     let view = InvitationView {
@@ -185,12 +178,7 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, PathId<InvitationId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: PathId(id),
-        ..
-    } = request;
+    let (by, zone, PathId(id)) = request.open();
     let epoch = to_completion(async move { api.take_back_invitation(&by, zone.id, id).await }).await?;
     Ok(reply::gone(epoch))
 }

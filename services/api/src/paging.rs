@@ -120,12 +120,16 @@ impl List {
 
 impl<R> Paged<R> {
     /// A bare array; the next page's address in `Link` (RFC 8288).
-    pub(crate) fn array<V: Serialize>(self, request: &HttpRequest, view: impl Fn(R) -> V) -> HttpResponse {
+    pub(crate) fn array<'a, V: Serialize>(
+        &'a self,
+        request: &HttpRequest,
+        view: impl Fn(&'a R) -> V,
+    ) -> HttpResponse {
         let mut answer = HttpResponse::Ok();
         if let Some(cursor) = &self.next {
             answer.insert_header(Self::link(request, cursor));
         }
-        answer.json(self.rows.into_iter().map(view).collect::<Vec<_>>())
+        answer.json(self.rows.iter().map(view).collect::<Vec<_>>())
     }
 
     /// The header that names the next page (RFC 8288).

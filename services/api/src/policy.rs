@@ -17,7 +17,6 @@ use caracal_policy::{CompileError, content_sha256};
 use caracal_storage::policies::{self, PolicyRow, PolicyVersionRow};
 use caracal_web::{ApiError, Issue, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -182,12 +181,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("policies", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = policies::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| policies::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(PolicyView::from(&row))))
+    Ok(paged.array(&http, PolicyView::from))
 }
 
 /// `POST …/policies`: the policy and its first version.
@@ -200,12 +198,7 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicyBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let written = to_completion(async move { api.create_policy(&by, &zone, body.into()).await }).await?;
     let (policy, version) = &written.value;
     let mut view = PolicyView::from(policy);
@@ -274,12 +267,7 @@ pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, JsonBody<NewPolicyVersionBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), JsonBody(body)),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), JsonBody(body))) = request.open();
     let written = to_completion(async move { api.add_policy_version(&by, zone.id, id, body).await }).await?;
     let view = PolicyVersionView::from(&written.value);
     Ok(reply::created(
@@ -299,12 +287,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicyId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch = to_completion(async move { api.archive_policy(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

@@ -8,7 +8,6 @@ mod simulate;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::Failure;
 use crate::paging::{List, ListQuery};
 use crate::policy::SchemaVersion;
 use crate::reply::{self, IfMatch};
@@ -23,7 +22,6 @@ use caracal_storage::policy_sets::{self, ActivationRow, ManifestLine, PolicySetR
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 pub(crate) use replay::{__path_replay, replay};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 pub(crate) use simulate::{__path_simulate, simulate};
 use uuid::Uuid;
 use validator::Validate;
@@ -159,15 +157,14 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("policy-sets", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = policy_sets::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
-    let activation = policy_sets::activation(&mut conn, request.zone.id)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| policy_sets::list(conn, request.zone.id, &page).await)
+        .await?;
+    let activation = api
+        .read(async |conn| policy_sets::activation(conn, request.zone.id).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(PolicySetView::of(&row, activation.as_ref()))))
+    Ok(paged.array(&http, |row| PolicySetView::of(row, activation.as_ref())))
 }
 
 /// `POST …/policy-sets`.
@@ -180,12 +177,7 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewPolicySetBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let written = to_completion(async move { api.create_policy_set(&by, &zone, body).await }).await?;
     Ok(reply::created(
         &PolicySetView::of(&written.value, None),
@@ -220,12 +212,7 @@ pub(crate) async fn add_version(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<NewPolicySetVersionBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), JsonBody(body)),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), JsonBody(body))) = request.open();
     let version =
         to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
     Ok(HttpResponse::Created().json(PolicySetVersionView::from(&version)))
@@ -281,12 +268,7 @@ pub(crate) async fn activate(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<ActivateBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), JsonBody(body)),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), JsonBody(body))) = request.open();
     let done = to_completion(async move { api.activate(&by, zone.id, id, body).await }).await?;
     Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(ActivatedView::from(&done)))
 }
@@ -315,12 +297,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<PolicySetId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch =
         to_completion(async move { api.archive_policy_set(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))

@@ -7,7 +7,8 @@ mod manage;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::change::Written;
+use crate::error::Refusal;
 use crate::openapi::words::ProviderKindWord;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
@@ -20,7 +21,7 @@ use caracal_domain::zone::ProviderKind;
 use caracal_storage::providers::{self, ProviderRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use validator::Validate;
 
@@ -103,12 +104,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("providers", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = providers::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| providers::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(ProviderView::from(&row))))
+    Ok(paged.array(&http, ProviderView::from))
 }
 
 /// `POST …/providers`.
@@ -121,18 +121,10 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewProviderBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
-    let written = to_completion(async move { api.create_provider(&by, &zone, body).await }).await?;
-    Ok(reply::created(
-        &ProviderView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let (by, zone, JsonBody(body)) = request.open();
+    let Written { value: row, epoch } =
+        to_completion(async move { api.create_provider(&by, &zone, body).await }).await?;
+    Ok(reply::created(&ProviderView::from(&row), row.version, epoch))
 }
 
 /// `GET …/providers/{id}`.
@@ -145,10 +137,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<ProviderId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = providers::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| providers::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::ProviderNotFound)?;
     Ok(reply::item(&ProviderView::from(&row), row.version))
 }
@@ -163,19 +154,10 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch, JsonBody<ProviderPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match, JsonBody(patch)),
-        ..
-    } = request;
-    let written =
+    let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
+    let Written { value: row, epoch } =
         to_completion(async move { api.change_provider(&by, &zone, id, &if_match, patch).await }).await?;
-    Ok(reply::changed(
-        &ProviderView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    Ok(reply::changed(&ProviderView::from(&row), row.version, epoch))
 }
 
 /// `DELETE …/providers/{id}`: archives; resources that use it are refused until they have another.
@@ -188,12 +170,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ProviderId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch = to_completion(async move { api.archive_provider(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

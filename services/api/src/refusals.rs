@@ -6,7 +6,7 @@ use crate::app::Api;
 use crate::error::Failure;
 use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, ZoneId};
-use caracal_domain::quota::Quota;
+use caracal_domain::quota::StrangersQuota;
 use caracal_domain::{AuditEvent, RequestId, Timestamp};
 use caracal_storage::spool;
 use caracal_wire::AUDIT_SUBJECT;
@@ -20,8 +20,6 @@ use tokio::sync::mpsc;
 
 const WAITING: usize = 4096;
 const AT_ONCE: usize = 64;
-const A_SECOND_EACH: u32 = 10;
-const A_SECOND_IN_ALL: u32 = 100;
 const SUMMARY_EVERY: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -54,8 +52,7 @@ pub(crate) struct Refused {
 pub(crate) struct Refusals {
     sender: mpsc::Sender<Refused>,
     waiting: tokio::sync::Mutex<mpsc::Receiver<Refused>>,
-    each: Mutex<Quota<IpAddr>>,
-    all: Mutex<Quota<()>>,
+    strangers: Mutex<StrangersQuota>,
     suppressed: AtomicU64,
 }
 
@@ -65,8 +62,7 @@ impl Default for Refusals {
         Self {
             sender,
             waiting: tokio::sync::Mutex::new(waiting),
-            each: Mutex::default(),
-            all: Mutex::default(),
+            strangers: Mutex::default(),
             suppressed: AtomicU64::new(0),
         }
     }
@@ -77,13 +73,7 @@ impl Refusals {
     pub(crate) fn note(&self, refused: Refused) {
         let room = match refused.ledger {
             Ledger::Zone(_) | Ledger::System => true,
-            Ledger::Strangers(source) => {
-                self.each
-                    .lock()
-                    .admit(source, A_SECOND_EACH, 1, refused.at)
-                    .is_ok()
-                    && self.all.lock().admit((), A_SECOND_IN_ALL, 1, refused.at).is_ok()
-            }
+            Ledger::Strangers(source) => self.strangers.lock().admits(source, refused.at),
         };
         if !room || self.sender.try_send(refused).is_err() {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +132,7 @@ impl Api {
             let event = self.event(zone, refused);
             let payload = caracal_wire::encode_audit(&event);
             let trace = refused.trace.as_deref();
-            spool::append(&mut tx, zone, event.id, AUDIT_SUBJECT, &payload, trace).await?;
+            spool::append(&tx, zone, event.id, AUDIT_SUBJECT, &payload, trace).await?;
         }
         Ok(tx.commit().await?)
     }

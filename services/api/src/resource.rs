@@ -4,7 +4,8 @@ mod manage;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::change::Written;
+use crate::error::Refusal;
 use crate::openapi::words::{AuthModeWord, OperationWord, ResourceIdentifierWord, ScopeWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
@@ -17,7 +18,7 @@ use caracal_domain::{ResourceIdentifier, ScopeSet, Timestamp};
 use caracal_storage::resources::{self, ResourceRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -120,12 +121,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("resources", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = resources::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| resources::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(ResourceView::from(&row))))
+    Ok(paged.array(&http, ResourceView::from))
 }
 
 /// `POST …/resources`.
@@ -138,18 +138,10 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewResourceBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
-    let written = to_completion(async move { api.create_resource(&by, &zone, body).await }).await?;
-    Ok(reply::created(
-        &ResourceView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let (by, zone, JsonBody(body)) = request.open();
+    let Written { value: row, epoch } =
+        to_completion(async move { api.create_resource(&by, &zone, body).await }).await?;
+    Ok(reply::created(&ResourceView::from(&row), row.version, epoch))
 }
 
 /// `GET …/resources/{id}`.
@@ -162,10 +154,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<ResourceId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = resources::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| resources::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::ResourceNotFound)?;
     Ok(reply::item(&ResourceView::from(&row), row.version))
 }
@@ -180,19 +171,10 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch, JsonBody<ResourcePatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match, JsonBody(patch)),
-        ..
-    } = request;
-    let written =
+    let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
+    let Written { value: row, epoch } =
         to_completion(async move { api.change_resource(&by, &zone, id, &if_match, patch).await }).await?;
-    Ok(reply::changed(
-        &ResourceView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    Ok(reply::changed(&ResourceView::from(&row), row.version, epoch))
 }
 
 /// `DELETE …/resources/{id}`: archives.
@@ -205,12 +187,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<ResourceId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch = to_completion(async move { api.archive_resource(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }

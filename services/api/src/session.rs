@@ -4,7 +4,6 @@ mod revoke;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::Failure;
 use crate::openapi::words::SubjectTypeWord;
 use crate::paging::{List, Rows};
 use crate::reply;
@@ -91,10 +90,9 @@ pub(crate) async fn list(
         status,
         subject_id: query.subject_id,
     };
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = sessions::list(&mut conn, request.zone.id, &filter, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| sessions::list(conn, request.zone.id, &filter, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();
     Ok(paged.object(|row| SessionView::of(&row, now)))
@@ -109,12 +107,7 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, PathId<SessionId>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: PathId(id),
-        ..
-    } = request;
+    let (by, zone, PathId(id)) = request.open();
     let now = api.clock.now();
     let written = to_completion(async move { api.revoke_session(&by, zone.id, id).await }).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(json!(SessionView::of(&written.value, now))))

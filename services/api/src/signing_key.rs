@@ -95,12 +95,7 @@ pub(crate) async fn rotate(
     api: Data<Api>,
     request: InZone<Write, JsonBody<RotationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let rotated = to_completion(async move { api.rotate_keys(&by, zone.id, body.mode).await }).await?;
     let status = if rotated.waits {
         StatusCode::ACCEPTED

@@ -107,12 +107,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("step-up-challenges", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = step_up::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| step_up::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| ChallengeView::from(&row)))
+    Ok(paged.array(&http, ChallengeView::from))
 }
 
 /// `GET …/step-up-challenges/{id}`, whatever its state.
@@ -126,10 +125,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<ChallengeId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = step_up::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| step_up::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::ChallengeNotFoundOrExpired)?;
     Ok(HttpResponse::Ok().json(ChallengeView::from(&row)))
 }
@@ -149,12 +147,7 @@ pub(crate) async fn satisfy(
     api: Data<Api>,
     request: InZone<Write, (PathId<ChallengeId>, OptionalBody<SatisfyBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), OptionalBody(body)),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), OptionalBody(body))) = request.open();
     let written = to_completion(async move { api.satisfy_challenge(&by, zone.id, id, body).await }).await?;
     let view = SatisfiedView {
         id,

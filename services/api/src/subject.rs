@@ -55,12 +55,7 @@ pub(crate) async fn revoke(
     api: Data<Api>,
     request: InZone<Write, JsonBody<SubjectRevocationBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let written = to_completion(async move { api.revoke_subject(&by, zone.id, body).await }).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(written.value))
 }

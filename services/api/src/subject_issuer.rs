@@ -4,7 +4,8 @@ mod manage;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::{Failure, Refusal};
+use crate::change::Written;
+use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{given, given_or_null};
@@ -98,12 +99,11 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let list = List::of("subject-issuers", request.zone.id);
     let page = list.plain(&query)?;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let rows = subject_issuers::list(&mut conn, request.zone.id, &page)
-        .await
-        .map_err(Failure::from)?;
+    let rows = api
+        .read(async |conn| subject_issuers::list(conn, request.zone.id, &page).await)
+        .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| SubjectIssuerView::from(&row)))
+    Ok(paged.array(&http, SubjectIssuerView::from))
 }
 
 /// `POST …/subject-issuers`.
@@ -120,18 +120,10 @@ pub(crate) async fn create(
     api: Data<Api>,
     request: InZone<Write, JsonBody<NewSubjectIssuerBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
-    let written = to_completion(async move { api.create_subject_issuer(&by, zone.id, body).await }).await?;
-    Ok(reply::created(
-        &SubjectIssuerView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let (by, zone, JsonBody(body)) = request.open();
+    let Written { value: row, epoch } =
+        to_completion(async move { api.create_subject_issuer(&by, zone.id, body).await }).await?;
+    Ok(reply::created(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
 /// `GET …/subject-issuers/{id}`.
@@ -145,10 +137,9 @@ pub(crate) async fn item(
     request: InZone<Read, PathId<SubjectIssuerId>>,
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    let row = subject_issuers::find(&mut conn, request.zone.id, id)
-        .await
-        .map_err(Failure::from)?;
+    let row = api
+        .read(async |conn| subject_issuers::find(conn, request.zone.id, id).await)
+        .await?;
     let row = row.ok_or(Refusal::SubjectIssuerNotFound)?;
     Ok(reply::item(&SubjectIssuerView::from(&row), row.version))
 }
@@ -169,22 +160,13 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (PathId<SubjectIssuerId>, IfMatch, JsonBody<SubjectIssuerPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match, JsonBody(patch)),
-        ..
-    } = request;
-    let written = to_completion(async move {
+    let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
+    let Written { value: row, epoch } = to_completion(async move {
         api.change_subject_issuer(&by, zone.id, id, &if_match, patch)
             .await
     })
     .await?;
-    Ok(reply::changed(
-        &SubjectIssuerView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    Ok(reply::changed(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
 /// `DELETE …/subject-issuers/{id}`: archives; its tokens make no more sessions.
@@ -201,12 +183,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Write, (PathId<SubjectIssuerId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (PathId(id), if_match),
-        ..
-    } = request;
+    let (by, zone, (PathId(id), if_match)) = request.open();
     let epoch =
         to_completion(async move { api.archive_subject_issuer(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))

@@ -4,6 +4,7 @@ mod manage;
 
 use crate::actor::{Everywhere, Govern, InZone, Read, Write};
 use crate::app::Api;
+use crate::change::Written;
 use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
@@ -15,7 +16,6 @@ use caracal_domain::id::ZoneId;
 use caracal_storage::zones::{self, ZoneRow};
 use caracal_web::{ApiError, JsonBody, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -124,7 +124,7 @@ pub(crate) async fn list(
     let page = LIST.plain(&query)?;
     let rows = api.zones(&page).await?;
     let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, |row| json!(ZoneView::from(&row))))
+    Ok(paged.array(&http, ZoneView::from))
 }
 
 /// `POST /v1/zones`: a zone with its own keys.
@@ -138,12 +138,9 @@ pub(crate) async fn create(
     request: Everywhere<Govern, JsonBody<NewZoneBody>>,
 ) -> Result<HttpResponse, ApiError> {
     let (by, spec) = (request.by, NewZoneSpec::from(request.rest.into_inner()));
-    let written = to_completion(async move { api.create_zone(&by, spec).await }).await?;
-    Ok(reply::created(
-        &ZoneView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let Written { value: row, epoch } =
+        to_completion(async move { api.create_zone(&by, spec).await }).await?;
+    Ok(reply::created(&ZoneView::from(&row), row.version, epoch))
 }
 
 /// `GET /v1/zones/{id}`.
@@ -162,22 +159,14 @@ pub(crate) async fn change(
     api: Data<Api>,
     request: InZone<Write, (IfMatch, JsonBody<ZonePatch>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: (if_match, JsonBody(patch)),
-        ..
-    } = request;
+    let (by, zone, (if_match, JsonBody(patch))) = request.open();
     let governs = patch.is_system.is_some() || patch.mint_rate_per_minute.is_some();
     if governs && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
         return Err(Refusal::AdminTokenZoneMismatch.into());
     }
-    let written = to_completion(async move { api.change_zone(&by, zone.id, &if_match, patch).await }).await?;
-    Ok(reply::changed(
-        &ZoneView::from(&written.value),
-        written.value.version,
-        written.epoch,
-    ))
+    let Written { value: row, epoch } =
+        to_completion(async move { api.change_zone(&by, zone.id, &if_match, patch).await }).await?;
+    Ok(reply::changed(&ZoneView::from(&row), row.version, epoch))
 }
 
 /// `DELETE /v1/zones/{id}`: archives; minting stops at once.
@@ -186,7 +175,7 @@ pub(crate) async fn archive(
     api: Data<Api>,
     request: InZone<Govern, IfMatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone { by, zone, rest, .. } = request;
+    let (by, zone, rest) = request.open();
     let epoch = to_completion(async move { api.archive_zone(&by, zone.id, &rest).await }).await?;
     Ok(reply::gone(epoch))
 }

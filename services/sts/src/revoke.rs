@@ -96,7 +96,7 @@ impl Sts {
         };
         let event = self.ended(zone, application, claims, request_id);
         write_record(&mut tx, &event).await?;
-        let bump = zones::bump_epoch(&mut tx, zone).await?;
+        let bump = zones::bump_epoch(&tx, zone).await?;
         let list = match session {
             Some(session) => session.anchors(bump.epoch),
             None => vec![anchor_of(claims, bump.epoch, self.clock.now())],

@@ -102,7 +102,7 @@ impl Sts {
                 }
                 for record in records {
                     caracal_storage::spool::append(
-                        &mut tx,
+                        &tx,
                         record.zone_id,
                         record.id,
                         caracal_wire::AUDIT_SUBJECT,

@@ -35,7 +35,7 @@ async fn epoch_order_is_commit_order_under_concurrent_writers() {
             tokio::spawn(async move {
                 for _ in 0..10 {
                     let mut tx = database.begin().await.unwrap();
-                    let bump = zones::bump_epoch(&mut tx, zone).await.unwrap();
+                    let bump = zones::bump_epoch(&tx, zone).await.unwrap();
                     sql_query("INSERT INTO log (epoch, previous) VALUES ($1, $2)")
                         .bind::<BigInt, _>(bump.epoch.get())
                         .bind::<BigInt, _>(bump.previous.get())
@@ -80,7 +80,7 @@ async fn the_slow_poll_misses_no_change_that_commits_late() {
 
     // The late writer draws its epoch and its transaction id first, and commits after the poll has looked.
     let mut slow = scratch.database.begin().await.unwrap();
-    let slow_epoch = zones::bump_epoch(&mut slow, late).await.unwrap().epoch;
+    let slow_epoch = zones::bump_epoch(&slow, late).await.unwrap().epoch;
     let anchor = Anchor {
         kind: AnchorKind::Sid,
         value: "s".into(),
@@ -175,7 +175,7 @@ async fn a_dropped_transaction_leaves_no_lock_and_no_change() {
     let zone = fixture::zone(conn, "a").await;
     let before = zones::epoch(conn, zone).await.unwrap();
     let mut tx = scratch.database.begin().await.unwrap();
-    zones::bump_epoch(&mut tx, zone).await.unwrap();
+    zones::bump_epoch(&tx, zone).await.unwrap();
     outbox::append(&mut tx, &fixture::feed_event(zone, 1.into()), b"x", None)
         .await
         .unwrap();
@@ -187,7 +187,7 @@ async fn a_dropped_transaction_leaves_no_lock_and_no_change() {
         .unwrap();
     assert_eq!(outbox::unpublished(conn).await.unwrap(), 0);
     let mut tx = scratch.database.begin().await.unwrap();
-    zones::bump_epoch(&mut tx, zone).await.unwrap();
+    zones::bump_epoch(&tx, zone).await.unwrap();
     tx.rollback().await.unwrap();
     zones::bump_epoch(conn, zone).await.unwrap();
 }

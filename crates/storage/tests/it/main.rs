@@ -15,6 +15,7 @@ mod ledger;
 mod lists;
 mod migrations;
 mod outbox;
+mod plans;
 mod policy_sets;
 mod pool;
 mod roles;

@@ -161,7 +161,7 @@ async fn keep_renaming(database: Database, zone: ZoneId, resource: ResourceId, t
             ..ResourceChanges::default()
         };
         resources::update(&mut tx, zone, resource, &name).await.unwrap();
-        zones::bump_epoch(&mut tx, zone).await.unwrap();
+        zones::bump_epoch(&tx, zone).await.unwrap();
         tx.commit().await.unwrap();
     }
 }

@@ -159,10 +159,9 @@ impl Export {
 }
 
 async fn read(api: &Api, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>, ApiError> {
-    let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-    Ok(audit::list(&mut conn, zone, filter, page)
-        .await
-        .map_err(Failure::from)?)
+    Ok(api
+        .read(async |conn| audit::list(conn, zone, filter, page).await)
+        .await?)
 }
 
 fn key(row: &AuditRow) -> (caracal_domain::Timestamp, Uuid) {

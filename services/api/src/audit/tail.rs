@@ -80,10 +80,7 @@ pub(crate) async fn tail(
         return Ok(answer.finish());
     }
     let place = api.tails.join(zone).ok_or(Refusal::TailLimitExceeded)?;
-    let head = {
-        let mut conn = api.database.acquire().await.map_err(Failure::from)?;
-        audit::head(&mut conn, zone).await.map_err(Failure::from)?
-    };
+    let head = api.read(async |conn| audit::head(conn, zone).await).await?;
     let tail = Tail {
         // A place beyond the end is not of this chain: what comes next is what there is to follow.
         seen: resumed.map_or(head, |seen| seen.min(head)),
@@ -166,12 +163,10 @@ impl Tail {
         }
     }
 
-    async fn read(&mut self) -> Result<(), ApiError> {
-        let mut conn = self.api.database.acquire().await.map_err(Failure::from)?;
-        let head = audit::head(&mut conn, self.zone).await.map_err(Failure::from)?;
-        let rows = audit::after(&mut conn, self.zone, &self.filter, self.seen, head, CHUNK)
-            .await
-            .map_err(Failure::from)?;
+    async fn read(&mut self) -> Result<(), Failure> {
+        let mut conn = self.api.database.acquire().await?;
+        let head = audit::head(&mut conn, self.zone).await?;
+        let rows = audit::after(&mut conn, self.zone, &self.filter, self.seen, head, CHUNK).await?;
         let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= CHUNK;
         self.seen = rows
             .last()
@@ -183,15 +178,13 @@ impl Tail {
     }
 
     /// A token that was revoked or has expired, or whose zone is gone, follows no longer.
-    async fn may_go_on(&self) -> Result<bool, ApiError> {
-        let mut conn = self.api.database.acquire().await.map_err(Failure::from)?;
-        let zone = zones::find(&mut conn, self.zone).await.map_err(Failure::from)?;
+    async fn may_go_on(&self) -> Result<bool, Failure> {
+        let mut conn = self.api.database.acquire().await?;
+        let zone = zones::find(&conn, self.zone).await?;
         let Some(actor) = &self.actor else {
             return Ok(false);
         };
-        let token = admin_tokens::find(&mut conn, actor.token_id)
-            .await
-            .map_err(Failure::from)?;
+        let token = admin_tokens::find(&mut conn, actor.token_id).await?;
         let now = self.api.clock.now();
         Ok(zone.is_some() && token.is_some_and(|token| token.expires_at.is_none_or(|at| at > now)))
     }

@@ -128,7 +128,7 @@ impl Api {
             org_id: ORGANISATION.to_owned(),
             ..NewZoneSpec::named("Local".to_owned(), SlugWish::Exactly(SLUG.to_owned()))
         };
-        let zone = self.insert_zone(&mut tx, spec).await?.id;
+        let zone = self.insert_zone(&tx, spec).await?.id;
         resources::insert(&mut tx, &self.example_resource(zone)).await?;
         let application = applications::insert(&mut tx, &self.local_application(zone, hash)).await?;
         let spec = NewPolicySpec {

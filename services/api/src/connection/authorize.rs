@@ -74,12 +74,7 @@ pub(crate) async fn authorize(
     api: Data<Api>,
     request: InZone<Write, JsonBody<AuthorizeBody>>,
 ) -> Result<HttpResponse, ApiError> {
-    let InZone {
-        by,
-        zone,
-        rest: JsonBody(body),
-        ..
-    } = request;
+    let (by, zone, JsonBody(body)) = request.open();
     let begun = to_completion(async move { api.authorize_connection(&by, zone.id, body).await }).await?;
     Ok(HttpResponse::Ok()
         .insert_header(("Cache-Control", "no-store"))

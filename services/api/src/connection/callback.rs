@@ -129,7 +129,7 @@ impl Api {
             return Err(Refusal::OauthStateInvalid.into());
         }
         // What was archived meanwhile is nothing to connect to.
-        let zone = zones::find(&mut conn, state.zone_id).await?;
+        let zone = zones::find(&conn, state.zone_id).await?;
         zone.ok_or(Refusal::OauthStateInvalid)?;
         let resource = resources::find(&mut conn, state.zone_id, state.resource_id).await?;
         resource.ok_or(Refusal::OauthStateInvalid)?;
@@ -167,7 +167,7 @@ impl Api {
         let tokens = Tokens::from(&answer);
         let mut tx = self.database.begin().await?;
         // The zone first, so that two consents of one user come one after the other.
-        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
+        let change = Change::draw(&tx, &*self.clock, zone).await?;
         let dek = self.dek(&mut tx, zone).await?;
         let new = NewConnection {
             zone_id: zone,

@@ -4,8 +4,8 @@ use super::SessionView;
 use crate::app::Api;
 use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
+use caracal_domain::FeedBody;
 use caracal_domain::id::{SessionId, ZoneId};
-use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody};
 use caracal_storage::sessions::{self, SessionRow, SessionState};
 use caracal_storage::{anchors, zones};
 
@@ -37,8 +37,8 @@ impl Api {
             Deed::new(zone, "session.revoke", id).from(&from).to(&to),
         )
         .await?;
-        let change = Change::draw(&mut tx, &*self.clock, zone).await?;
-        let anchors = anchors_of(&revoked, change.epoch);
+        let change = Change::draw(&tx, &*self.clock, zone).await?;
+        let anchors = revoked.anchors(change.epoch);
         for anchor in &anchors {
             anchors::insert(&mut tx, zone, anchor).await?;
         }
@@ -50,21 +50,5 @@ impl Api {
             value: revoked,
             epoch,
         })
-    }
-}
-
-/// No token of a session outlives it, nor does a session outlive the one it was made from, so its own end is when the
-/// last token that could name it has expired.
-fn anchors_of(session: &SessionRow, epoch: Epoch) -> Vec<Anchor> {
-    let anchor = |kind| Anchor {
-        kind,
-        value: session.id.to_string(),
-        epoch,
-        expires_at: session.expires_at,
-    };
-    if session.root_id == session.id {
-        vec![anchor(AnchorKind::Sid), anchor(AnchorKind::RootSid)]
-    } else {
-        vec![anchor(AnchorKind::Sid)]
     }
 }

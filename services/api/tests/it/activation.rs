@@ -48,12 +48,7 @@ async fn a_set_whose_module_is_gone_fails_its_contract() {
         .batch_execute(sabotage)
         .await
         .expect("the module is deleted");
-    let refused = zone
-        .post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": set_version}),
-        )
-        .await;
+    let refused = zone.activate(&set, &set_version).await;
     assert_eq!(
         (refused.status, refused.member("error")),
         (422, "invalid_policy_contract"),

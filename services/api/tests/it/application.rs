@@ -259,26 +259,10 @@ async fn an_application_that_active_policies_name_goes_on_proving_itself() {
         .post("policies", &json!({"name": "names", "content": content}))
         .await;
     assert_eq!(policy.status, 201, "{}", policy.text);
-    let set = zone
-        .post("policy-sets", &json!({"name": "main"}))
-        .await
-        .member("id")
-        .to_owned();
-    let manifest = json!({"manifest": [{"policy_version_id": policy.member("version_id")}]});
-    let version = zone
-        .post(&format!("policy-sets/{set}/versions"), &manifest)
-        .await
-        .member("id")
-        .to_owned();
+    let [set, version] = zone.set_of("main", policy.member("version_id")).await;
     let downgrade = json!({"credential_type": "public"});
     let path = |id: &str| zone.at(&format!("applications/{id}"));
-    let activate = json!({"version_id": version});
-    assert_eq!(
-        zone.post(&format!("policy-sets/{set}/activate"), &activate)
-            .await
-            .status,
-        202
-    );
+    assert_eq!(zone.activate(&set, &version).await.status, 202);
     for id in &ids[..2] {
         let refused = zone.admin.patch(&path(id), &downgrade).await;
         assert_eq!(

@@ -91,19 +91,24 @@ impl Zone {
             .post("policies", &json!({"name": "all", "content": ALLOW}))
             .await;
         let version = policy.member("version_id").to_owned();
-        let set = self
-            .post("policy-sets", &json!({"name": "main"}))
-            .await
-            .member("id")
-            .to_owned();
-        let manifest = json!({"manifest": [{"policy_version_id": version}], "schema_version": "2026-03-16"});
+        let [set, set_version] = self.set_of("main", &version).await;
+        [policy.member("id").to_owned(), version, set, set_version]
+    }
+
+    /// A set with one version, of this policy version alone; the ids of both.
+    async fn set_of(&self, name: &str, policy_version: &str) -> [String; 2] {
+        let set = self.post("policy-sets", &json!({"name": name})).await;
+        let set = set.member("id").to_owned();
+        let manifest =
+            json!({"manifest": [{"policy_version_id": policy_version}], "schema_version": "2026-03-16"});
         let made = self.post(&format!("policy-sets/{set}/versions"), &manifest).await;
         assert_eq!(made.status, 201, "{}", made.text);
-        [
-            policy.member("id").to_owned(),
-            version,
-            set,
-            made.member("id").to_owned(),
-        ]
+        [set, made.member("id").to_owned()]
+    }
+
+    /// What activating a version of a set answers.
+    async fn activate(&self, set: &str, version: &str) -> Answer {
+        let body = json!({"version_id": version});
+        self.post(&format!("policy-sets/{set}/activate"), &body).await
     }
 }

@@ -181,26 +181,8 @@ async fn activating_one_set_makes_the_other_inactive() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Two sets").await;
     let [_, version, set, set_version] = zone.drafted().await;
-    let other = zone
-        .post("policy-sets", &json!({"name": "other"}))
-        .await
-        .member("id")
-        .to_owned();
-    let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let other_version = zone
-        .post(&format!("policy-sets/{other}/versions"), &manifest)
-        .await
-        .member("id")
-        .to_owned();
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": set_version})
-        )
-        .await
-        .status,
-        202
-    );
+    let [other, other_version] = zone.set_of("other", &version).await;
+    assert_eq!(zone.activate(&set, &set_version).await.status, 202);
     let etag = zone
         .get(&format!("policy-sets/{set}"))
         .await

@@ -373,15 +373,7 @@ async fn readiness_looks_at_the_resources_and_asks_policy() {
     assert_eq!(status_of(&none, "policy resource://up"), "failed");
     assert!(none.to_string().contains("no_active_policy_set"));
     let [_, _, set, version] = zone.drafted().await;
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": version})
-        )
-        .await
-        .status,
-        202
-    );
+    assert_eq!(zone.activate(&set, &version).await.status, 202);
     let allowed = checked(&zone, &id, &asked).await;
     assert_eq!(
         (
@@ -414,15 +406,7 @@ async fn denied_by_policy(zone: &Zone, id: &str, asked: &Value, set: &str) {
         .await
         .member("id")
         .to_owned();
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": version})
-        )
-        .await
-        .status,
-        202
-    );
+    assert_eq!(zone.activate(&set, &version).await.status, 202);
     let denied = checked(zone, id, asked).await;
     assert_eq!(status_of(&denied, "policy resource://up"), "failed");
     assert!(denied.to_string().contains("policy_deny"), "{denied}");

@@ -42,28 +42,12 @@ async fn parallel_activations_leave_one_active_and_the_last_epoch_is_its() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Activations").await;
     let [_, version, first, first_version] = zone.drafted().await;
-    let second = zone
-        .post("policy-sets", &json!({"name": "other"}))
-        .await
-        .member("id")
-        .to_owned();
-    let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let second_version = zone
-        .post(&format!("policy-sets/{second}/versions"), &manifest)
-        .await
-        .member("id")
-        .to_owned();
+    let [second, second_version] = zone.set_of("other", &version).await;
     let pairs = [(&first, &first_version), (&second, &second_version)];
     let calls = (0..12).map(|n| {
         let (set, version) = pairs[n % 2];
         let zone = &zone;
-        async move {
-            zone.post(
-                &format!("policy-sets/{set}/activate"),
-                &json!({"version_id": version}),
-            )
-            .await
-        }
+        async move { zone.activate(set, version).await }
     });
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.status == 202), "{answers:?}");
@@ -88,26 +72,8 @@ async fn activating_another_set_is_a_visible_change_of_both() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Etags").await;
     let [_, version, first, first_version] = zone.drafted().await;
-    let second = zone
-        .post("policy-sets", &json!({"name": "other"}))
-        .await
-        .member("id")
-        .to_owned();
-    let manifest = json!({"manifest": [{"policy_version_id": version}]});
-    let second_version = zone
-        .post(&format!("policy-sets/{second}/versions"), &manifest)
-        .await
-        .member("id")
-        .to_owned();
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{first}/activate"),
-            &json!({"version_id": first_version}),
-        )
-        .await
-        .status,
-        202
-    );
+    let [second, second_version] = zone.set_of("other", &version).await;
+    assert_eq!(zone.activate(&first, &first_version).await.status, 202);
     let etag = async || {
         zone.get(&format!("policy-sets/{first}"))
             .await
@@ -115,15 +81,7 @@ async fn activating_another_set_is_a_visible_change_of_both() {
             .to_owned()
     };
     let before = etag().await;
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{second}/activate"),
-            &json!({"version_id": second_version}),
-        )
-        .await
-        .status,
-        202
-    );
+    assert_eq!(zone.activate(&second, &second_version).await.status, 202);
     assert_ne!(etag().await, before);
     let stale = zone
         .admin
@@ -191,26 +149,8 @@ async fn an_application_the_active_policy_names_keeps_its_credential() {
         .post("policies", &json!({"name": "p", "content": content}))
         .await;
     assert_eq!(policy.status, 201, "{}", policy.text);
-    let set = zone
-        .post("policy-sets", &json!({"name": "s"}))
-        .await
-        .member("id")
-        .to_owned();
-    let manifest = json!({"manifest": [{"policy_version_id": policy.member("version_id")}]});
-    let version = zone
-        .post(&format!("policy-sets/{set}/versions"), &manifest)
-        .await
-        .member("id")
-        .to_owned();
-    assert_eq!(
-        zone.post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": version}),
-        )
-        .await
-        .status,
-        202
-    );
+    let [set, version] = zone.set_of("s", policy.member("version_id")).await;
+    assert_eq!(zone.activate(&set, &version).await.status, 202);
     let public = json!({"credential_type": "public"});
     let refused = zone
         .admin

@@ -74,12 +74,7 @@ async fn a_simulation_answers_as_the_sts_would_and_stores_nothing() {
     assert_eq!(spooled().await, before, "nothing is stored");
 
     // The active version is asked in preference to the newest.
-    let activated = zone
-        .post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": version}),
-        )
-        .await;
+    let activated = zone.activate(&set, &version).await;
     assert_eq!(activated.status, 202);
     let only_guard = zone
         .get(&format!("policy-sets/{set}/versions/{version}"))

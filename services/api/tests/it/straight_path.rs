@@ -60,12 +60,7 @@ async fn from_an_admin_token_to_an_active_policy_set() {
 
     let before = zone.get(&format!("policy-sets/{set}")).await.expect(200);
     assert_eq!(before["active_version_id"], Value::Null);
-    let activated = zone
-        .post(
-            &format!("policy-sets/{set}/activate"),
-            &json!({"version_id": set_version}),
-        )
-        .await;
+    let activated = zone.activate(&set, &set_version).await;
     let epoch = activated.epoch();
     let activated = activated.expect(202);
     assert_eq!(activated["activated"], json!(true));

@@ -119,7 +119,7 @@ impl Hands {
 
     /// Commits a change with its epoch and its message; answers the epoch.
     async fn announce(&self, mut tx: Transaction, body: impl FnOnce(Epoch) -> FeedBody) -> String {
-        let bump = zones::bump_epoch(&mut tx, self.zone).await.expect("an epoch");
+        let bump = zones::bump_epoch(&tx, self.zone).await.expect("an epoch");
         let event = FeedEvent {
             id: OutboxId::mint(&SystemClock::default()),
             zone_id: self.zone,

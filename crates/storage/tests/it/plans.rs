@@ -1,0 +1,308 @@
+//! What each list costs in a large installation: PostgreSQL tells of every plan it runs (`auto_explain`), and no plan may
+//! read much more than the page it answers with.
+
+use crate::scratch::Scratch;
+use caracal_domain::id::{ApplicationId, ProviderId, ResourceId, ZoneId};
+use caracal_domain::{AuditDecision, RequestId};
+use caracal_storage::audit::{self, AuditFilter};
+use caracal_storage::connections::{self, ConnectionFilter};
+use caracal_storage::grants::{self, GrantFilter};
+use caracal_storage::sessions::{self, SessionFilter, SessionStatus};
+use caracal_storage::{
+    Conn, Page, admin_tokens, applications, invitations, policies, policy_sets, providers, resources,
+    step_up, subject_issuers, zones,
+};
+use chrono::{TimeDelta, Utc};
+use diesel_async::SimpleAsyncConnection;
+use futures::{StreamExt, stream};
+use serde_json::Value;
+use std::fmt::Debug;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_postgres::{AsyncMessage, NoTls};
+use uuid::Uuid;
+
+/// As large as needs be for a wrong plan to show.
+const LARGE: &str = "SET large.zones = 2000; SET large.applications = 40000; SET large.events = 40000;";
+const FILL: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../deploy/bench/src/lists/large.sql"
+));
+const EXPLAIN: &str =
+    "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;
+    SET auto_explain.log_format = json; SET auto_explain.log_level = notice; SET client_min_messages = notice;
+    SET SESSION AUTHORIZATION caracal_api;";
+
+const PAGE: i64 = 101;
+/// Rows that one node of a plan may read for such a page.
+const MOST: f64 = 1000.0;
+
+/// The `n`th row of a kind, as `large.sql` names it.
+async fn named<T: From<Uuid>>(conn: &tokio_postgres::Client, kind: &str, n: u32) -> T {
+    let sql = format!("SELECT md5('caracal-large-{kind}{n}')::uuid::text");
+    let id: String = conn.query_one(&sql, &[]).await.unwrap().get(0);
+    id.parse::<Uuid>().unwrap().into()
+}
+
+/// A connection of the API's role, and the plans of what it runs.
+struct Watched {
+    conn: Conn,
+    plans: UnboundedReceiver<Value>,
+}
+
+impl Watched {
+    async fn open(url: &str) -> Self {
+        let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        let (sender, plans) = unbounded_channel();
+        let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                let AsyncMessage::Notice(notice) = message else {
+                    continue;
+                };
+                if let Some((_, plan)) = notice.message().split_once("plan:\n") {
+                    let _ = sender.send(serde_json::from_str(plan).unwrap());
+                }
+            }
+        });
+        let mut conn = Conn::try_from(client).await.unwrap();
+        conn.batch_execute(EXPLAIN).await.unwrap();
+        let mut watched = Self { conn, plans };
+        watched.plans();
+        watched
+    }
+
+    fn plans(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.plans.try_recv().ok()).collect()
+    }
+
+    /// What is wrong with the plans of what was just run, `what`; it must have answered with `rows`.
+    fn judge<R: Debug>(&mut self, what: &str, rows: &caracal_storage::Result<Vec<R>>) -> Vec<String> {
+        let plans = self.plans();
+        let mut wrong: Vec<String> = plans.iter().flat_map(|plan| faults(&plan["Plan"])).collect();
+        match rows {
+            Ok(rows) if rows.is_empty() => wrong.push("found nothing, so it shows nothing".to_owned()),
+            Ok(_) => {}
+            Err(error) => wrong.push(format!("{error:?}")),
+        }
+        if plans.is_empty() {
+            wrong.push("ran without a plan".to_owned());
+        }
+        let told = |fault: String| format!("{what}: {fault}");
+        wrong.into_iter().map(told).collect()
+    }
+}
+
+/// Nodes that read a table from end to end, or much more than a page.
+fn faults(node: &Value) -> Vec<String> {
+    let number = |name: &str| node[name].as_f64().unwrap_or_default();
+    let loops = number("Actual Loops").max(1.0);
+    let read = loops
+        * (number("Actual Rows")
+            + number("Rows Removed by Filter")
+            + number("Rows Removed by Index Recheck"));
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let place = node["Index Name"].as_str().or(node["Relation Name"].as_str());
+    let mut found = Vec::new();
+    if kind == "Seq Scan" && number("Plan Rows") > 100.0 {
+        found.push(format!("reads all of {place:?}"));
+    }
+    if read > MOST {
+        found.push(format!(
+            "{kind} of {place:?} reads {read} rows: {}",
+            node["Index Cond"]
+        ));
+    }
+    let below = node["Plans"].as_array().into_iter().flatten();
+    found.into_iter().chain(below.flat_map(faults)).collect()
+}
+
+macro_rules! judge {
+    ($watched:ident, $wrong:ident, $($list:ident)::+ ( $($argument:expr),* )) => {{
+        let what = concat!(stringify!($($list)::+), "(", stringify!($($argument),*), ")");
+        let rows = $($list)::+(&mut $watched.conn, $($argument),*).await;
+        $wrong.extend($watched.judge(what, &rows));
+        rows.unwrap_or_default()
+    }};
+}
+
+/// A list of a zone: its first page, and one from somewhere within.
+macro_rules! judge_pages {
+    ($watched:ident, $wrong:ident, $within:ident, $($list:ident)::+ ( $($argument:expr),* )) => {
+        judge!($watched, $wrong, $($list)::+($($argument,)* &Page::first(PAGE)));
+        judge!($watched, $wrong, $($list)::+($($argument,)* &$within));
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_list_reads_much_more_than_its_page() {
+    let scratch = Scratch::new().await;
+    let (client, connection) = tokio_postgres::connect(&scratch.url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(LARGE).await.unwrap();
+    client.batch_execute(FILL).await.unwrap();
+    let zone: ZoneId = named(&client, "zone", 1).await;
+    let application: ApplicationId = named(&client, "application", 400).await;
+    let resource: ResourceId = named(&client, "resource", 5).await;
+    let provider: ProviderId = named(&client, "provider", 5).await;
+    let (session, agent): (Uuid, Uuid) = (
+        named(&client, "session", 4000).await,
+        named(&client, "agent", 15).await,
+    );
+    let mut at = Watched::open(&scratch.url).await;
+    let mut wrong = Vec::new();
+    // Somewhere among the rows of the zone.
+    let within = Page {
+        limit: PAGE,
+        after: Some((
+            Utc::now() - TimeDelta::days(400) + TimeDelta::hours(2),
+            Uuid::nil(),
+        )),
+    };
+
+    judge_pages!(at, wrong, within, zones::list());
+    judge_pages!(at, wrong, within, admin_tokens::list());
+    judge_pages!(at, wrong, within, applications::list(zone));
+    judge_pages!(at, wrong, within, resources::list(zone));
+    judge_pages!(at, wrong, within, providers::list(zone));
+    judge_pages!(at, wrong, within, policies::list(zone));
+    judge_pages!(at, wrong, within, policy_sets::list(zone));
+    judge_pages!(at, wrong, within, step_up::list(zone));
+    judge_pages!(at, wrong, within, invitations::list(zone));
+    judge!(at, wrong, subject_issuers::list(zone, &Page::first(PAGE)));
+
+    let (user, none) = (Some("user 5".to_owned()), GrantFilter::default());
+    for filter in [
+        GrantFilter {
+            application_id: Some(application),
+            ..none.clone()
+        },
+        GrantFilter {
+            user_id: user.clone(),
+            ..none.clone()
+        },
+        GrantFilter {
+            resource_id: Some(resource),
+            ..none.clone()
+        },
+        GrantFilter {
+            active: Some(true),
+            ..none.clone()
+        },
+        GrantFilter {
+            active: Some(false),
+            ..none.clone()
+        },
+        none,
+    ] {
+        judge_pages!(at, wrong, within, grants::list(zone, &filter));
+    }
+    let none = ConnectionFilter::default();
+    for filter in [
+        ConnectionFilter {
+            user_id: user.clone(),
+            ..none.clone()
+        },
+        ConnectionFilter {
+            resource_id: Some(resource),
+            ..none.clone()
+        },
+        ConnectionFilter {
+            provider_id: Some(provider),
+            ..none.clone()
+        },
+        ConnectionFilter {
+            active: Some(true),
+            ..none.clone()
+        },
+        ConnectionFilter {
+            active: Some(false),
+            ..none.clone()
+        },
+        none,
+    ] {
+        judge!(at, wrong, connections::list(zone, &filter, &Page::first(PAGE)));
+    }
+
+    let earlier = Page {
+        after: Some((Utc::now() - TimeDelta::days(397), Uuid::nil())),
+        ..within
+    };
+    for (subject_id, status) in [
+        (None, None),
+        (user.clone(), None),
+        (None, Some(SessionStatus::Revoked)),
+        (None, Some(SessionStatus::Expired)),
+        (user, Some(SessionStatus::Expired)),
+    ] {
+        let filter = SessionFilter { subject_id, status };
+        judge_pages!(at, wrong, earlier, sessions::list(zone, &filter));
+    }
+    // None is active, which must not take a look at all that were.
+    let active = SessionFilter {
+        status: Some(SessionStatus::Active),
+        subject_id: None,
+    };
+    let rows = sessions::list(&mut at.conn, zone, &active, &Page::first(PAGE)).await;
+    assert_eq!(rows.unwrap(), []);
+    wrong.extend(at.plans().iter().flat_map(|plan| faults(&plan["Plan"])));
+
+    let now = Utc::now();
+    let earlier = Page {
+        after: Some((now - TimeDelta::days(20) + TimeDelta::hours(8), Uuid::nil())),
+        ..within
+    };
+    let none = AuditFilter::default();
+    for filter in [
+        AuditFilter {
+            since: Some(now - TimeDelta::days(20)),
+            ..none.clone()
+        },
+        AuditFilter {
+            until: Some(now - TimeDelta::days(20) + TimeDelta::hours(9)),
+            ..none.clone()
+        },
+        AuditFilter {
+            decision: Some(AuditDecision::Allow),
+            ..none.clone()
+        },
+        AuditFilter {
+            decision: Some(AuditDecision::Deny),
+            ..none.clone()
+        },
+        AuditFilter {
+            event_type: Some("admin.zone.update".to_owned()),
+            ..none.clone()
+        },
+        AuditFilter {
+            application_id: Some(named::<ApplicationId>(&client, "application", 4000).await.into()),
+            ..none.clone()
+        },
+        AuditFilter {
+            session_id: Some(session),
+            ..none.clone()
+        },
+        AuditFilter {
+            agent_session_id: Some(agent),
+            ..none.clone()
+        },
+        AuditFilter {
+            resource: Some("resource://5".to_owned()),
+            ..none.clone()
+        },
+        AuditFilter {
+            label: Some("rare".to_owned()),
+            ..none.clone()
+        },
+        none,
+    ] {
+        judge_pages!(at, wrong, earlier, audit::list(zone, &filter));
+    }
+    let request = AuditFilter {
+        request_id: Some("request-500".to_owned()),
+        ..AuditFilter::default()
+    };
+    judge!(at, wrong, audit::list(zone, &request, &Page::first(PAGE)));
+    let request_id = RequestId::accept("request-500").unwrap();
+    judge!(at, wrong, audit::by_request(zone, &request_id));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

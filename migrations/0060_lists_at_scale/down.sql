@@ -1,0 +1,5 @@
+DROP INDEX invitations_not_taken_back;
+DROP INDEX sessions_revoked;
+DROP INDEX provider_connections_revoked, provider_connections_active, provider_connections_of_provider,
+  provider_connections_of_resource, provider_connections_of_user;
+DROP INDEX grants_revoked, grants_active, grants_of_resource, grants_of_user, grants_of_application;
