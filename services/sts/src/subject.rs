@@ -62,9 +62,12 @@ impl Provenance<SessionToken> {
 
     /// The same while it has not ended: no session of a subject that is cut off, no mandate of a revoked session.
     fn live(self, view: &ZoneView) -> Result<Provenance, Refusal> {
-        let begins = |subject: &str| match view.anchors.cuts_off(AnchorKind::Subject, subject, view.epoch) {
-            true => Err(Refusal::SubjectRevoked),
-            false => Ok(()),
+        let begins = |subject: &str| {
+            if view.anchors.cuts_off(AnchorKind::Subject, subject, view.epoch) {
+                Err(Refusal::SubjectRevoked)
+            } else {
+                Ok(())
+            }
         };
         let goes_on =
             |SessionToken(token): SessionToken| match view.anchors.refuses(token.claims(), token.kid()) {

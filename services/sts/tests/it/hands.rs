@@ -268,6 +268,12 @@ fn anchor(kind: AnchorKind, named: &impl ToString, epoch: Epoch) -> Anchor {
     }
 }
 
+/// A text among these members.
+pub(crate) fn text(members: &serde_json::Value, name: &str) -> String {
+    let text = members.get(name).and_then(serde_json::Value::as_str);
+    text.expect("a text").to_owned()
+}
+
 /// Bounds of so many scopes, and nothing else but an hour and a number of hops.
 pub(crate) fn bounds(scopes: &str, max_hops: u8) -> Bounds {
     Bounds {

@@ -1,7 +1,7 @@
 //! The order of contract §2: of two faults in one request, the one that comes first there is the answer. Every pair of
 //! stages is tried.
 
-use crate::hands::{Hands, bounds, second};
+use crate::hands::{Hands, bounds, second, text};
 use crate::signing::unique;
 use caracal_testkit::settings::GATEWAY_STS_KEY;
 use caracal_testkit::world::{allowing, claims};
@@ -50,7 +50,7 @@ impl Scene {
             world.session(&stack.sts(0)).await,
             world.session(&stack.sts(0)).await,
         );
-        let sid = claims(&ended)["sid"].as_str().expect("an id").to_owned();
+        let sid = text(&claims(&ended), "sid");
         assert_eq!(world.revoke_session(&sid).await.status, 200);
         let zone = format!("/v1/zones/{}", world.zone_id);
         let once = json!({"mint_rate_per_minute": 1});

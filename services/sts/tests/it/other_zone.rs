@@ -3,45 +3,36 @@
 use crate::hands::{Hands, bounds, second};
 use crate::step_up::asking_for;
 use caracal_testkit::world::claims;
-use caracal_testkit::{Answer, Stack, World};
+use caracal_testkit::{Answer, Service, Stack, World};
 use serde_json::json;
 
 fn got(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.member("reason"))
 }
 
-#[tokio::test]
-async fn at_the_token_endpoint_nothing_of_another_zone_is_of_use() {
-    let stack = Stack::start().await;
-    let (attacker, mut victim) = (World::new(&stack).await, World::new(&stack).await);
-    let sts = stack.sts(0);
-    let (own, theirs) = (attacker.session(&sts).await, victim.session(&sts).await);
-    let hands = Hands::of(&stack, &victim);
+/// An agent of the victim's, and an edge that it redeems.
+async fn agent_and_edge(stack: &Stack, victim: &World) -> (String, String) {
+    let hands = Hands::of(stack, victim);
     let agent = hands.agent(&victim.application_id, 3600).await;
-    let giver = second(&stack, &victim, "giver").await;
+    let giver = second(stack, victim, "giver").await;
     let from = hands.agent(&giver.id, 3600).await;
     let ends = ((from, giver.id.as_str()), (agent, victim.application_id.as_str()));
     let edge = hands.edge(ends.0, ends.1, None, bounds("orders:read", 1)).await;
-    let (agent, edge) = (agent.to_string(), edge.id.to_string());
+    (agent.to_string(), edge.id.to_string())
+}
 
-    let secret = attacker.client_secret.as_str();
-    let zone_id = ("zone_id", victim.zone_id.as_str());
-    let client = [
-        ("application_id", attacker.application_id.as_str()),
-        ("client_secret", secret),
-    ];
-    let plain = [client[0], client[1], zone_id];
-    let in_zone = format!("/zones/{}/oauth/2/token", victim.zone_id);
-    for (path, form) in [("/oauth/2/token", &plain[..]), (in_zone.as_str(), &client[..])] {
-        let answer = sts.form(path, form).await;
-        assert_eq!(got(&answer), (401, "invalid_client"), "{}", answer.text);
-    }
-    let alias = format!(
-        "{}/r/{}/{}",
-        stack.url(caracal_testkit::Service::Gateway, 0),
-        victim.zone_id,
-        victim.resource_id
-    );
+/// What is added to the attacker's own session and resource, and what is said of it.
+type Stolen<'a> = (&'a [(&'a str, &'a str)], u16, &'static str);
+
+#[tokio::test]
+async fn at_the_token_endpoint_nothing_of_another_zone_is_of_use() {
+    let stack = Stack::start().await;
+    let (attacker, victim) = (World::new(&stack).await, World::new(&stack).await);
+    let sts = stack.sts(0);
+    let (own, theirs) = (attacker.session(&sts).await, victim.session(&sts).await);
+    let (agent, edge) = agent_and_edge(&stack, &victim).await;
+    let gateway = stack.url(Service::Gateway, 0);
+    let alias = format!("{gateway}/r/{}/{}", victim.zone_id, victim.resource_id);
     let fields = [
         ("subject_token", theirs.as_str()),
         ("resource", &alias),
@@ -52,11 +43,18 @@ async fn at_the_token_endpoint_nothing_of_another_zone_is_of_use() {
         200,
         "it is a name of the resource"
     );
+
     let sid = claims(&theirs)["sid"].as_str().expect("an id").to_owned();
     let resource = ("resource", attacker.resource.as_str());
     let subject = ("subject_token", own.as_str());
-    let scope = ("scope", "orders:read");
-    let cases: [(&[(&str, &str)], u16, &str); 7] = [
+    let as_agent = ("agent_session_id", agent.as_str());
+    // An agent of the attacker's own does not make the edge theirs.
+    let mine = Hands::of(&stack, &attacker)
+        .agent(&attacker.application_id, 3600)
+        .await
+        .to_string();
+    let redeeming = ("delegation_edge_id", edge.as_str());
+    let cases: [Stolen<'_>; 8] = [
         (
             &[("subject_token", &theirs), resource],
             400,
@@ -72,70 +70,65 @@ async fn at_the_token_endpoint_nothing_of_another_zone_is_of_use() {
             400,
             "session_mismatch",
         ),
+        (&[subject, as_agent, resource], 403, "agent_session_not_usable"),
+        (&[as_agent], 403, "agent_session_not_usable"),
         (
-            &[subject, ("agent_session_id", &agent), resource],
+            &[subject, ("resource", &alias), ("scope", "orders:read")],
+            400,
+            "unknown_resource",
+        ),
+        (
+            &[subject, as_agent, redeeming, resource],
             403,
             "agent_session_not_usable",
         ),
-        (&[("agent_session_id", &agent)], 403, "agent_session_not_usable"),
-        (&[subject, ("resource", &alias), scope], 400, "unknown_resource"),
         (
-            &[
-                subject,
-                ("agent_session_id", &agent),
-                ("delegation_edge_id", &edge),
-                resource,
-            ],
+            &[subject, ("agent_session_id", &mine), redeeming, resource],
             403,
-            "agent_session_not_usable",
+            "delegation_not_found",
         ),
     ];
     for (fields, status, reason) in cases {
         let answer = attacker.token(&sts, fields).await;
         assert_eq!(got(&answer), (status, reason), "{fields:?}: {}", answer.text);
     }
-    // An agent of the attacker's own does not make the edge theirs.
-    let mine = Hands::of(&stack, &attacker)
-        .agent(&attacker.application_id, 3600)
-        .await
-        .to_string();
-    let fields = [
-        subject,
-        ("agent_session_id", &mine),
-        ("delegation_edge_id", &edge),
-        resource,
-    ];
-    let answer = attacker.token(&sts, &fields).await;
-    assert_eq!(got(&answer), (403, "delegation_not_found"), "{}", answer.text);
+}
 
+#[tokio::test]
+async fn a_client_of_one_zone_is_nobody_in_another_and_a_proof_given_there_is_none_here() {
+    let stack = Stack::start().await;
+    let (attacker, mut victim) = (World::new(&stack).await, World::new(&stack).await);
+    let client = [
+        ("application_id", attacker.application_id.as_str()),
+        ("client_secret", &attacker.client_secret),
+    ];
+    let named = [client[0], client[1], ("zone_id", &victim.zone_id)];
+    let in_zone = format!("/zones/{}/oauth/2/token", victim.zone_id);
+    for (path, form) in [("/oauth/2/token", &named[..]), (in_zone.as_str(), &client[..])] {
+        let answer = stack.sts(0).form(path, form).await;
+        assert_eq!(got(&answer), (401, "invalid_client"), "{}", answer.text);
+    }
+    let (own, theirs) = (
+        attacker.session(&stack.sts(0)).await,
+        victim.session(&stack.sts(0)).await,
+    );
     let epoch = victim.adopt(&asking_for("mfa")).await;
-    let held = victim
-        .mandate(
-            &stack.sts(0).with("Caracal-Min-Epoch", &epoch),
-            &theirs,
-            "orders:read",
-        )
-        .await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
+    let held = victim.mandate(&sts, &theirs, "orders:read").await;
     let (id, response) = (held.member("challenge_id"), held.member("challenge_secret"));
-    assert!(hands.satisfy(id).await);
-    let fields = [
-        subject,
-        resource,
-        scope,
+    assert!(Hands::of(&stack, &victim).satisfy(id).await);
+    let shown = [
+        ("resource", victim.resource.as_str()),
+        ("scope", "orders:read"),
         ("challenge_id", id),
         ("challenge_response", response),
     ];
-    let answer = attacker.token(&sts, &fields).await;
+    let stolen = [&[("subject_token", own.as_str())], &shown[..]].concat();
+    let good = [&[("subject_token", theirs.as_str())], &shown[..]].concat();
+    let answer = attacker.token(&stack.sts(0), &stolen).await;
     assert_eq!(got(&answer), (400, "challenge_invalid"), "{}", answer.text);
-    let fields = [
-        ("subject_token", theirs.as_str()),
-        fields[1],
-        fields[2],
-        fields[3],
-        fields[4],
-    ];
     assert_eq!(
-        victim.token(&sts, &fields).await.status,
+        victim.token(&sts, &good).await.status,
         200,
         "and it is still good for its owner"
     );

@@ -1,6 +1,6 @@
 //! Whose user is it? A subject belongs to one issuer, and what one user was allowed is no other user's.
 
-use crate::hands::Hands;
+use crate::hands::{Hands, text};
 use crate::step_up::asking_for;
 use crate::users::Issuer;
 use caracal_testkit::world::claims;
@@ -12,10 +12,7 @@ fn got(answer: &Answer) -> (u16, &str) {
 
 fn subject(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
-    claims(answer.member("access_token"))["sub"]
-        .as_str()
-        .expect("a subject")
-        .to_owned()
+    text(&claims(answer.member("access_token")), "sub")
 }
 
 #[tokio::test]
