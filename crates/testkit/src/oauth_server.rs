@@ -222,15 +222,14 @@ async fn token(
         state.refreshing.insert(tokens.1.clone());
         tokens
     };
-    let mut answer = json!({
-        "access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 3600,
-    });
-    match manner {
-        Manner::Brief(seconds) => answer["expires_in"] = seconds.into(),
-        Manner::Unsaid => {
-            answer.as_object_mut().expect("an object").remove("expires_in");
-        }
-        _ => {}
+    let mut answer = json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer"});
+    let seconds = if let Manner::Brief(seconds) = manner {
+        Some(seconds)
+    } else {
+        (manner != Manner::Unsaid).then_some(3600)
+    };
+    if let (Some(seconds), Some(members)) = (seconds, answer.as_object_mut()) {
+        members.insert("expires_in".to_owned(), seconds.into());
     }
     HttpResponse::Ok().json(answer)
 }

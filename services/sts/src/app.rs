@@ -15,7 +15,7 @@ use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Clock, EventType, Refusal};
-use caracal_egress::{Metadata, Upstreams};
+use caracal_egress::{EgressPolicy, Metadata, Upstreams};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{CodeCacheConfig, Engine, EngineConfig};
@@ -158,8 +158,6 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let (shadow, questions) = Shadow::new(metrics.clone());
     let watcher = Watcher::new(&engine, &zones, &recorder, &clock);
     host.tasks.spawn("shadow", watcher.watch(questions));
-    let outside = Upstreams::new(config.egress.clone(), own.clone())?;
-    let asker = Asker::new(outside, Arc::clone(&clock));
     let sts = Data::new(Sts {
         metrics,
         clock: Arc::clone(&clock),
@@ -173,8 +171,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
+        credentials: credentials(config.egress.clone(), own.clone(), &clock)?,
         key_sets: KeySets::new(Metadata::new(config.egress, own)?),
-        credentials: Credentials::new(asker),
         zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
         strangers,
         gateway_key: config.gateway_key,
@@ -197,6 +195,16 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     host.serve(app).await?;
     settled(PATIENCE).await;
     Ok(())
+}
+
+/// What asks providers, by the same rules as everything else that goes out.
+fn credentials(
+    egress: EgressPolicy,
+    own: Vec<SocketAddr>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Credentials, BoxError> {
+    let outside = Upstreams::new(egress, own)?;
+    Ok(Credentials::new(Asker::new(outside, Arc::clone(clock))))
 }
 
 /// What no key set and no token may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the

@@ -35,7 +35,10 @@ const USERS: u64 = 100_000;
 /// A place that nobody looks at any more is cleared, and what it held is wiped.
 const IDLE: Duration = Duration::from_hours(1);
 /// Each renewal of a user's connection holds a connection to the database while the provider is asked.
-const RENEWALS_AT_ONCE: usize = 4;
+const RENEWALS_AT_ONCE: usize = 8;
+/// So that no zone's slow provider keeps the others from renewing.
+const RENEWALS_OF_A_ZONE: usize = 2;
+const ZONES: u64 = 10_000;
 
 /// A provider's credential, ready to be put in place. Wiped when dropped; has no `Debug`.
 #[derive(Clone, Serialize)]
@@ -97,6 +100,7 @@ pub struct Credentials {
     clients: Cache<(ZoneId, ProviderId), Arc<Place>>,
     users: Cache<(ZoneId, ResourceId, ProviderId, String), Arc<Place>>,
     renewals: Arc<Semaphore>,
+    renewals_of: Cache<ZoneId, Arc<Semaphore>>,
 }
 
 impl Credentials {
@@ -108,7 +112,17 @@ impl Credentials {
             clients: Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build(),
             users: Cache::builder().max_capacity(USERS).time_to_idle(IDLE).build(),
             renewals: Arc::new(Semaphore::new(RENEWALS_AT_ONCE)),
+            renewals_of: Cache::builder().max_capacity(ZONES).time_to_idle(IDLE).build(),
         }
+    }
+
+    /// Whose turns a renewal in `zone` takes, in this order.
+    fn turns(&self, zone: ZoneId) -> [Arc<Semaphore>; 2] {
+        let of_zone = || Arc::new(Semaphore::new(RENEWALS_OF_A_ZONE));
+        [
+            self.renewals_of.get_with(zone, of_zone),
+            Arc::clone(&self.renewals),
+        ]
     }
 }
 

@@ -4,6 +4,8 @@
 use crate::place::{Place, Resource};
 use crate::streams::{BOUND, ending, open, read_until, rest};
 use crate::upstreams::{BROKEN_OFF, Manner, Plain};
+use caracal_domain::Clock;
+use caracal_lifecycle::SystemClock;
 use caracal_testkit::world::claims;
 use caracal_testkit::{Answer, eventually};
 use serde_json::{Value, json};
@@ -131,8 +133,7 @@ async fn a_running_exchange_ends_with_its_session() {
 
     let started = Instant::now();
     let (of_session, _) = rest(&mut by_session, started).await;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = i64::try_from(now.expect("after 1970").as_secs()).expect("a time");
+    let now = SystemClock::default().now().timestamp();
     assert!((0..=2).contains(&(now - end)), "{} s after its end", now - end);
     assert!(!of_session.ends_with(b"0\r\n\r\n"), "it must not look complete");
     let (of_mandate, _) = rest(&mut by_mandate, started).await;

@@ -50,7 +50,7 @@ impl Sts {
             database: self.database.clone(),
             asker: self.credentials.asker.clone(),
             clock: Arc::clone(&self.clock),
-            renewals: Arc::clone(&self.credentials.renewals),
+            turns: self.credentials.turns(wish.zone.config.id),
             zone: Arc::clone(wish.zone),
             provider: Arc::clone(wish.provider),
             resource: resource.id,
@@ -67,7 +67,7 @@ struct Reading {
     database: Database,
     asker: Asker,
     clock: Arc<dyn Clock>,
-    renewals: Arc<Semaphore>,
+    turns: [Arc<Semaphore>; 2],
     zone: Arc<Zone>,
     provider: Arc<Provider>,
     resource: ResourceId,
@@ -82,7 +82,8 @@ impl Reading {
         if self.is_good(&row) {
             return Ok(self.handed(&row, &self.open(&row)?));
         }
-        let _turn = self.renewals.acquire().await;
+        let [of_zone, of_all] = &self.turns;
+        let _turns = (of_zone.acquire().await, of_all.acquire().await);
         self.renew(row).await
     }
 

@@ -2,9 +2,9 @@
 //! "Connections"; §5, `connection_required`).
 
 use crate::provided::{Provided, refusal};
-use caracal_testkit::oauth_server::Manner;
+use caracal_testkit::oauth_server::{CLIENT_ID, CLIENT_SECRET, Manner};
 use caracal_testkit::stack::Service;
-use caracal_testkit::{Stack, eventually};
+use caracal_testkit::{OauthServer, Stack, eventually};
 use futures::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -107,6 +107,22 @@ async fn of_two_replicas_one_renews_and_both_use_what_it_brought() {
         assert_eq!(provided.call(&stack, gateway, &user, "renewed").await.status, 200);
     }
     assert_eq!(provided.server.let_in(), vec!["Bearer access-2"; 2]);
+}
+
+#[tokio::test]
+async fn a_provider_known_by_its_issuer_renews_where_its_discovery_says() {
+    let stack = Stack::start().await;
+    let server = OauthServer::start();
+    let config = json!({"issuer": server.url(), "client_id": CLIENT_ID});
+    let secrets = json!({"client_secret": CLIENT_SECRET});
+    let mut provided = Provided::new(&stack, server, "oidc", &config, &secrets).await;
+    provided.server.behave(Manner::Brief(1));
+    provided.connect(&stack, "ann").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    provided.server.behave(Manner::Good);
+    let user = provided.user_session(&stack, "ann").await;
+    assert_eq!(provided.call(&stack, 0, &user, "renewed").await.status, 200);
+    assert_eq!(provided.server.let_in(), ["Bearer access-2"]);
 }
 
 #[tokio::test]
