@@ -5,7 +5,7 @@ use crate::scratch::Scratch;
 use caracal_domain::id::{ApplicationId, ProviderId, ResourceId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId};
 use caracal_storage::audit::{self, AuditFilter};
-use caracal_storage::connections::{self, ConnectionFilter};
+use caracal_storage::connections::{self, ConnectionFilter, ConnectionStatus};
 use caracal_storage::grants::{self, GrantFilter};
 use caracal_storage::sessions::{self, SessionFilter, SessionStatus};
 use caracal_storage::{
@@ -211,11 +211,15 @@ async fn no_list_reads_much_more_than_its_page() {
             ..none.clone()
         },
         ConnectionFilter {
-            active: Some(true),
+            status: Some(ConnectionStatus::Active),
             ..none.clone()
         },
         ConnectionFilter {
-            active: Some(false),
+            status: Some(ConnectionStatus::Lapsed),
+            ..none.clone()
+        },
+        ConnectionFilter {
+            status: Some(ConnectionStatus::Revoked),
             ..none.clone()
         },
         none,
