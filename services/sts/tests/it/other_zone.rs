@@ -123,8 +123,8 @@ async fn a_client_of_one_zone_is_nobody_in_another_and_a_proof_given_there_is_no
         ("challenge_id", id),
         ("challenge_response", response),
     ];
-    let stolen = [&[("subject_token", own.as_str())], &shown[..]].concat();
-    let good = [&[("subject_token", theirs.as_str())], &shown[..]].concat();
+    let stolen = [&[("subject_token", own.as_str())][..], &shown[..]].concat();
+    let good = [&[("subject_token", theirs.as_str())][..], &shown[..]].concat();
     let answer = attacker.token(&stack.sts(0), &stolen).await;
     assert_eq!(got(&answer), (400, "challenge_invalid"), "{}", answer.text);
     assert_eq!(

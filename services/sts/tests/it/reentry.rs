@@ -58,8 +58,10 @@ async fn mandates(stack: &Stack, world: &World, session: &str) -> Vec<(&'static 
         assert_eq!(text(&claims(&token), "use"), "resource", "{kind}");
         (kind, token)
     });
-    let is_delegated = |(_, token): &(_, String)| claims(token).get("delegation_edge_id").is_some();
-    assert_eq!(mandates.iter().filter(|mandate| is_delegated(mandate)).count(), 1);
+    let delegated = mandates
+        .iter()
+        .filter(|(_, token)| claims(token).get("delegation_edge_id").is_some());
+    assert_eq!(delegated.count(), 1);
     mandates.into()
 }
 
