@@ -186,7 +186,7 @@ async fn a_dropped_transaction_leaves_no_lock_and_no_change() {
         .unwrap()
         .unwrap();
     assert_eq!(outbox::unpublished(conn).await.unwrap(), 0);
-    let mut tx = scratch.database.begin().await.unwrap();
+    let tx = scratch.database.begin().await.unwrap();
     zones::bump_epoch(&tx, zone).await.unwrap();
     tx.rollback().await.unwrap();
     zones::bump_epoch(conn, zone).await.unwrap();

@@ -87,7 +87,7 @@ impl From<NewZoneBody> for NewZoneSpec {
 impl Api {
     /// Makes a zone, its data-encryption key, an active and a next signing key, all in one transaction.
     pub(crate) async fn create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
-        let mut tx = self.database.begin().await?;
+        let tx = self.database.begin().await?;
         let zone = self.insert_zone(&tx, spec).await?;
         let deed = Deed::new(zone.id, "zone.create", zone.id).to(&ZoneView::from(&zone));
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
@@ -213,7 +213,10 @@ async fn choose_slug(tx: &Conn, wish: SlugWish) -> Result<String, Failure> {
     };
     // One at a time among those that would derive the same, so that each finds the next free number.
     let plain = [like.as_str()];
-    let ((), taken) = try_join!(zones::lock_slug(tx, like.as_str()), zones::slugs_taken(tx, &plain))?;
+    let ((), taken) = try_join!(
+        zones::lock_slug(tx, like.as_str()),
+        zones::slugs_taken(tx, &plain)
+    )?;
     if taken.is_empty() {
         return Ok(like.into_string());
     }

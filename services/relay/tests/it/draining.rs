@@ -81,7 +81,7 @@ async fn a_spooled_event_is_moved_to_its_stream_and_leaves_the_spool() {
     let bench = Bench::new().await;
     let relay = bench.relay().await;
     let (id, zone) = (EventId::mint(&Wall), change().zone_id);
-    let mut conn = bench.writer.acquire().await.unwrap();
+    let conn = bench.writer.acquire().await.unwrap();
     for _ in 0..2 {
         spool::append(&conn, zone, id, AUDIT_SUBJECT, b"event", None)
             .await
