@@ -23,10 +23,7 @@ use uuid::Uuid;
 
 /// As large as needs be for a wrong plan to show.
 const LARGE: &str = "SET large.zones = 2000; SET large.applications = 40000; SET large.events = 40000;";
-const FILL: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../deploy/bench/src/lists/large.sql"
-));
+const FILL: &str = include_str!("plans/large.sql");
 const EXPLAIN: &str =
     "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on;
     SET auto_explain.log_format = json; SET auto_explain.log_level = notice; SET client_min_messages = notice;
@@ -141,24 +138,17 @@ async fn no_list_reads_much_more_than_its_page() {
     client.batch_execute(LARGE).await.unwrap();
     client.batch_execute(FILL).await.unwrap();
     let zone: ZoneId = named(&client, "zone", 1).await;
-    let application: ApplicationId = named(&client, "application", 400).await;
-    let resource: ResourceId = named(&client, "resource", 5).await;
-    let provider: ProviderId = named(&client, "provider", 5).await;
-    let (session, agent): (Uuid, Uuid) = (
-        named(&client, "session", 4000).await,
-        named(&client, "agent", 15).await,
-    );
     let mut at = Watched::open(&scratch.url).await;
-    let mut wrong = Vec::new();
-    // Somewhere among the rows of the zone.
-    let within = Page {
-        limit: PAGE,
-        after: Some((
-            Utc::now() - TimeDelta::days(400) + TimeDelta::hours(2),
-            Uuid::nil(),
-        )),
-    };
+    let mut wrong = plain_lists(&mut at, zone).await;
+    wrong.extend(lists_of_consent(&mut at, &client, zone).await);
+    wrong.extend(lists_of_sessions(&mut at, zone).await);
+    wrong.extend(lists_of_the_ledger(&mut at, &client, zone).await);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
+async fn plain_lists(at: &mut Watched, zone: ZoneId) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let within = somewhere_within();
     judge_pages!(at, wrong, within, zones::list());
     judge_pages!(at, wrong, within, admin_tokens::list());
     judge_pages!(at, wrong, within, applications::list(zone));
@@ -169,7 +159,26 @@ async fn no_list_reads_much_more_than_its_page() {
     judge_pages!(at, wrong, within, step_up::list(zone));
     judge_pages!(at, wrong, within, invitations::list(zone));
     judge!(at, wrong, subject_issuers::list(zone, &Page::first(PAGE)));
+    wrong
+}
 
+/// Somewhere among the rows of the zone.
+fn somewhere_within() -> Page {
+    Page {
+        limit: PAGE,
+        after: Some((
+            Utc::now() - TimeDelta::days(400) + TimeDelta::hours(2),
+            Uuid::nil(),
+        )),
+    }
+}
+
+async fn lists_of_consent(at: &mut Watched, client: &tokio_postgres::Client, zone: ZoneId) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let within = somewhere_within();
+    let application: ApplicationId = named(client, "application", 400).await;
+    let resource: ResourceId = named(client, "resource", 5).await;
+    let provider: ProviderId = named(client, "provider", 5).await;
     let (user, none) = (Some("user 5".to_owned()), GrantFilter::default());
     for filter in [
         GrantFilter {
@@ -226,10 +235,15 @@ async fn no_list_reads_much_more_than_its_page() {
     ] {
         judge!(at, wrong, connections::list(zone, &filter, &Page::first(PAGE)));
     }
+    wrong
+}
 
+async fn lists_of_sessions(at: &mut Watched, zone: ZoneId) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let user = Some("user 5".to_owned());
     let earlier = Page {
         after: Some((Utc::now() - TimeDelta::days(397), Uuid::nil())),
-        ..within
+        limit: PAGE,
     };
     for (subject_id, status) in [
         (None, None),
@@ -249,11 +263,19 @@ async fn no_list_reads_much_more_than_its_page() {
     let rows = sessions::list(&mut at.conn, zone, &active, &Page::first(PAGE)).await;
     assert_eq!(rows.unwrap(), []);
     wrong.extend(at.plans().iter().flat_map(|plan| faults(&plan["Plan"])));
+    wrong
+}
 
+async fn lists_of_the_ledger(at: &mut Watched, client: &tokio_postgres::Client, zone: ZoneId) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (session, agent): (Uuid, Uuid) = (
+        named(client, "session", 4000).await,
+        named(client, "agent", 15).await,
+    );
     let now = Utc::now();
     let earlier = Page {
         after: Some((now - TimeDelta::days(20) + TimeDelta::hours(8), Uuid::nil())),
-        ..within
+        limit: PAGE,
     };
     let none = AuditFilter::default();
     for filter in [
@@ -278,7 +300,7 @@ async fn no_list_reads_much_more_than_its_page() {
             ..none.clone()
         },
         AuditFilter {
-            application_id: Some(named::<ApplicationId>(&client, "application", 4000).await.into()),
+            application_id: Some(named::<ApplicationId>(client, "application", 4000).await.into()),
             ..none.clone()
         },
         AuditFilter {
@@ -308,5 +330,5 @@ async fn no_list_reads_much_more_than_its_page() {
     judge!(at, wrong, audit::list(zone, &request, &Page::first(PAGE)));
     let request_id = RequestId::accept("request-500").unwrap();
     judge!(at, wrong, audit::by_request(zone, &request_id));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong
 }

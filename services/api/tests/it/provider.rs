@@ -406,7 +406,7 @@ async fn denied_by_policy(zone: &Zone, id: &str, asked: &Value, set: &str) {
         .await
         .member("id")
         .to_owned();
-    assert_eq!(zone.activate(&set, &version).await.status, 202);
+    assert_eq!(zone.activate(set, &version).await.status, 202);
     let denied = checked(zone, id, asked).await;
     assert_eq!(status_of(&denied, "policy resource://up"), "failed");
     assert!(denied.to_string().contains("policy_deny"), "{denied}");
