@@ -11,7 +11,7 @@ use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
 
 /// An instance that grew beyond this is not kept: Wasm memory never shrinks.
 const KEEP_BYTES: usize = 2 << 20;
-/// What it takes beside its memory, measured (`benches/memory.rs`): its store, its tables, its linked functions.
+/// What it is taken to need beside its memory: its store, its tables, its linked functions (see `MODULE_BYTES`).
 const OVERHEAD_BYTES: usize = 64 << 10;
 /// OPA's modules have one small table.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
