@@ -78,20 +78,36 @@ pub(crate) struct Target {
     pub(crate) pid: u32,
 }
 
-/// `workers` that each send `bytes` again and again.
+/// `workers` that each send `bytes` again and again, and are answered 200.
 pub(crate) async fn closed(target: &Target, workers: u32, seconds: u32, bytes: Vec<u8>) -> Result<Found> {
-    let (bytes, mut all) = (Arc::new(bytes), JoinSet::new());
+    let bytes: Arc<[u8]> = bytes.into();
+    closed_with(target, workers, seconds, 200, move || Arc::clone(&bytes)).await
+}
+
+/// `workers` that each send what `make` makes, and are answered `status`.
+pub(crate) async fn closed_with<F>(
+    target: &Target,
+    workers: u32,
+    seconds: u32,
+    status: u16,
+    make: F,
+) -> Result<Found>
+where
+    F: Fn() -> Arc<[u8]> + Clone + Send + Sync + 'static,
+{
+    let mut all = JoinSet::new();
     let before = cpu_time(target.pid)?;
     let started = Instant::now();
     let end = started + Duration::from_secs(u64::from(seconds));
     for _ in 0..workers {
-        let (address, bytes) = (target.address.clone(), Arc::clone(&bytes));
+        let (address, make) = (target.address.clone(), make.clone());
         all.spawn(async move {
             let (mut connection, mut found) = (Connection::open(&address).await?, Found::default());
             while Instant::now() < end {
+                let bytes = make();
                 let due = Instant::now();
                 let answer = connection.send(&bytes).await;
-                found.note(&answer, due, |answer| answer.status == 200);
+                found.note(&answer, due, |answer| answer.status == status);
                 if answer.is_err() {
                     connection = Connection::open(&address).await?;
                 }

@@ -12,6 +12,7 @@ mod mint;
 mod report;
 mod scene;
 mod settings;
+mod zones;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     report::conditions(&stack, &options);
     let scene = scene::Scene::set(&stack).await?;
     mint::measure(&stack, &scene, &options).await?;
+    zones::measure(&stack, &options).await?;
     if options.activations > 0 {
         activations::measure(&stack, &scene, &options).await?;
     }

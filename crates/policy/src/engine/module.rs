@@ -17,8 +17,8 @@ use tokio::task::spawn_blocking;
 /// Instances kept warm per module; a burst beyond it makes its own and drops them.
 const WARM_INSTANCES: usize = 8;
 /// What a loaded module is taken to need beside its image: the tables that describe it. An allowance, on the safe side:
-/// `benches/memory.rs` finds 640 to 710 KB resident for a small policy with one instance (300 to 1000 of them, and after
-/// many were given up), of which 480 KB are the image and 190 KB the instance's memory, and counts 894 KB.
+/// with it a small policy and one instance count as 894 KB (480 of them the image, 190 the instance's memory), where
+/// `benches/memory.rs` finds 640 to 710 KB resident (300 to 1000 policies, and after many were given up).
 const MODULE_BYTES: usize = 160 << 10;
 
 /// Every module that can be asked.

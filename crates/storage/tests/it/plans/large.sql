@@ -86,9 +86,10 @@ SELECT pg_temp.zone_of(n), pg_temp.fill('challenge', n), pg_temp.fill('applicati
 FROM generate_series(1, pg_temp.many() / 10) n;
 
 INSERT INTO provider_connections (zone_id, id, user_id, resource_id, provider_id, tokens_key_id, tokens_sealed, created_at,
-  revoked_at)
+  revoked_at, lapsed_at)
 SELECT pg_temp.zone_of(n), pg_temp.fill('connection', n), 'user ' || n % 2003, pg_temp.fill('resource', n % 1000),
-  pg_temp.fill('provider', n % 500), 'k', 'x', pg_temp.made(n), CASE WHEN n % 50 <> 0 THEN now() END
+  pg_temp.fill('provider', n % 500), 'k', 'x', pg_temp.made(n), CASE WHEN n % 50 <> 0 THEN now() END,
+  CASE WHEN n % 100 = 0 THEN now() END
 FROM generate_series(1, pg_temp.many() / 5) n;
 
 INSERT INTO admin_tokens (id, scope, zone_id, token_sha256, created_by, created_at, revoked_at)

@@ -1,0 +1,35 @@
+//! The control plane: zones read and written over eight kept connections.
+
+use crate::Options;
+use crate::http::request;
+use crate::load::{Target, closed, closed_with};
+use crate::report::line;
+use crate::settings::Settings;
+use anyhow::Result;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const CONNECTIONS: u32 = 8;
+
+/// Measures and prints. The zones written stay: `make down CLEAN=1` forgets them.
+pub(crate) async fn measure(stack: &Settings, options: &Options) -> Result<()> {
+    let target = Target {
+        address: stack.api.clone(),
+        pid: stack.pid("api")?,
+    };
+    let headers = format!("Authorization: Bearer {}\r\n", stack.admin_token);
+    let list = request("GET", "/v1/zones", "application/json", &headers, "");
+    closed(&target, CONNECTIONS, 1, list.clone()).await?;
+    let read = closed(&target, CONNECTIONS, options.seconds, list).await?;
+    line("GET /v1/zones, 8 connections", &read)?;
+
+    let run = std::process::id();
+    let number = Arc::new(AtomicU32::new(0));
+    let make = move || {
+        let name = format!("Load {run} {}", number.fetch_add(1, Ordering::Relaxed));
+        let body = serde_json::json!({ "name": name }).to_string();
+        request("POST", "/v1/zones", "application/json", &headers, &body).into()
+    };
+    let written = closed_with(&target, CONNECTIONS, options.seconds, 201, make).await?;
+    line("POST /v1/zones, 8 connections", &written)
+}
