@@ -50,7 +50,8 @@ async fn woken(mut open: Listening) -> Option<(String, Listening)> {
 
 async fn reconnect(url: &str, channel: &str) -> Listening {
     loop {
-        match connect(url, channel).await {
+        // Boxed: a handshake is large, and everything that listens would carry room for it.
+        match Box::pin(connect(url, channel)).await {
             Ok(open) => return open,
             Err(error) => {
                 tracing::warn!(error = %error, channel, "cannot listen to the database yet");

@@ -2,7 +2,7 @@
 //! in the ledger (contract §2, "Success"; §1, "Providers").
 //!
 //! A configured key is there at once, an assertion is signed at once. What another server must be asked for is asked for
-//! by one flight at a time, kept until shortly before it ends ([`place`]), and refused with a reason when it cannot be
+//! by one flight at a time, kept until shortly before it ends (`place`), and refused with a reason when it cannot be
 //! had; a provider in trouble is left alone for a few seconds.
 
 mod asked;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 struct SessionToken(Verified);
 
 /// A session that has not ended: all that can be exchanged for a mandate. Only this module makes one, of a
-/// [`SessionToken`].
+/// `SessionToken`.
 #[derive(Debug)]
 pub struct LiveSession(Verified);
 

@@ -345,7 +345,7 @@ mod tests {
         env.flag("ALLOW", false);
         env.millis("LAG", Duration::from_secs(2), Duration::ZERO);
         env.http_url("STS_URL");
-        env.keys("ZONE_KEK", |text| text.parse::<String>());
+        env.keys("ZONE_KEK", str::parse::<String>);
         env.secret("DATABASE_URL");
         env.required::<u16>("MISSING");
         let mistakes = env.finish().unwrap_err();
@@ -404,7 +404,7 @@ mod tests {
     fn keys_that_cannot_be_read_are_one_mistake() {
         let good = "3b1f0a9d77c25e8846aa91c0d2f6e3b4185c7d29ef0342b6a8d15c9b70e4f3a1";
         let mut env = Env::from_pairs([("A", good), ("B", good), ("C", "abcd")]);
-        assert_eq!(env.keys("A", |text| text.parse()), Some(good.to_owned()));
+        assert_eq!(env.keys("A", str::parse), Some(good.to_owned()));
         assert_eq!(env.keys("B", |_| Err::<(), _>("is no good")), None);
         assert_eq!(env.keys("C", |_| Err::<(), _>("is no good")), None);
         assert_eq!(names(env), ["B", "C"]);

@@ -73,13 +73,15 @@ impl Cluster {
         }
         server.batch_execute("SELECT pg_reload_conf()").await.unwrap();
         drop(server);
+        let mut speaks = false;
         for _ in 0..100 {
-            if matches!(self.encrypted("sslmode=require", NAME).await, Ok(true)) {
-                return;
+            speaks = matches!(self.encrypted("sslmode=require", NAME).await, Ok(true));
+            if speaks {
+                break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("PostgreSQL does not speak TLS");
+        assert!(speaks, "PostgreSQL does not speak TLS");
     }
 
     /// The file that holds the right root.

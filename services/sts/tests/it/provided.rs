@@ -59,7 +59,11 @@ impl Provided {
     ) -> Self {
         let world = World::new(stack).await;
         let session = world.session(&stack.sts(0)).await;
-        let issuer = claims(&session)["iss"].as_str().expect("an issuer").to_owned();
+        let issuer = claims(&session)
+            .get("iss")
+            .and_then(Value::as_str)
+            .expect("an issuer")
+            .to_owned();
         let mut provided = Self {
             world,
             server,
@@ -178,8 +182,7 @@ impl Provided {
 }
 
 pub(crate) fn with(mut config: Value, more: &Value) -> Value {
-    for (name, value) in more.as_object().into_iter().flatten() {
-        config[name] = value.clone();
-    }
+    let members = config.as_object_mut().expect("an object");
+    members.extend(more.as_object().cloned().unwrap_or_default());
     config
 }
