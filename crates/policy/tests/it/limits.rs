@@ -149,8 +149,10 @@ async fn a_policy_that_aborts_errs_and_the_next_question_is_answered() {
 #[tokio::test]
 async fn a_set_has_its_share_of_decisions() {
     let module = compile(ENDLESS).await;
+    // With memory to spare, so that time is what it runs out of.
     let config = EngineConfig {
         max_in_flight_per_set: 1,
+        max_instance_bytes: 1 << 30,
         ..EngineConfig::default()
     };
     let engine = Engine::new(config).expect("an engine");
