@@ -9,6 +9,7 @@ use crate::schema::{signing_keys, zone_deks};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::{KeyStatus, Sealed, SigningKey};
+use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use std::collections::HashMap;
@@ -104,8 +105,7 @@ pub async fn insert_signing_key(mut conn: &Conn, zone: ZoneId, key: &SigningKey)
         signing_keys::private_sealed.eq(&key.sealed_private.bytes),
         begins.map(|now| signing_keys::activates_at.eq(now)),
     );
-    diesel::insert_into(signing_keys::table)
-        .values(row)
+    Kept(diesel::insert_into(signing_keys::table).values(row))
         .execute(&mut conn)
         .await?;
     Ok(())

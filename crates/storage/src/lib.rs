@@ -23,6 +23,7 @@ pub mod error;
 pub mod grants;
 pub mod idempotency;
 pub mod invitations;
+mod kept;
 pub mod keys;
 pub mod migrations;
 pub mod modules;

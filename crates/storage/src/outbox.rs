@@ -7,6 +7,7 @@ use crate::notifications;
 use crate::schema::outbox;
 use caracal_domain::id::OutboxId;
 use caracal_domain::{FeedEvent, Timestamp};
+use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -42,7 +43,7 @@ pub fn listen(url: &str) -> impl Stream<Item = ()> + Send + use<> {
 /// # Errors
 /// When the database cannot be written.
 pub async fn append(
-    conn: &mut Conn,
+    mut conn: &Conn,
     event: &FeedEvent,
     payload: &[u8],
     traceparent: Option<&str>,
@@ -56,7 +57,7 @@ pub async fn append(
     );
     diesel::insert_into(outbox::table)
         .values(values)
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }
@@ -71,7 +72,7 @@ pub async fn claim(conn: &mut Conn, holder: &str, limit: i64, lease: Duration) -
         .bind::<Text, _>(holder)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(milliseconds(lease)?);
-    Ok(query.load(conn).await?)
+    Ok(Kept(query).load(conn).await?)
 }
 
 /// Marks rows as acknowledged by JetStream.
@@ -88,7 +89,7 @@ pub async fn mark_published(conn: &mut Conn, ids: &[OutboxId]) -> Result<()> {
         outbox::claimed_by.eq(None::<String>),
         outbox::claimed_until.eq(None::<Timestamp>),
     );
-    diesel::update(rows).set(published).execute(conn).await?;
+    Kept(diesel::update(rows).set(published)).execute(conn).await?;
     Ok(())
 }
 
@@ -120,7 +121,7 @@ pub async fn now_and_snapshot(conn: &mut Conn) -> Result<(Timestamp, String)> {
         #[diesel(sql_type = Text)]
         snapshot: String,
     }
-    let looked: Looked = diesel::sql_query(include_str!("outbox/now_and_snapshot.sql"))
+    let looked: Looked = Kept(diesel::sql_query(include_str!("outbox/now_and_snapshot.sql")))
         .get_result(conn)
         .await?;
     Ok((looked.now, looked.snapshot))
@@ -138,7 +139,7 @@ pub async fn pending_in(conn: &mut Conn, snapshot: &str) -> Result<bool> {
         pending: bool,
     }
     let query = diesel::sql_query(include_str!("outbox/pending_in.sql")).bind::<Text, _>(snapshot);
-    let answer: Pending = query.get_result(conn).await?;
+    let answer: Pending = Kept(query).get_result(conn).await?;
     Ok(answer.pending)
 }
 

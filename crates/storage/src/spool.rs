@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::outbox::milliseconds;
 use crate::schema::event_spool;
 use caracal_domain::id::{EventId, ZoneId};
+use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -65,7 +66,7 @@ pub async fn claim(conn: &mut Conn, holder: &str, limit: i64, lease: Duration) -
         .bind::<Text, _>(holder)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(milliseconds(lease)?);
-    Ok(query.load(conn).await?)
+    Ok(Kept(query).load(conn).await?)
 }
 
 /// Drops rows that JetStream has acknowledged.

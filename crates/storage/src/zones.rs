@@ -6,6 +6,7 @@ use crate::page::{Page, ascending};
 use crate::schema::zones;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{Epoch, Timestamp};
+use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -108,7 +109,7 @@ pub async fn insert(mut conn: &Conn, new: &NewZone) -> Result<ZoneRow> {
     let row = diesel::insert_into(zones::table)
         .values(new.clone())
         .returning(ZoneRow::as_returning());
-    Ok(row.get_result(&mut conn).await?)
+    Ok(Kept(row).get_result(&mut conn).await?)
 }
 
 /// The zone, if it is live.
@@ -248,7 +249,7 @@ pub async fn bump_epoch(mut conn: &Conn, zone: ZoneId) -> Result<Bump> {
         epoch: i64,
     }
     let bump = diesel::sql_query(include_str!("zones/bump_epoch.sql")).bind::<SqlUuid, _>(Uuid::from(zone));
-    let drawn: Option<Drawn> = bump.get_result(&mut conn).await.optional()?;
+    let drawn: Option<Drawn> = Kept(bump).get_result(&mut conn).await.optional()?;
     let drawn = drawn.ok_or(Error::NotFound("zone"))?;
     Ok(Bump {
         previous: drawn.previous.into(),
@@ -290,7 +291,7 @@ pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, E
 /// When the database cannot be asked.
 pub async fn lock_slug(mut conn: &Conn, base: &str) -> Result<()> {
     let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('caracal_slug'), hashtext($1))");
-    lock.bind::<diesel::sql_types::Text, _>(base)
+    Kept(lock.bind::<diesel::sql_types::Text, _>(base))
         .execute(&mut conn)
         .await?;
     Ok(())

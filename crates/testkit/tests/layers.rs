@@ -69,7 +69,7 @@ fn owners() -> Vec<(&'static str, &'static [&'static str])> {
         ("diesel", &["storage"]),
         ("diesel-async", &["storage"]),
         ("diesel_migrations", &["storage"]),
-        ("tokio-postgres", &["storage", "testkit"]),
+        ("tokio-postgres", &["storage", "testkit", "bench"]),
         ("async-nats", &["bus", "testkit"]),
         ("hyper", &["egress", "gateway"]),
         ("hyper-util", &["egress", "gateway"]),

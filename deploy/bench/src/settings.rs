@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) sts: String,
     /// The global admin token.
     pub(crate) admin_token: String,
+    /// PostgreSQL, as its superuser.
+    pub(crate) superuser_url: String,
     /// The stack's folder.
     pub(crate) dir: PathBuf,
 }
@@ -43,6 +45,7 @@ impl Settings {
             api: address("CARACAL_API_URL")?,
             sts: address("CARACAL_STS_URL")?,
             admin_token: setting("CARACAL_ADMIN_TOKEN")?,
+            superuser_url: setting("CARACAL_SUPERUSER_URL")?,
             dir,
         })
     }

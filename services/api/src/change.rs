@@ -10,6 +10,7 @@ use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
 use caracal_lifecycle::trace::current_traceparent;
+use caracal_storage::zones::ZoneRow;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
 use caracal_wire::AUDIT_SUBJECT;
 use futures::try_join;
@@ -148,8 +149,18 @@ impl Change {
         })
     }
 
+    /// The epoch that the row of a zone just made came with.
+    fn first(clock: &dyn Clock, zone: &ZoneRow) -> Self {
+        Self {
+            outbox_id: OutboxId::mint(clock),
+            epoch: zone.epoch,
+            previous: Epoch::default(),
+            zone: zone.id,
+        }
+    }
+
     /// Leaves the message that tells every replica.
-    pub(crate) async fn announce(self, tx: &mut Conn, body: FeedBody) -> Result<Epoch, Failure> {
+    pub(crate) async fn announce(self, tx: &Conn, body: FeedBody) -> Result<Epoch, Failure> {
         let Self {
             outbox_id: id,
             zone: zone_id,
@@ -173,7 +184,7 @@ impl Change {
 
 /// Leaves a message that changes nothing: modules that may be needed soon.
 pub(crate) async fn announce_compiled(
-    tx: &mut Conn,
+    tx: &Conn,
     clock: &dyn Clock,
     zone_id: ZoneId,
     modules: Vec<String>,
@@ -193,7 +204,7 @@ pub(crate) async fn announce_compiled(
     .await
 }
 
-async fn tell(tx: &mut Conn, event: &FeedEvent) -> Result<(), Failure> {
+async fn tell(tx: &Conn, event: &FeedEvent) -> Result<(), Failure> {
     let payload = caracal_wire::encode_feed(event);
     Ok(outbox::append(tx, event, &payload, current_traceparent().as_deref()).await?)
 }
@@ -212,7 +223,26 @@ impl Api {
             self.keep(&tx, by, &deed),
             Change::draw(&tx, &*self.clock, deed.zone),
         )?;
-        let epoch = change.announce(&mut tx, body).await?;
+        let epoch = change.announce(&tx, body).await?;
+        by.complete(&mut tx, &deed, Some(epoch)).await?;
+        tx.commit().await?;
+        Ok(epoch)
+    }
+
+    /// Ends the write that made a zone: its row has its first epoch already.
+    pub(crate) async fn conclude_first(
+        &self,
+        mut tx: Transaction,
+        by: &By,
+        deed: Deed,
+        zone: &ZoneRow,
+    ) -> Result<Epoch, Failure> {
+        let change = Change::first(&*self.clock, zone);
+        // In this order, in one round trip.
+        let ((), epoch) = try_join!(
+            self.keep(&tx, by, &deed),
+            change.announce(&tx, FeedBody::ZoneChanged),
+        )?;
         by.complete(&mut tx, &deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(epoch)

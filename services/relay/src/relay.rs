@@ -6,7 +6,7 @@ use caracal_bus::{Bus, PublishError};
 use caracal_domain::id::InstanceId;
 use caracal_lifecycle::trace::{continue_from, traceparent_of};
 use caracal_storage::{Database, Error, outbox, spool};
-use futures::{Stream, StreamExt as _, pin_mut};
+use futures::{FutureExt as _, Stream, StreamExt as _, pin_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -82,11 +82,15 @@ impl Relay {
         loop {
             match self.drain().await {
                 Ok(Next::Again) => {}
-                Ok(Next::Wait) => tokio::select! {
-                    _ = wakes.next() => {}
-                    () = self.wake.notified() => {}
-                    () = sleep(SLOW_POLL) => {}
-                },
+                Ok(Next::Wait) => {
+                    tokio::select! {
+                        _ = wakes.next() => {}
+                        () = self.wake.notified() => {}
+                        () = sleep(SLOW_POLL) => {}
+                    }
+                    // One round serves all that were told of meanwhile; a round for each would find nothing.
+                    while let Some(Some(())) = wakes.next().now_or_never() {}
+                }
                 Ok(Next::Rest) => sleep(REST).await,
                 Err(error) => {
                     warn(&error, "the outbox cannot be drained");

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::schema::audit_heads;
 use caracal_domain::AuditEvent;
 use caracal_domain::id::ZoneId;
+use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -40,7 +41,7 @@ pub async fn append_batch(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> 
         audit_heads::seq.eq(last.seq),
         audit_heads::hash.eq(last.hash.as_slice()),
     );
-    diesel::update(head).set(moved).execute(conn).await?;
+    Kept(diesel::update(head).set(moved)).execute(conn).await?;
     Ok(())
 }
 
@@ -49,7 +50,7 @@ async fn insert(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()>
         rows.iter().map(of).collect()
     }
     let metadata_id = |name: &'static str| column(rows, move |row| id_in(&row.event.metadata_json, name));
-    diesel::sql_query(include_str!("append.sql"))
+    let append = diesel::sql_query(include_str!("append.sql"))
         .bind::<SqlUuid, _>(Uuid::from(zone))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.seq))
         .bind::<Array<SqlUuid>, _>(column(rows, |row| Uuid::from(row.event.id)))
@@ -76,9 +77,8 @@ async fn insert(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()>
         .bind::<Array<Timestamptz>, _>(column(rows, |row| row.event.occurred_at))
         .bind::<Array<Binary>, _>(column(rows, |row| row.canonical.as_slice()))
         .bind::<Array<Binary>, _>(column(rows, |row| row.previous_hash.as_slice()))
-        .bind::<Array<Binary>, _>(column(rows, |row| row.hash.as_slice()))
-        .execute(conn)
-        .await?;
+        .bind::<Array<Binary>, _>(column(rows, |row| row.hash.as_slice()));
+    Kept(append).execute(conn).await?;
     Ok(())
 }
 

@@ -83,21 +83,20 @@ pub async fn retire_expired(conn: &mut Conn, zone: ZoneId) -> Result<Vec<Signing
 /// # Errors
 /// When the database cannot be read.
 pub async fn zones_due(conn: &mut Conn, limit: i64) -> Result<Vec<ZoneId>> {
-    let due = signing_keys::status
-        .eq(KeyStatus::Next.name())
-        .and(signing_keys::activates_at.le(now));
-    let leaving = signing_keys::status
-        .eq(KeyStatus::Retiring.name())
-        .and(signing_keys::retires_at.le(now));
-    let found: Vec<Uuid> = signing_keys::table
-        .inner_join(zones::table.on(zones::id.eq(signing_keys::zone_id)))
-        .filter(zones::archived_at.is_null())
-        .filter(due.or(leaving).assume_not_null())
-        .select(signing_keys::zone_id)
-        .distinct()
-        .limit(limit)
-        .load(conn)
-        .await?;
+    let live = || {
+        signing_keys::table
+            .inner_join(zones::table.on(zones::id.eq(signing_keys::zone_id)))
+            .filter(zones::archived_at.is_null())
+            .select(signing_keys::zone_id)
+    };
+    let due = live()
+        .filter(signing_keys::status.eq(KeyStatus::Next.name()))
+        .filter(signing_keys::activates_at.le(now));
+    let leaving = live()
+        .filter(signing_keys::status.eq(KeyStatus::Retiring.name()))
+        .filter(signing_keys::retires_at.le(now));
+    // Apart, so that each is read from its own index: both are asked for every second.
+    let found: Vec<Uuid> = due.union(leaving).limit(limit).load(conn).await?;
     Ok(found.into_iter().map(ZoneId::from).collect())
 }
 

@@ -90,7 +90,7 @@ impl Api {
         let tx = self.database.begin().await?;
         let zone = self.insert_zone(&tx, spec).await?;
         let deed = Deed::new(zone.id, "zone.create", zone.id).to(&ZoneView::from(&zone));
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        let epoch = self.conclude_first(tx, by, deed, &zone).await?;
         Ok(Written { value: zone, epoch })
     }
 
