@@ -99,7 +99,9 @@ pub(crate) async fn list(
     let (QueryParams(query), http) = request.rest;
     let page = LIST.plain(&query)?;
     let rows = api
-        .read(Sight::Everything, async |conn| admin_tokens::list(conn, &page).await)
+        .read(Sight::Everything, async |conn| {
+            admin_tokens::list(conn, &page).await
+        })
         .await?;
     let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| AdminTokenView::of(row.clone(), None)))

@@ -114,7 +114,9 @@ pub(crate) async fn list(
         return export::answer(api, &request.rest.1, list, filter, page, format, limited).await;
     }
     let rows = api
-        .read(request.zone.id, async |conn| audit::list(conn, request.zone.id, &filter, &page).await)
+        .read(request.zone.id, async |conn| {
+            audit::list(conn, request.zone.id, &filter, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
     Ok(paged.object(event))

@@ -125,7 +125,11 @@ pub(crate) async fn admit<R: FromRequest>(
 
 impl Api {
     async fn lease(&self, key: Key, body: &[u8]) -> Result<Held, Second> {
-        let mut conn = self.database.acquire(Sight::Everything).await.map_err(Failure::from)?;
+        let mut conn = self
+            .database
+            .acquire(Sight::Everything)
+            .await
+            .map_err(Failure::from)?;
         let fingerprint = self.bodies.sign(body);
         match idempotency::claim(&mut conn, key, &fingerprint)
             .await

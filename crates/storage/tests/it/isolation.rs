@@ -62,7 +62,10 @@ async fn every_table_of_zones_keeps_them_apart() {
             AND roles = '{public}' AND with_check IS NULL AND policyname = 'one_zone' AND qual LIKE $2";
         let own = format!("%({key} = ( SELECT caracal_zone()%");
         let count: i64 = client.query_one(policies, &[&name, &own]).await.unwrap().get(0);
-        assert_eq!(count, 1, "{name}: a migration makes it and does not keep its zones apart");
+        assert_eq!(
+            count, 1,
+            "{name}: a migration makes it and does not keep its zones apart"
+        );
     }
     // Policies that permit add up, so a second one would be a way around the first.
     let more = "SELECT policyname || ' on ' || tablename FROM pg_policies WHERE policyname <> 'one_zone'";
@@ -79,7 +82,8 @@ async fn no_service_reaches_a_partition_or_past_its_policies() {
     assert!(client.query(open, &[&roles]).await.unwrap().is_empty());
     let partitions = "SELECT count(*)::text FROM pg_class WHERE relispartition AND relkind = 'r'";
     assert!(lines(&client, partitions).await[0].parse::<u32>().unwrap() > 5);
-    let exempt = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'caracal\\_%' AND (rolbypassrls OR rolsuper)";
+    let exempt =
+        "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'caracal\\_%' AND (rolbypassrls OR rolsuper)";
     assert_eq!(lines(&client, exempt).await, Vec::<String>::new());
 }
 
@@ -135,7 +139,10 @@ async fn column(client: &Client, role: &str, table: &Table, what: &str) -> Optio
 
 /// How many rows of a zone there are for whoever `client` is.
 async fn count(client: &Client, table: &Table, zone: Uuid) -> i64 {
-    let query = format!("SELECT count(*) FROM {} WHERE {} = '{zone}'", table.name, table.key);
+    let query = format!(
+        "SELECT count(*) FROM {} WHERE {} = '{zone}'",
+        table.name, table.key
+    );
     client.query_one(&query, &[]).await.unwrap().get(0)
 }
 
@@ -188,7 +195,11 @@ async fn apart(
     client.batch_execute(&within).await.unwrap();
     if let Some(column) = column(owner, role, table, "UPDATE").await {
         let touched = format!("UPDATE {name} SET {column} = {column} WHERE {key} = '{theirs}'");
-        assert_eq!(client.execute(&touched, &[]).await.unwrap(), 0, "{role}: {touched}");
+        assert_eq!(
+            client.execute(&touched, &[]).await.unwrap(),
+            0,
+            "{role}: {touched}"
+        );
         tried += 1;
         if column == *key {
             let moved = format!("UPDATE {name} SET {key} = '{theirs}' WHERE {key} = '{ours}'");
@@ -198,7 +209,11 @@ async fn apart(
     let removes = format!("SELECT has_table_privilege('{role}', '{name}', 'DELETE')");
     if owner.query_one(&removes, &[]).await.unwrap().get(0) {
         let removed = format!("DELETE FROM {name} WHERE {key} = '{theirs}'");
-        assert_eq!(client.execute(&removed, &[]).await.unwrap(), 0, "{role}: {removed}");
+        assert_eq!(
+            client.execute(&removed, &[]).await.unwrap(),
+            0,
+            "{role}: {removed}"
+        );
         tried += 1;
     }
     if column(owner, role, table, "INSERT").await.is_some() {
@@ -228,10 +243,15 @@ async fn the_ledger_s_view_hides_what_its_table_does() {
         key: "zone_id".to_owned(),
     });
     for zone in [ours, theirs] {
-        owner.batch_execute(&row_of(&owner, &events, zone).await).await.unwrap();
+        owner
+            .batch_execute(&row_of(&owner, &events, zone).await)
+            .await
+            .unwrap();
     }
     let api = connect(&scratch).await;
-    api.batch_execute("SET SESSION AUTHORIZATION caracal_api").await.unwrap();
+    api.batch_execute("SET SESSION AUTHORIZATION caracal_api")
+        .await
+        .unwrap();
     assert_eq!(count(&api, &view, theirs).await, 1);
     api.batch_execute(&format!("SET caracal.zone = '{ours}'"))
         .await

@@ -142,7 +142,9 @@ async fn to_be_limited_to_a_zone_costs_no_round_trip() {
     let database = pool_of_one(&slowly(&scratch.url, &slow).await);
     let zone = ZoneId::mint(&fixture::clock());
     // The connection is open, and the statement prepared.
-    zones::find(&database.acquire().await.unwrap(), zone).await.unwrap();
+    zones::find(&database.acquire().await.unwrap(), zone)
+        .await
+        .unwrap();
     slow.store(true, Ordering::SeqCst);
 
     let before = Instant::now();
