@@ -2,6 +2,7 @@
 
 use crate::fixture;
 use crate::scratch::Scratch;
+use std::collections::HashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
@@ -107,21 +108,25 @@ async fn row_of(client: &Client, table: &Table, zone: Uuid) -> String {
     let required = "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
         WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attnotnull AND attname <> $2";
     let required = client.query(required, &[&table.name, &table.key]).await.unwrap();
-    let value = |kind: &str| match kind {
-        "uuid" => "gen_random_uuid()".to_owned(),
-        "text" => "md5(random()::text)".to_owned(),
-        "bytea" => "sha256(random()::text::bytea)".to_owned(),
-        "integer" | "bigint" => "(random() * 1000000000)::integer".to_owned(),
-        "timestamp with time zone" => "now()".to_owned(),
-        "boolean" => "false".to_owned(),
-        "xid8" => "pg_current_xact_id()".to_owned(),
-        "jsonb" | "text[]" | "uuid[]" => "'{}'".to_owned(),
-        other => panic!("{}: how is a {other} made?", table.name),
-    };
+    let made: HashMap<&str, &str> = [
+        ("uuid", "gen_random_uuid()"),
+        ("text", "md5(random()::text)"),
+        ("bytea", "sha256(random()::text::bytea)"),
+        ("integer", "(random() * 1000000000)::integer"),
+        ("bigint", "(random() * 1000000000)::bigint"),
+        ("timestamp with time zone", "now()"),
+        ("boolean", "false"),
+        ("xid8", "pg_current_xact_id()"),
+        ("jsonb", "'{}'"),
+        ("text[]", "'{}'"),
+        ("uuid[]", "'{}'"),
+    ]
+    .into();
     let (mut columns, mut values) = (vec![table.key.clone()], vec![format!("'{zone}'")]);
     for row in &required {
         columns.push(row.get(0));
-        values.push(value(row.get(1)));
+        let kind: &str = row.get(1);
+        values.push((*made.get(kind).expect(kind)).to_owned());
     }
     let (columns, values) = (columns.join(", "), values.join(", "));
     format!("INSERT INTO {} ({columns}) VALUES ({values})", table.name)

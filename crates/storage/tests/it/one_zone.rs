@@ -205,7 +205,7 @@ async fn pass(
         // Named in full, for diesel gives everything a `load`.
         let slow = AtomicBool::load(&slow, Ordering::SeqCst);
         let due = Instant::now() + if slow { LATENCY } else { Duration::ZERO };
-        if sender.send((due, buffer[..read].to_vec())).is_err() {
+        if sender.send((due, buffer.get(..read).unwrap().to_vec())).is_err() {
             return;
         }
     }
