@@ -4,7 +4,7 @@ use crate::Conn;
 use crate::column::{Optional, Stored};
 use crate::error::{Error, Result};
 use crate::page::{Page, descending};
-use crate::schema::{audit_event_ids, audit_events, audit_heads};
+use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use diesel::dsl::AsSelect;
@@ -32,7 +32,7 @@ pub struct Head {
 
 /// An event as stored, without the bytes that were hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = audit_events)]
+#[diesel(table_name = audit_ledger)]
 pub struct AuditRow {
     /// Whose ledger.
     #[diesel(deserialize_as = Uuid)]
@@ -79,7 +79,7 @@ pub struct AuditRow {
 
 /// A link of the chain with the bytes it was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = audit_events)]
+#[diesel(table_name = audit_ledger)]
 pub struct LedgerEntry {
     /// Its place in the chain, from 1.
     pub seq: i64,
@@ -181,11 +181,11 @@ pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<Has
 /// # Errors
 /// When the database cannot be read.
 pub async fn by_request(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> Result<Vec<AuditRow>> {
-    let of_request = audit_events::table
-        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
-        .filter(audit_events::request_id.eq(request.as_str()));
+    let of_request = audit_ledger::table
+        .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_ledger::request_id.eq(request.as_str()));
     let sorted = of_request
-        .order((audit_events::occurred_at, audit_events::seq))
+        .order((audit_ledger::occurred_at, audit_ledger::seq))
         .select(AuditRow::as_select());
     Ok(sorted.load(conn).await?)
 }
@@ -201,9 +201,9 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<A
     let Some(seq) = place.first::<i64>(conn).await.optional()? else {
         return Ok(None);
     };
-    let at_place = audit_events::table
-        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
-        .filter(audit_events::seq.eq(seq));
+    let at_place = audit_ledger::table
+        .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_ledger::seq.eq(seq));
     Ok(at_place
         .select(AuditRow::as_select())
         .first(conn)
@@ -216,7 +216,7 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<A
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>> {
-    use audit_events::dsl as column;
+    use audit_ledger::dsl as column;
     let query = filtered(zone, filter);
     Ok(descending!(query, column::occurred_at, column::id, page)
         .load(conn)
@@ -225,8 +225,8 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Pa
 
 /// The zone's events that pass the filter, in no order yet.
 fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
-    use audit_events::dsl as column;
-    let of_zone = audit_events::table.filter(column::zone_id.eq(Uuid::from(zone)));
+    use audit_ledger::dsl as column;
+    let of_zone = audit_ledger::table.filter(column::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(AuditRow::as_select()).into_boxed();
     if let Some(since) = filter.since {
         query = query.filter(column::occurred_at.ge(since));
@@ -265,17 +265,17 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
 }
 
 /// A query for [`AuditRow`]s that more can be asked of.
-type Filtered<'a> = audit_events::BoxedQuery<'a, Pg, AsSelect<AuditRow, Pg>>;
+type Filtered<'a> = audit_ledger::BoxedQuery<'a, Pg, AsSelect<AuditRow, Pg>>;
 
 /// How many events of a type there are since a moment.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn count(conn: &mut Conn, zone: ZoneId, event_type: &str, since: Timestamp) -> Result<i64> {
-    let rows = audit_events::table
-        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
-        .filter(audit_events::event_type.eq(event_type))
-        .filter(audit_events::occurred_at.ge(since));
+    let rows = audit_ledger::table
+        .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_ledger::event_type.eq(event_type))
+        .filter(audit_ledger::occurred_at.ge(since));
     Ok(rows.count().get_result(conn).await?)
 }
 
@@ -284,11 +284,11 @@ pub async fn count(conn: &mut Conn, zone: ZoneId, event_type: &str, since: Times
 /// # Errors
 /// When the database cannot be read.
 pub async fn entries(conn: &mut Conn, zone: ZoneId, from: i64, to: i64) -> Result<Vec<LedgerEntry>> {
-    let stretch = audit_events::table
-        .filter(audit_events::zone_id.eq(Uuid::from(zone)))
-        .filter(audit_events::seq.between(from, to));
+    let stretch = audit_ledger::table
+        .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_ledger::seq.between(from, to));
     Ok(stretch
-        .order(audit_events::seq)
+        .order(audit_ledger::seq)
         .select(LedgerEntry::as_select())
         .load(conn)
         .await?)

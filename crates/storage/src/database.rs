@@ -1,12 +1,16 @@
-//! Connections: a bounded pool that notices a stopped PostgreSQL, and the transaction a use-case opens.
+//! Connections: a bounded pool that notices a stopped PostgreSQL, and the transaction a use-case opens. What works for
+//! one zone says so (`…_in`), and the database then shows it no other (decision 0018).
 
 use crate::error::{Error, Result};
 use crate::target::{CHECK, Target};
 use caracal_domain::Timestamp;
+use caracal_domain::id::ZoneId;
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
@@ -77,7 +81,7 @@ impl Database {
         Ok(Self { pool })
     }
 
-    /// A connection that answered a moment ago, or was just opened.
+    /// A connection that answered a moment ago, or was just opened; it sees every zone.
     ///
     /// # Errors
     /// [`Error::Unavailable`] after two seconds without one.
@@ -86,19 +90,51 @@ impl Database {
             .await
             .map_err(|elapsed| Error::Unavailable(elapsed.into()))?
             .map_err(|error| Error::Unavailable(error.into()))?;
-        Ok(Connection { object })
+        Ok(Connection {
+            object: Some(object),
+            within: false,
+        })
     }
 
-    /// Opens a transaction (READ COMMITTED).
+    /// A connection for reading what is of this zone; it sees no other. It costs no round trip: what limits it travels
+    /// with the first query, and what ends the limit follows the last.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after two seconds without one.
+    pub async fn acquire_in(&self, zone: ZoneId) -> Result<Connection> {
+        let mut connection = self.acquire().await?;
+        connection.within = true;
+        let opening = format!("BEGIN READ ONLY; {}", limit_to(zone));
+        // If the limit is refused the transaction has failed, and every query after it with it.
+        if let Some(Err(error)) = send(&mut connection, &opening) {
+            return Err(error.into());
+        }
+        Ok(connection)
+    }
+
+    /// Opens a transaction (READ COMMITTED) that sees every zone.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when there is no connection.
     pub async fn begin(&self) -> Result<Transaction> {
-        let mut connection = self.acquire().await?;
-        AnsiTransactionManager::begin_transaction(&mut *connection).await?;
-        Ok(Transaction {
-            connection: Some(connection),
-        })
+        self.open("BEGIN").await
+    }
+
+    /// Opens a transaction (READ COMMITTED) that sees and changes what is of this zone alone, in the same one round trip.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there is no connection.
+    pub async fn begin_in(&self, zone: ZoneId) -> Result<Transaction> {
+        self.open(&format!("BEGIN; {}", limit_to(zone))).await
+    }
+
+    async fn open(&self, opening: &str) -> Result<Transaction> {
+        // The guard is there before the transaction is, so that one that fails or is cancelled half-way is closed.
+        let mut transaction = Transaction {
+            connection: Some(self.acquire().await?),
+        };
+        AnsiTransactionManager::begin_transaction_sql(&mut *transaction, opening).await?;
+        Ok(transaction)
     }
 
     /// Whether the database answers, for readiness probes.
@@ -110,22 +146,62 @@ impl Database {
     }
 }
 
+/// What keeps the rest of a transaction to one zone. An id is made of hexadecimal digits and dashes, so it cannot end its
+/// quotes.
+pub(crate) fn limit_to(zone: ZoneId) -> String {
+    format!("SET LOCAL caracal.zone = '{zone}'")
+}
+
+/// Sends a statement and does not wait for its answer. Statements are executed in the order in which they were first
+/// polled (tokio-postgres, "Pipelining"), so it is done before whatever is asked next.
+fn send(conn: &mut Conn, statement: &str) -> Option<diesel::QueryResult<()>> {
+    conn.batch_execute(statement).now_or_never()
+}
+
 /// A pooled connection.
 pub struct Connection {
-    object: Object<Conn>,
+    object: Option<Object<Conn>>,
+    /// Whether a reading transaction limits it to one zone. diesel knows nothing of that transaction: it holds nothing to
+    /// commit, and it ends when this value does, before the pool has the connection back.
+    within: bool,
+}
+
+impl Connection {
+    /// Closes it instead of giving it back.
+    fn close(mut self) {
+        self.object.take().map(Object::take);
+    }
 }
 
 impl Deref for Connection {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        &self.object
+        match &self.object {
+            Some(object) => object,
+            None => unreachable!("only dropping and closing take the connection"),
+        }
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.object
+        match &mut self.object {
+            Some(object) => object,
+            None => unreachable!("only dropping and closing take the connection"),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(mut object) = self.object.take() else {
+            return;
+        };
+        // Whoever takes it next queues behind this; where it cannot be sent the connection is gone.
+        if self.within && matches!(send(&mut object, "ROLLBACK"), Some(Err(_))) {
+            drop(Object::take(object));
+        }
     }
 }
 
@@ -194,7 +270,7 @@ impl DerefMut for Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection.object));
+            connection.close();
         }
     }
 }

@@ -253,8 +253,9 @@ table! {
     }
 }
 
+// The view of `audit_events` that services read; only `append.sql` names the table.
 table! {
-    audit_events (zone_id, seq, ingested_at) {
+    audit_ledger (zone_id, seq, ingested_at) {
         zone_id -> Uuid, seq -> BigInt, id -> Uuid, event_type -> Text, request_id -> Text, decision -> Text,
         evaluation_status -> Text, reason -> Nullable<Text>, policy_set_id -> Nullable<Uuid>,
         policy_set_version_id -> Nullable<Uuid>, manifest_sha -> Nullable<Text>, determining_policies_json -> Jsonb,

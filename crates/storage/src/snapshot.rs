@@ -2,6 +2,7 @@
 
 use crate::Conn;
 use crate::anchors;
+use crate::database::limit_to;
 use crate::error::{Error, Result};
 use crate::schema::{policy_set_manifest, policy_set_versions, policy_versions, zone_activations};
 use crate::{applications, keys, providers, resources, subject_issuers, zones};
@@ -16,14 +17,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Reads the zone in one READ ONLY transaction under REPEATABLE READ: every part shows the same moment. `None` when
+/// Reads the zone in one READ ONLY transaction under REPEATABLE READ that sees this zone alone: every part shows the same
+/// moment. `None` when
 /// there is no such zone or it is archived. Not to be called inside a transaction.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when the database cannot be read, [`Error::Corrupt`] when a row makes no sense.
 pub async fn load(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneSnapshot>> {
-    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    let opening = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}",
+        limit_to(zone)
+    );
+    AnsiTransactionManager::begin_transaction_sql(conn, &opening).await?;
     let read = read(zone, conn).await;
     // Nothing was written: ending the transaction either way only gives the picture up.
     let ended = AnsiTransactionManager::rollback_transaction(conn).await;

@@ -7,6 +7,7 @@ use crate::attempt::Attempt;
 use crate::change::By;
 use crate::error::{Failure, Refusal};
 use crate::idempotency::{self, key_of};
+use crate::sight::Sight;
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::web::Data;
@@ -176,7 +177,7 @@ async fn authenticate(
     let api = api(request)?;
     let hash = sha256(bearer(request).ok_or_else(unauthenticated)?);
     let (found, zone) = api
-        .read(async |conn| {
+        .read(Sight::Everything, async |conn| {
             let zone = async {
                 match asked {
                     Some(asked) => zones::find(conn, asked).await,

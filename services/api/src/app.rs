@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
+use crate::sight::{Sight, Store};
 use crate::tails::Tails;
 use crate::{seed, upkeep};
 use actix_web::middleware::from_fn;
@@ -42,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Everything a request needs.
 pub struct Api {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) database: Database,
+    pub(crate) database: Store,
     pub(crate) kek: Kek,
     pub(crate) secrets: SecretMint,
     pub(crate) bodies: BodyMac,
@@ -80,9 +81,10 @@ impl Api {
     /// Asks the database one thing, outside any transaction.
     pub(crate) async fn read<T>(
         &self,
+        sight: impl Into<Sight>,
         query: impl AsyncFnOnce(&mut Conn) -> caracal_storage::Result<T>,
     ) -> Result<T, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(sight).await?;
         Ok(query(&mut conn).await?)
     }
 
@@ -116,7 +118,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let tails = Tails::default();
     let api = Data::new(Api {
         clock: Arc::clone(&clock),
-        database,
+        database: Store::new(database),
         secrets: SecretMint::from_kek(&config.kek)?,
         bodies: BodyMac::from_kek(&config.kek)?,
         refusals: Refusals::default(),

@@ -188,7 +188,9 @@ pub(crate) async fn list(
     let list = List::of("applications", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| applications::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            applications::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, ApplicationView::from))
@@ -235,7 +237,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| applications::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            applications::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::ApplicationNotFound)?;
     Ok(reply::item(&ApplicationView::from(&row), row.version))

@@ -114,7 +114,9 @@ pub(crate) async fn list(
         return export::answer(api, &request.rest.1, list, filter, page, format, limited).await;
     }
     let rows = api
-        .read(async |conn| audit::list(conn, request.zone.id, &filter, &page).await)
+        .read(request.zone.id, async |conn| {
+            audit::list(conn, request.zone.id, &filter, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
     Ok(paged.object(event))
@@ -151,7 +153,7 @@ impl Api {
         let named = http.match_info().get("request_id").and_then(RequestId::accept);
         let named = named.ok_or(Refusal::RequestNotFound)?;
         let rows = self
-            .read(async |conn| audit::by_request(conn, zone, &named).await)
+            .read(zone, async |conn| audit::by_request(conn, zone, &named).await)
             .await?;
         if rows.is_empty() {
             return Err(Refusal::RequestNotFound.into());

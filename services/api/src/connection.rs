@@ -129,7 +129,9 @@ pub(crate) async fn list(
         status: query.status.map(Into::into),
     };
     let rows = api
-        .read(async |conn| connections::list(conn, request.zone.id, &filter, &page).await)
+        .read(request.zone.id, async |conn| {
+            connections::list(conn, request.zone.id, &filter, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, ConnectionView::from))
@@ -150,7 +152,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| connections::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            connections::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::ConnectionNotFound)?;
     Ok(reply::item(&ConnectionView::from(&row), row.version))

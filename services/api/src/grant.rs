@@ -125,7 +125,9 @@ pub(crate) async fn list(
         active: query.status.map(|status| status == GrantStatus::Active),
     };
     let rows = api
-        .read(async |conn| grants::list(conn, request.zone.id, &filter, &page).await)
+        .read(request.zone.id, async |conn| {
+            grants::list(conn, request.zone.id, &filter, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, GrantView::from))
@@ -165,7 +167,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| grants::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            grants::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::GrantNotFound)?;
     Ok(reply::item(&GrantView::from(&row), row.version))

@@ -7,6 +7,7 @@
 
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::sight::Sight;
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -71,7 +72,7 @@ impl Api {
     /// Gives the lease back if nothing was done under it.
     pub(crate) async fn give_back(&self, held: &Held) {
         let given_back = async {
-            let mut conn = self.database.acquire().await?;
+            let mut conn = self.database.acquire(Sight::Everything).await?;
             idempotency::release(&mut conn, &held.lease).await
         };
         if let Err(error) = given_back.await {
@@ -124,7 +125,11 @@ pub(crate) async fn admit<R: FromRequest>(
 
 impl Api {
     async fn lease(&self, key: Key, body: &[u8]) -> Result<Held, Second> {
-        let mut conn = self.database.acquire().await.map_err(Failure::from)?;
+        let mut conn = self
+            .database
+            .acquire(Sight::Everything)
+            .await
+            .map_err(Failure::from)?;
         let fingerprint = self.bodies.sign(body);
         match idempotency::claim(&mut conn, key, &fingerprint)
             .await

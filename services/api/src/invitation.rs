@@ -138,7 +138,9 @@ pub(crate) async fn list(
     let list = List::of("invitations", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| invitations::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            invitations::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();

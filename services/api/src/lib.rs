@@ -36,6 +36,7 @@ mod resource;
 pub mod routes;
 mod seed;
 mod session;
+mod sight;
 mod signing_key;
 mod step_up;
 mod subject;

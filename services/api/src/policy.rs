@@ -182,7 +182,9 @@ pub(crate) async fn list(
     let list = List::of("policies", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| policies::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            policies::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, PolicyView::from))

@@ -158,10 +158,14 @@ pub(crate) async fn list(
     let list = List::of("policy-sets", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| policy_sets::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            policy_sets::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let activation = api
-        .read(async |conn| policy_sets::activation(conn, request.zone.id).await)
+        .read(request.zone.id, async |conn| {
+            policy_sets::activation(conn, request.zone.id).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| PolicySetView::of(row, activation.as_ref())))

@@ -105,7 +105,9 @@ pub(crate) async fn list(
     let list = List::of("providers", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| providers::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            providers::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, ProviderView::from))
@@ -138,7 +140,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| providers::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            providers::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::ProviderNotFound)?;
     Ok(reply::item(&ProviderView::from(&row), row.version))

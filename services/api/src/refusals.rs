@@ -4,6 +4,7 @@
 
 use crate::app::Api;
 use crate::error::Failure;
+use crate::sight::Sight;
 use caracal_domain::event::{AuditDecision, EventType};
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::quota::StrangersQuota;
@@ -122,7 +123,7 @@ impl Api {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(Sight::Everything).await?;
         let system = self.system_zone(&mut tx).await?;
         for refused in batch {
             let zone = match refused.ledger {

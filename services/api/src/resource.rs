@@ -122,7 +122,9 @@ pub(crate) async fn list(
     let list = List::of("resources", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| resources::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            resources::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, ResourceView::from))
@@ -155,7 +157,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| resources::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            resources::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::ResourceNotFound)?;
     Ok(reply::item(&ResourceView::from(&row), row.version))

@@ -3,6 +3,7 @@
 use crate::app::Api;
 use crate::change::By;
 use crate::error::Failure;
+use crate::sight::Sight;
 use crate::zone::NewZoneSpec;
 use caracal_domain::RequestId;
 use caracal_domain::id::AdminTokenId;
@@ -36,7 +37,7 @@ impl Ready {
 /// Seeds as soon as the database answers, and keeps saying whether it does.
 pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: Ready) {
     loop {
-        let answers = api.database.ping().await.is_ok();
+        let answers = api.database.answers().await;
         ready.database.store(answers, Ordering::Relaxed);
         if answers && !ready.seed.load(Ordering::Relaxed) {
             match api.seed(&admin_token).await {
@@ -59,7 +60,7 @@ pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: 
 impl Api {
     /// Plants what is missing; harmless when several replicas do it at once.
     async fn seed(&self, admin_token: &SecretString) -> Result<(), Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(Sight::Everything).await?;
         let hash = crate::admin_token::sha256(admin_token.expose_secret());
         admin_tokens::seed_global(&mut tx, &hash, AdminTokenId::mint(&*self.clock)).await?;
         let system = zones::find_by_slug(&mut tx, SYSTEM_SLUG).await?;

@@ -91,7 +91,9 @@ pub(crate) async fn list(
         subject_id: query.subject_id,
     };
     let rows = api
-        .read(async |conn| sessions::list(conn, request.zone.id, &filter, &page).await)
+        .read(request.zone.id, async |conn| {
+            sessions::list(conn, request.zone.id, &filter, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();

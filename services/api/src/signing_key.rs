@@ -108,7 +108,7 @@ pub(crate) async fn rotate(
 
 impl Api {
     async fn signing_keys(&self, zone: ZoneId) -> Result<Vec<SigningKeyRow>, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         Ok(keys::signing_keys(&mut conn, zone).await?)
     }
 }

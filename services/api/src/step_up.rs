@@ -108,7 +108,9 @@ pub(crate) async fn list(
     let list = List::of("step-up-challenges", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| step_up::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            step_up::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, ChallengeView::from))
@@ -126,7 +128,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| step_up::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            step_up::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::ChallengeNotFoundOrExpired)?;
     Ok(HttpResponse::Ok().json(ChallengeView::from(&row)))
@@ -167,7 +171,7 @@ impl Api {
         body: SatisfyBody,
     ) -> Result<Written<ChallengeRow>, Failure> {
         let who = body.satisfied_by.map_or_else(|| by.name(), Name::into_string);
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = step_up::find(&mut tx, zone, id)
             .await?
             .filter(|row| row.expires_at > self.clock.now())

@@ -71,7 +71,7 @@ impl Api {
             return Err(Failure::field("block_until", "must be in the future"));
         }
         let subject = body.subject_id.into_string();
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let blocked_before = subject_blocks::blocked_until(&mut tx, zone, &subject).await?;
         match body.block_until {
             Some(until) => subject_blocks::block(&mut tx, zone, &subject, until, &by.name()).await?,

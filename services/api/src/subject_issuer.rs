@@ -100,7 +100,9 @@ pub(crate) async fn list(
     let list = List::of("subject-issuers", request.zone.id);
     let page = list.plain(&query)?;
     let rows = api
-        .read(async |conn| subject_issuers::list(conn, request.zone.id, &page).await)
+        .read(request.zone.id, async |conn| {
+            subject_issuers::list(conn, request.zone.id, &page).await
+        })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, SubjectIssuerView::from))
@@ -138,7 +140,9 @@ pub(crate) async fn item(
 ) -> Result<HttpResponse, ApiError> {
     let PathId(id) = request.rest;
     let row = api
-        .read(async |conn| subject_issuers::find(conn, request.zone.id, id).await)
+        .read(request.zone.id, async |conn| {
+            subject_issuers::find(conn, request.zone.id, id).await
+        })
         .await?;
     let row = row.ok_or(Refusal::SubjectIssuerNotFound)?;
     Ok(reply::item(&SubjectIssuerView::from(&row), row.version))

@@ -202,7 +202,7 @@ impl Sts {
         };
         let found = self
             .stored(async {
-                let mut conn = self.database.acquire().await?;
+                let mut conn = self.database.acquire_in(view.zone.config.id).await?;
                 caracal_storage::sessions::find(&mut conn, view.zone.config.id, parent).await
             })
             .await?;

@@ -72,7 +72,7 @@ impl Sts {
         }
         let found = self
             .stored(async {
-                let mut conn = self.database.acquire().await?;
+                let mut conn = self.database.acquire_in(zone).await?;
                 caracal_storage::agents::find(&mut conn, zone, id).await
             })
             .await?;
@@ -105,7 +105,7 @@ impl Sts {
         }
         let found = self
             .stored(async {
-                let mut conn = self.database.acquire().await?;
+                let mut conn = self.database.acquire_in(zone).await?;
                 caracal_storage::delegations::lineage(&mut conn, zone, id).await
             })
             .await?;
@@ -139,7 +139,7 @@ impl Sts {
         }
         let found = self
             .stored(async {
-                let mut conn = self.database.acquire().await?;
+                let mut conn = self.database.acquire_in(zone).await?;
                 let row = caracal_storage::grants::find_active(&mut conn, zone, application, user, resource)
                     .await?;
                 row.map(|row| {

@@ -81,7 +81,7 @@ impl Sts {
         request_id: &RequestId,
     ) -> Result<Option<Epoch>, caracal_storage::Error> {
         let zone = view.zone.config.id;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin_in(zone).await?;
         let session = match claims.token_use {
             TokenUse::Resource => None,
             TokenUse::Session => {

@@ -89,7 +89,7 @@ impl Sts {
         let traceparent = caracal_lifecycle::trace::current_traceparent();
         let won = self
             .stored(async {
-                let mut tx = self.database.begin().await?;
+                let mut tx = self.database.begin_in(zone).await?;
                 if caracal_storage::step_up::consume(&mut tx, zone, met.id)
                     .await?
                     .is_none()

@@ -127,7 +127,7 @@ impl Sts {
         let zone = showing.view.zone.config.id;
         let found = self
             .stored(async {
-                let mut conn = self.database.acquire().await?;
+                let mut conn = self.database.acquire_in(zone).await?;
                 caracal_storage::step_up::find(&mut conn, zone, *id).await
             })
             .await?;

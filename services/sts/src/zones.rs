@@ -259,7 +259,7 @@ impl Zones {
 
     async fn read_through(&self, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
         let stored = in_time(async {
-            let mut conn = self.database.acquire().await?;
+            let mut conn = self.database.acquire_in(zone).await?;
             caracal_storage::zones::epoch(&mut conn, zone).await
         })
         .await?;

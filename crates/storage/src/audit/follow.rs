@@ -4,7 +4,7 @@ use super::{AuditFilter, AuditRow, filtered};
 use crate::Conn;
 use crate::error::Result;
 use crate::notifications;
-use crate::schema::{audit_events, audit_heads};
+use crate::schema::{audit_heads, audit_ledger};
 use caracal_domain::id::ZoneId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -33,10 +33,10 @@ pub async fn after(
     limit: i64,
 ) -> Result<Vec<AuditRow>> {
     let beyond = filtered(zone, filter)
-        .filter(audit_events::seq.gt(seq))
-        .filter(audit_events::seq.le(to));
+        .filter(audit_ledger::seq.gt(seq))
+        .filter(audit_ledger::seq.le(to));
     Ok(beyond
-        .order(audit_events::seq.asc())
+        .order(audit_ledger::seq.asc())
         .limit(limit)
         .load(conn)
         .await?)

@@ -62,7 +62,7 @@ impl Api {
             redirect_uris: body.redirect_uris,
             expires_at,
         };
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         if expires_at.is_some() {
             admit_registration(&mut tx, zone.id).await?;
         }
@@ -163,7 +163,7 @@ impl Api {
         if patch.credential_type.is_none() && no_proof {
             return Ok(None);
         }
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let before = applications::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
@@ -194,7 +194,7 @@ impl Api {
         zone: ZoneId,
         id: ApplicationId,
     ) -> Result<Registered, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let before = applications::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
@@ -225,7 +225,7 @@ impl Api {
         } else {
             "application.rotate_secret"
         };
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
@@ -252,7 +252,7 @@ impl Api {
         id: ApplicationId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;

@@ -5,6 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::ending::Ending;
 use crate::error::Failure;
+use crate::sight::Sight;
 use crate::upkeep::told;
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::RegistrationMethod;
@@ -18,7 +19,7 @@ const A_ROUND: i64 = 200;
 impl Api {
     /// Archives every self-registered application whose time is over, each in a transaction of its own.
     pub(crate) async fn reap_registrations(&self) -> Result<(), Failure> {
-        let mut guard = self.database.begin().await?;
+        let mut guard = self.database.begin(Sight::Everything).await?;
         if !upkeep::try_alone(&mut guard, "registrations").await? {
             return Ok(());
         }
@@ -30,7 +31,7 @@ impl Api {
     }
 
     async fn reap(&self, by: &By, row: &ApplicationRow) -> Result<(), Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(row.zone_id).await?;
         // An administrator may have been faster.
         let still = applications::find_for_update(&mut tx, row.zone_id, row.id).await?;
         let Some(row) = still else { return Ok(()) };

@@ -100,7 +100,7 @@ impl Api {
     /// What the story calls the applications and policies it is about.
     async fn names_in(&self, zone: ZoneId, rows: &[AuditRow]) -> Result<Names, Failure> {
         let versions: BTreeSet<Uuid> = rows.iter().flat_map(story::policy_versions).collect();
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let versions: Vec<_> = versions.into_iter().map(Into::into).collect();
         let policies = policies::version_names(&mut conn, zone, &versions).await?;
         let mut names = Names::of_policies(policies);

@@ -160,7 +160,7 @@ impl Export {
 
 async fn read(api: &Api, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>, ApiError> {
     Ok(api
-        .read(async |conn| audit::list(conn, zone, filter, page).await)
+        .read(zone, async |conn| audit::list(conn, zone, filter, page).await)
         .await?)
 }
 

@@ -5,6 +5,7 @@ use super::detailed;
 use crate::actor::{Actor, InZone, Read};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::sight::Sight;
 use crate::tails::Place;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
@@ -80,7 +81,7 @@ pub(crate) async fn tail(
         return Ok(answer.finish());
     }
     let place = api.tails.join(zone).ok_or(Refusal::TailLimitExceeded)?;
-    let head = api.read(async |conn| audit::head(conn, zone).await).await?;
+    let head = api.read(zone, async |conn| audit::head(conn, zone).await).await?;
     let tail = Tail {
         // A place beyond the end is not of this chain: what comes next is what there is to follow.
         seen: resumed.map_or(head, |seen| seen.min(head)),
@@ -164,7 +165,7 @@ impl Tail {
     }
 
     async fn read(&mut self) -> Result<(), Failure> {
-        let mut conn = self.api.database.acquire().await?;
+        let mut conn = self.api.database.acquire(self.zone).await?;
         let head = audit::head(&mut conn, self.zone).await?;
         let rows = audit::after(&mut conn, self.zone, &self.filter, self.seen, head, CHUNK).await?;
         let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= CHUNK;
@@ -179,7 +180,7 @@ impl Tail {
 
     /// A token that was revoked or has expired, or whose zone is gone, follows no longer.
     async fn may_go_on(&self) -> Result<bool, Failure> {
-        let mut conn = self.api.database.acquire().await?;
+        let mut conn = self.api.database.acquire(Sight::Everything).await?;
         let zone = zones::find(&conn, self.zone).await?;
         let Some(actor) = &self.actor else {
             return Ok(false);

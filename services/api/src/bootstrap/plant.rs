@@ -5,6 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::policy::{NewPolicySpec, SchemaVersion};
+use crate::sight::Sight;
 use crate::text::Name;
 use crate::zone::{NewZoneSpec, SlugWish};
 use actix_web::http::StatusCode;
@@ -58,7 +59,7 @@ impl Api {
     }
 
     async fn found(&self, by: &By, force: bool) -> Result<Option<Planted>, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(Sight::Everything).await?;
         let Some(zone) = zones::find_by_slug(&mut conn, SLUG).await? else {
             return Ok(None);
         };
@@ -93,7 +94,7 @@ impl Api {
         application: &ApplicationRow,
     ) -> Result<(Epoch, Option<SecretString>), Failure> {
         let (hash, secret) = self.new_secret()?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let changes = ApplicationChanges {
             secret_hash: Some(Some(hash)),
             ..ApplicationChanges::default()
@@ -123,7 +124,7 @@ impl Api {
         let module = self.compiler.compile(role_based.content).await?;
         let (hash, secret) = self.new_secret()?;
 
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(Sight::Everything).await?;
         let spec = NewZoneSpec {
             org_id: ORGANISATION.to_owned(),
             ..NewZoneSpec::named("Local".to_owned(), SlugWish::Exactly(SLUG.to_owned()))

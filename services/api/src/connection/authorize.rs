@@ -100,7 +100,7 @@ impl Api {
         let url = url.map_err(|why| Failure::field("provider_id", why.to_string()))?;
         let state_sha256 = sha256(&state);
         let expires_at = self.clock.now() + PATIENCE;
-        let mut tx = self.database.begin().await.map_err(Failure::from)?;
+        let mut tx = self.database.begin(zone).await.map_err(Failure::from)?;
         let dek = self.dek(&mut tx, zone).await?;
         let sealed = dek.seal(
             zone,
@@ -142,7 +142,7 @@ impl Api {
 
     /// The provider, if users can connect to it.
     async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<OauthProvider, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         resources::find(&mut conn, zone, body.resource_id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;

@@ -6,6 +6,7 @@ use crate::admin_token::sha256;
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
+use crate::sight::Sight;
 use actix_web::http::header::ACCEPT;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -122,7 +123,7 @@ impl Api {
         callback: &Callback,
     ) -> Result<(StateRow, OauthProvider, Zeroizing<String>), Failure> {
         let hash = sha256(&callback.state);
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(Sight::Everything).await?;
         let state = connections::find_state(&mut conn, &hash).await?;
         let state = state.ok_or(Refusal::OauthStateInvalid)?;
         if !connections::consume_state(&mut conn, state.zone_id, &hash).await? {
@@ -165,7 +166,7 @@ impl Api {
             |granted| granted.split_ascii_whitespace().map(str::to_owned).collect(),
         );
         let tokens = Tokens::from(&answer);
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         // The zone first, so that two consents of one user come one after the other.
         let change = Change::draw(&tx, &*self.clock, zone).await?;
         let dek = self.dek(&mut tx, zone).await?;

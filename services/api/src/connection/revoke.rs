@@ -18,7 +18,7 @@ impl Api {
         zone: ZoneId,
         id: ConnectionId,
     ) -> Result<Written<ConnectionRow>, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = connections::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ConnectionNotFound)?;
@@ -42,7 +42,7 @@ impl Api {
         let told = |why: Failure| why.to_string();
         let mut conn = self
             .database
-            .acquire()
+            .acquire(row.zone_id)
             .await
             .map_err(|error| told(error.into()))?;
         let provider = providers::find(&mut conn, row.zone_id, row.provider_id)

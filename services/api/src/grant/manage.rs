@@ -23,7 +23,7 @@ impl Api {
         if !(1..=MOST_SCOPES).contains(&body.scopes.len()) {
             return Err(Failure::field("scopes", "must hold 1 to 64 scopes"));
         }
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let application = applications::find(&mut tx, zone, body.application_id).await?;
         application.ok_or(Refusal::ApplicationNotFound)?;
         // Locked, so that its scopes cannot shrink between this look and the commit.
@@ -57,7 +57,7 @@ impl Api {
         id: GrantId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = grants::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::GrantNotFound)?;

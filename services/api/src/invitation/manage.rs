@@ -6,6 +6,7 @@ use crate::admin_token::{self, sha256};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
+use crate::sight::Sight;
 use caracal_domain::Epoch;
 use caracal_domain::id::{AdminTokenId, InvitationId, ZoneId};
 use caracal_jose::random_token;
@@ -36,7 +37,7 @@ impl Api {
             created_by: by.name(),
             expires_at: now + TimeDelta::seconds(body.expires_in.unwrap_or(DEFAULT_SECONDS)),
         };
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let row = invitations::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone, "invitation.create", row.id).to(&InvitationView::of(&row, now));
         self.record(&mut tx, by, deed).await?;
@@ -52,7 +53,7 @@ impl Api {
         zone: ZoneId,
         id: InvitationId,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let row = invitations::revoke(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::InvitationNotFound)?;
@@ -70,7 +71,7 @@ impl Api {
         by: By,
         body: AcceptBody,
     ) -> Result<(AdminTokenRow, SecretString), Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(Sight::Everything).await?;
         let invitation = invitations::find_open_by_token(&mut tx, &sha256(&body.token))
             .await?
             .ok_or(Refusal::InvitationNotFound)?;

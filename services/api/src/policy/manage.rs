@@ -47,7 +47,7 @@ impl Api {
     ) -> Result<Written<(PolicyRow, PolicyVersionRow)>, Failure> {
         check_namespace(zone, &[&spec.name])?;
         let module = self.compiler.compile(&spec.content).await?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let (policy, version) = self.insert_policy(&mut tx, by, zone.id, spec, module).await?;
         let mut view = PolicyView::from(&policy);
         view.version = Some(PolicyVersionView::from(&version));
@@ -95,7 +95,7 @@ impl Api {
     ) -> Result<Written<PolicyVersionRow>, Failure> {
         self.policy_exists(zone, id).await?;
         let module = self.compiler.compile(&body.content).await?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let policy = policies::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::PolicyNotFound)?;
@@ -154,7 +154,7 @@ impl Api {
         id: PolicyId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = policies::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::PolicyNotFound)?;
@@ -170,7 +170,7 @@ impl Api {
         zone: ZoneId,
         id: PolicyId,
     ) -> Result<(PolicyRow, Vec<PolicyVersionRow>), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let policy = policies::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::PolicyNotFound)?;
@@ -180,7 +180,7 @@ impl Api {
 
     /// Asked before the compiler is, so that a policy that is not there costs nothing.
     async fn policy_exists(&self, zone: ZoneId, id: PolicyId) -> Result<(), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         policies::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::PolicyNotFound)?;

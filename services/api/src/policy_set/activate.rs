@@ -54,7 +54,7 @@ impl Api {
         set: PolicySetId,
         body: ActivateBody,
     ) -> Result<Activated, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let done = self
             .activate_in(&mut tx, by, zone, set, body.version_id, body.shadow_version_id)
             .await?;
@@ -140,7 +140,7 @@ impl Api {
         zone: ZoneId,
         set: PolicySetId,
     ) -> Result<ActivationStatus, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         policy_sets::find(&mut conn, zone, set)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;

@@ -29,7 +29,7 @@ impl Api {
         set: PolicySetId,
         wish: Option<PolicySetVersionId>,
     ) -> Result<Draft, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         policy_sets::find(&mut conn, zone, set)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;

@@ -27,7 +27,7 @@ impl Api {
         body: NewPolicySetBody,
     ) -> Result<Written<PolicySetRow>, Failure> {
         check_namespace(zone, &[body.name.as_str()])?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let set = self
             .insert_policy_set(&mut tx, by, zone.id, body.name, body.description)
             .await?;
@@ -76,7 +76,7 @@ impl Api {
             ));
         }
         self.check_serviceable(zone, set, &manifest).await?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         policy_sets::find_for_update(&mut tx, zone, set)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;
@@ -97,7 +97,7 @@ impl Api {
         set: PolicySetId,
         manifest: &[PolicyVersionId],
     ) -> Result<(), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         policy_sets::find(&mut conn, zone, set)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;
@@ -148,7 +148,7 @@ impl Api {
         zone: ZoneId,
         id: PolicySetId,
     ) -> Result<(PolicySetRow, Option<ActivationRow>, Vec<PolicySetVersionRow>), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let set = policy_sets::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;
@@ -164,7 +164,7 @@ impl Api {
         set: PolicySetId,
         id: PolicySetVersionId,
     ) -> Result<(PolicySetVersionRow, Vec<ManifestLine>), Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         policy_sets::find(&mut conn, zone, set)
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;
@@ -184,7 +184,7 @@ impl Api {
         id: PolicySetId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         // The zone first, as activating does: both touch the rows of two sets.
         zones::find_for_update(&mut tx, zone)
             .await?

@@ -160,7 +160,7 @@ impl Api {
         };
         let mut page = Page::first(CHUNK);
         while replay.total < MOST && started.elapsed() < PATIENCE {
-            let mut conn = self.database.acquire().await?;
+            let mut conn = self.database.acquire(zone).await?;
             let rows = audit::list(&mut conn, zone, &filter, &page).await?;
             drop(conn);
             let full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= page.limit;
@@ -172,7 +172,7 @@ impl Api {
                 return Ok(replay);
             }
         }
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let all = audit::count(&mut conn, zone, DECISION, since).await?;
         let rest = all - replay.total;
         if rest > 0 {

@@ -119,7 +119,7 @@ impl Api {
         id: ProviderId,
         body: &CheckBody,
     ) -> Result<Vec<Check>, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         let row = providers::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;

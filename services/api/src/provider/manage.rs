@@ -29,7 +29,7 @@ impl Api {
         let Configuration { shown, secrets } =
             configuration::read(body.kind, body.config_json, body.secret_config, &self.egress)?;
         let id = ProviderId::mint(&*self.clock);
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let dek = self.dek(&mut tx, zone.id).await?;
         let new = NewProvider {
             zone_id: zone.id,
@@ -63,7 +63,7 @@ impl Api {
         }
         let names = [&patch.identifier, &patch.name].map(|name| name.as_ref().map(Name::as_str));
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = providers::find_for_update(&mut tx, zone.id, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;
@@ -106,7 +106,7 @@ impl Api {
         id: ProviderId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = providers::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;

@@ -49,7 +49,7 @@ impl Api {
         check_scopes(&body.scopes)?;
         check_operations(&body.operations, &body.scopes)?;
         check_forward_headers(&body.forward_headers)?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let provider = provider_of(&mut tx, zone.id, body.credential_provider_id).await?;
         let auth_mode = auth_mode(provider.as_ref(), body.auth_mode)?;
         check_credential_header(provider.as_ref(), &body.forward_headers)?;
@@ -90,7 +90,7 @@ impl Api {
         ];
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
         check_forward_headers(patch.forward_headers.as_deref().unwrap_or_default())?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = resources::find_for_update(&mut tx, zone.id, id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;
@@ -139,7 +139,7 @@ impl Api {
         id: ResourceId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = resources::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;

@@ -17,7 +17,7 @@ impl Api {
         zone: ZoneId,
         id: SessionId,
     ) -> Result<Written<SessionRow>, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let now = self.clock.now();
         let before = sessions::find_for_update(&mut tx, zone, id)
             .await?

@@ -5,6 +5,7 @@ use super::{RotationMode, SigningKeyView};
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
+use crate::sight::Sight;
 use crate::upkeep::told;
 use crate::zone::new_signing_key;
 use caracal_domain::id::ZoneId;
@@ -39,7 +40,7 @@ impl Api {
         zone: ZoneId,
         mode: RotationMode,
     ) -> Result<Rotated, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         zones::find_for_update(&mut tx, zone)
             .await?
             .ok_or(Refusal::ZoneNotFound)?;
@@ -67,7 +68,7 @@ impl Api {
 
     /// What time brings about: scheduled rotations that are due, and keys whose last token has expired.
     pub(crate) async fn keep_keys(&self) -> Result<(), Failure> {
-        let mut guard = self.database.begin().await?;
+        let mut guard = self.database.begin(Sight::Everything).await?;
         if !upkeep::try_alone(&mut guard, "signing keys").await? {
             return Ok(());
         }
@@ -82,7 +83,7 @@ impl Api {
     }
 
     async fn keep_keys_of(&self, by: &By, zone: ZoneId) -> Result<(), Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         if zones::find_for_update(&mut tx, zone).await?.is_none() {
             return Ok(());
         }

@@ -30,7 +30,7 @@ impl Api {
         }
         check_audience(&body.audience)?;
         check_prefix(&body.subject_prefix)?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         // One writer at a time counts, so that no two make the last one.
         zones::find_for_update(&mut tx, zone)
             .await?
@@ -87,7 +87,7 @@ impl Api {
             .subject_prefix
             .as_ref()
             .map_or(Ok(()), |text| check_prefix(text))?;
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = subject_issuers::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SubjectIssuerNotFound)?;
@@ -108,7 +108,7 @@ impl Api {
         id: SubjectIssuerId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(zone).await?;
         let before = subject_issuers::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SubjectIssuerNotFound)?;

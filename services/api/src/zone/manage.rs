@@ -7,6 +7,7 @@ use crate::ending::Ending;
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::seed::SYSTEM_SLUG;
+use crate::sight::Sight;
 use crate::text::{Name, Slug, is_reserved};
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::{KeyStatus, SigningKey};
@@ -87,7 +88,7 @@ impl From<NewZoneBody> for NewZoneSpec {
 impl Api {
     /// Makes a zone, its data-encryption key, an active and a next signing key, all in one transaction.
     pub(crate) async fn create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
-        let tx = self.database.begin().await?;
+        let tx = self.database.begin(Sight::Everything).await?;
         let zone = self.insert_zone(&tx, spec).await?;
         let deed = Deed::new(zone.id, "zone.create", zone.id).to(&ZoneView::from(&zone));
         let epoch = self.conclude_first(tx, by, deed, &zone).await?;
@@ -136,7 +137,7 @@ impl Api {
         if changes == ZoneChanges::default() && shutdown.is_none() {
             return Err(Refusal::NoFields.into());
         }
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(id).await?;
         let mut ending = Ending::default();
         if shutdown == Some(DcrShutdown::RevokeLive) {
             // Before the zone's row is ours, as whoever changes one of them has it; taken back with all else on refusal.
@@ -184,7 +185,7 @@ impl Api {
         id: ZoneId,
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin(id).await?;
         let before = zones::find_for_update(&mut tx, id)
             .await?
             .ok_or(Refusal::ZoneNotFound)?;
@@ -199,7 +200,7 @@ impl Api {
 
     /// How many self-registered applications of the zone are live.
     pub(crate) async fn live_registrations(&self, zone: ZoneId) -> Result<i64, Failure> {
-        let mut conn = self.database.acquire().await?;
+        let mut conn = self.database.acquire(zone).await?;
         Ok(applications::live_dcr(&mut conn, zone).await?)
     }
 }

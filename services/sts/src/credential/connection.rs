@@ -88,13 +88,13 @@ impl Reading {
     }
 
     async fn read(&self) -> Result<Option<ConnectionRow>, caracal_storage::Error> {
-        let mut conn = self.database.acquire().await?;
         let (zone, provider) = (self.zone.config.id, self.provider.id);
+        let mut conn = self.database.acquire_in(zone).await?;
         connections::active(&mut conn, zone, &self.user, self.resource, provider).await
     }
 
     async fn renew(&self, row: ConnectionRow) -> Result<Credential, Failure> {
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.begin_in(row.zone_id).await?;
         connections::lock(&mut tx, row.id).await?;
         // Another replica may have renewed it while this one waited.
         let row = usable(connections::find(&mut tx, row.zone_id, row.id).await?)?;
