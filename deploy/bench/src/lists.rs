@@ -65,12 +65,21 @@ pub(crate) async fn measure(stack: &Settings) -> Result<()> {
     tokio::spawn(connection);
     let started = Instant::now();
     database.batch_execute(SIZE).await?;
-    database.batch_execute(FILL).await.context("filling the database")?;
-    println!("    10,000 zones, 100,000 applications and 1,000,000 events written in {:.1?}", started.elapsed());
+    database
+        .batch_execute(FILL)
+        .await
+        .context("filling the database")?;
+    println!(
+        "    10,000 zones, 100,000 applications and 1,000,000 events written in {:.1?}",
+        started.elapsed()
+    );
     let mut api = Connection::open(&stack.api).await?;
     for list in LISTS {
         let path = filled_in(&database, list).await?;
-        line(list.strip_prefix("/v1").unwrap_or(list), &walk(stack, &mut api, &path).await?)?;
+        line(
+            list.strip_prefix("/v1").unwrap_or(list),
+            &walk(stack, &mut api, &path).await?,
+        )?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod activations;
 mod cold;
+mod control_plane;
 mod http;
 mod lists;
 mod load;
@@ -13,7 +14,6 @@ mod mint;
 mod report;
 mod scene;
 mod settings;
-mod zones;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     report::conditions(&stack, &options);
     let scene = scene::Scene::set(&stack).await?;
     mint::measure(&stack, &scene, &options).await?;
-    zones::measure(&stack, &options).await?;
+    control_plane::measure(&stack, &scene, &options).await?;
     if options.activations > 0 {
         activations::measure(&stack, &scene, &options).await?;
     }

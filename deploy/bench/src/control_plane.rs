@@ -1,18 +1,22 @@
-//! The control plane: zones read and written over eight kept connections.
+//! The control plane: zones read and written over eight kept connections, and policies made one after the other.
 
 use crate::Options;
 use crate::http::request;
-use crate::load::{Target, closed, closed_with};
+use crate::load::{Found, Target, closed, closed_with};
 use crate::report::line;
+use crate::scene::{Admin, Scene};
 use crate::settings::Settings;
 use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 const CONNECTIONS: u32 = 8;
+/// Policies made: each is checked and compiled by OPA.
+const POLICIES: u32 = 20;
 
 /// Measures and prints. The zones written stay: `make down CLEAN=1` forgets them.
-pub(crate) async fn measure(stack: &Settings, options: &Options) -> Result<()> {
+pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) -> Result<()> {
     let target = Target {
         address: stack.api.clone(),
         pid: stack.pid("api")?,
@@ -31,5 +35,21 @@ pub(crate) async fn measure(stack: &Settings, options: &Options) -> Result<()> {
         request("POST", "/v1/zones", "application/json", &headers, &body).into()
     };
     let written = closed_with(&target, CONNECTIONS, options.seconds, 201, make).await?;
-    line("POST /v1/zones, 8 connections", &written)
+    line("POST /v1/zones, 8 connections", &written)?;
+
+    let (mut admin, mut made) = (Admin::connect(stack).await?, Found::default());
+    let began = Instant::now();
+    for number in 0..POLICIES {
+        let content = format!(
+            "package caracal.authz\n\nresult := {{\"decision\": \"deny\", \"diagnostics\": [{number}]}}\n"
+        );
+        let started = Instant::now();
+        scene
+            .add_policy(&mut admin, &format!("made {number}"), &content)
+            .await?;
+        made.times.push(started.elapsed());
+    }
+    made.took = began.elapsed();
+    made.times.sort_unstable();
+    line("POST of a policy, compiled by OPA", &made)
 }
