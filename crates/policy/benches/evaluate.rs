@@ -12,6 +12,7 @@ use caracal_domain::combine;
 use caracal_policy::{Engine, EngineConfig, templates};
 use prepare::{compiler, manifest};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const WARM_UP: usize = 2_000;
@@ -24,12 +25,16 @@ async fn main() {
         "Warm policy evaluation, an input of {} B, {ROUNDS} rounds each:",
         input.to_string().len()
     );
-    let others = std::env::args().skip(1).filter(|argument| argument.ends_with(".rego"));
+    let others = std::env::args()
+        .skip(1)
+        .filter(|argument| Path::new(argument).extension().is_some_and(|kind| kind == "rego"));
     let others = others.map(|file| {
         let content = std::fs::read_to_string(&file).expect("a policy");
         (file, content)
     });
-    let ours = templates().iter().map(|t| (t.id.to_owned(), t.content.to_owned()));
+    let ours = templates()
+        .iter()
+        .map(|t| (t.id.to_owned(), t.content.to_owned()));
     for (name, content) in ours.chain(others) {
         let module = compiler.compile(&content).await.expect("it compiles");
         let engine = Engine::new(EngineConfig::default()).expect("an engine");

@@ -1,6 +1,6 @@
 //! What the engine believes to hold is what the process holds. A process of its own, since only all of its memory can be
 //! measured.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use caracal_domain::id::{PolicySetId, PolicySetVersionId, PolicyVersionId};
 use caracal_domain::zone::{Manifest, ManifestEntry};
@@ -66,6 +66,12 @@ async fn the_memory_that_is_counted_is_the_memory_that_is_held() {
     let each = |bytes: usize| bytes / 1024 / usize::try_from(MEASURED).expect("small");
     let (counted, held) = (each(counted - counted_before), each(held - held_before));
     println!("a warm policy: counted {counted} KB, held {held} KB");
-    assert!(counted * 100 >= held * 95, "more is held ({held} KB) than counted ({counted} KB)");
-    assert!(counted * 100 <= held * 130, "more is counted ({counted} KB) than held ({held} KB)");
+    assert!(
+        counted * 100 >= held * 95,
+        "more is held ({held} KB) than counted ({counted} KB)"
+    );
+    assert!(
+        counted * 100 <= held * 130,
+        "more is counted ({counted} KB) than held ({held} KB)"
+    );
 }

@@ -104,7 +104,8 @@ impl HttpServiceFactory for Endpoint {
         let allow = HeaderValue::try_from(allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
         let own = self.refuse;
         let refuse = move |id: CurrentRequestId| {
-            let plain = || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").error_response();
+            let plain =
+                || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").error_response();
             let mut answer = own.map_or_else(plain, |own| own(&id.0));
             answer.headers_mut().insert(header::ALLOW, allow.clone());
             async move { answer }

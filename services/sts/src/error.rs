@@ -111,7 +111,9 @@ impl Failure {
         match self {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => Some(*refusal),
             Self::Held(_) => Some(Refusal::StepUpRequired),
-            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::MethodNotAllowed | Self::Fault(_) => None,
+            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::MethodNotAllowed | Self::Fault(_) => {
+                None
+            }
         }
     }
 

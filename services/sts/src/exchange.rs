@@ -97,9 +97,7 @@ impl Sts {
     async fn knowing(&self, client: &Authenticated, resources: &[ResourceIdentifier]) -> Arc<ZoneView> {
         let view = &client.view;
         let undecided = !resources.is_empty() && view.zone.config.active.is_none();
-        let unknown = resources
-            .iter()
-            .any(|asked| self.resource(view, asked).is_none());
+        let unknown = resources.iter().any(|asked| self.resource(view, asked).is_none());
         if undecided || unknown {
             self.confirmed(view, client.account()).await
         } else {

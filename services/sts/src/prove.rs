@@ -79,9 +79,9 @@ impl Sts {
         }
         let current = self.confirmed(view, Account::Source(source)).await;
         let tried = self.live(view, id);
-        let same = self.live(&current, id).is_none_or(|current| {
-            tried.is_some_and(|tried| current.has_credential_of(&tried))
-        });
+        let same = self
+            .live(&current, id)
+            .is_none_or(|current| tried.is_some_and(|tried| current.has_credential_of(&tried)));
         if same {
             Err(refusal.into())
         } else {

@@ -95,14 +95,20 @@ mod tests {
     fn misses_are_confirmed_at_a_rate_of_each_caller_and_of_all_strangers() {
         let (quotas, now) = (Quotas::default(), SystemClock::default().now());
         let confirmed = |account: &dyn Fn(u8) -> Account| {
-            (0..=u8::MAX).filter(|n| quotas.confirms(account(*n), now)).count()
+            (0..=u8::MAX)
+                .filter(|n| quotas.confirms(account(*n), now))
+                .count()
         };
         let one = Account::Source(IpAddr::from([192, 0, 2, 1]));
         assert_eq!(confirmed(&|_| one), 20, "one source");
         let many = confirmed(&|n| Account::Source(IpAddr::from([198, 51, 100, n])));
         assert_eq!(many, 180, "all strangers together");
         let application = Account::Application(uuid::Uuid::nil().into());
-        assert_eq!(confirmed(&|_| application), 20, "whoever is proved has a rate of its own");
+        assert_eq!(
+            confirmed(&|_| application),
+            20,
+            "whoever is proved has a rate of its own"
+        );
         let later = now + chrono::Duration::seconds(1);
         assert!(quotas.confirms(one, later));
     }

@@ -198,8 +198,10 @@ impl Compared {
         let mut disagreements = Vec::new();
         let wrong = WRONG_IN_REGORUS.iter().any(|(name, _)| *name == policy);
         let with_regorus = if wrong { agree_on_allowing } else { agree };
-        let others: [(_, _, fn(&Outcome, &Outcome) -> bool); 2] =
-            [("regorus", &self.regorus, with_regorus), ("opa", &self.opa, agree)];
+        let others: [(_, _, fn(&Outcome, &Outcome) -> bool); 2] = [
+            ("regorus", &self.regorus, with_regorus),
+            ("opa", &self.opa, agree),
+        ];
         for (who, theirs, agree) in others {
             let mut against =
                 (0..self.inputs.len()).filter(|&number| !agree(&self.ours[number], &theirs[number]));

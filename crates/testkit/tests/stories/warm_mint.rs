@@ -90,7 +90,9 @@ async fn warm_mints_and_governed_calls_execute_no_statement() {
     }
     let took = started.elapsed();
     let minting = since(&stack, &before);
-    println!("{MINTS} mints and {CALLS} calls in {took:?}; idle for {IDLE:?}: {idle:#?}; while minting: {minting:#?}");
+    println!(
+        "{MINTS} mints and {CALLS} calls in {took:?}; idle for {IDLE:?}: {idle:#?}; while minting: {minting:#?}"
+    );
 
     assert!(took < IDLE, "the two intervals cannot be compared: {took:?}");
     for (text, times) in &minting {

@@ -174,10 +174,21 @@ async fn unknown_routes_and_methods_have_the_envelope() {
         for method in [Method::HEAD, Method::PUT, Method::OPTIONS] {
             let wrong = sts.send(method.clone(), path, |request| request).await;
             let wrong = wrong.expect("an answer");
-            assert_eq!((wrong.status, wrong.header("Allow")), (405, "POST"), "{method} {path}");
+            assert_eq!(
+                (wrong.status, wrong.header("Allow")),
+                (405, "POST"),
+                "{method} {path}"
+            );
         }
     }
-    let keys = sts.send(Method::DELETE, "/.well-known/jwks.json", |request| request).await;
+    let keys = sts
+        .send(Method::DELETE, "/.well-known/jwks.json", |request| request)
+        .await;
     let keys = keys.expect("an answer");
-    assert_eq!((keys.status, keys.header("Allow")), (405, "GET, HEAD"), "{}", keys.text);
+    assert_eq!(
+        (keys.status, keys.header("Allow")),
+        (405, "GET, HEAD"),
+        "{}",
+        keys.text
+    );
 }

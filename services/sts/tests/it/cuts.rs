@@ -55,14 +55,14 @@ async fn running(stack: &Stack, mandate: &str, epoch: &str) -> reqwest::Response
     running
 }
 
-/// It must end within the bound, and not as if it were complete.
-async fn assert_cut(mut running: reqwest::Response, by: &str) {
+/// It must end within the bound, and not as if it were complete. Answers how long that took.
+async fn assert_cut(mut running: reqwest::Response, by: &str) -> Duration {
     let ended = Instant::now();
     let rest = tokio::time::timeout(BOUND, running.chunk())
         .await
         .expect("an end in time");
     assert!(rest.is_err(), "{by}: it looks complete: {rest:?}");
-    println!("{by}: cut after {:?}", ended.elapsed());
+    ended.elapsed()
 }
 
 #[tokio::test]
@@ -76,7 +76,9 @@ async fn a_root_session_ends_what_runs_on_a_session_below_it() {
     let root = sid(&world.session(&sts).await, "sid");
     let hanging = Some(root.parse().expect("an id"));
     let agent = hands.agent_below(hanging, &world.application_id, 3600).await;
-    let below = world.token(&sts, &[("agent_session_id", &agent.to_string())]).await;
+    let below = world
+        .token(&sts, &[("agent_session_id", &agent.to_string())])
+        .await;
     let below = below.member("access_token");
     let mandate = [
         ("subject_token", below),
@@ -92,7 +94,8 @@ async fn a_root_session_ends_what_runs_on_a_session_below_it() {
         world.session(&sts).await,
     );
     let epoch = hands.end_below(root.parse().expect("an id")).await;
-    assert_cut(running, "by its root session").await;
+    let took = assert_cut(running, "by its root session").await;
+    println!("a root session's end cut it after {took:?}");
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
     let after = world.mandate(&sts, below, "orders:read").await;
     assert_eq!((after.status, after.member("reason")), (400, "session_revoked"));
@@ -131,6 +134,8 @@ async fn an_edge_and_an_agent_end_what_runs_under_them() {
         } else {
             hands.revoke_edge(edge.id).await;
         }
-        assert_cut(running, if by_agent { "by its agent" } else { "by its edge" }).await;
+        let by = if by_agent { "by its agent" } else { "by its edge" };
+        let took = assert_cut(running, by).await;
+        println!("{by}: cut after {took:?}");
     }
 }

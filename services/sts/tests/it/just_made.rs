@@ -38,7 +38,12 @@ async fn a_delegation_by_an_application_that_was_just_registered_is_honoured() {
         hands.agent(&receiver.id, 3600).await,
     );
     let edge = hands
-        .edge((from, &root.id), (to, &receiver.id), None, bounds("orders:read", 1))
+        .edge(
+            (from, &root.id),
+            (to, &receiver.id),
+            None,
+            bounds("orders:read", 1),
+        )
         .await;
     let fields = [
         ("subject_token", session.as_str()),
@@ -83,7 +88,10 @@ async fn a_key_that_was_taken_away_proves_nobody_and_a_new_one_is_good_at_once()
     assert_eq!(said(&gone), (401, "invalid_client"), "{}", gone.text);
     let at_once = present(&stack.sts(1), &new, &id, &issuer).await;
     assert_eq!(at_once.status, 200, "{}", at_once.text);
-    assert!(changed_at.elapsed() < BOUND, "the replicas have heard by other ways");
+    assert!(
+        changed_at.elapsed() < BOUND,
+        "the replicas have heard by other ways"
+    );
 
     tokio::time::sleep_until((changed_at + BOUND).into()).await;
     let late = present(&stack.sts(2), &old, &id, &issuer).await;
@@ -139,13 +147,20 @@ async fn misses_are_not_a_way_to_load_the_database() {
                 ];
                 world.token(&sts, &fields).await
             };
-            let reason = if stranger { "invalid_client" } else { "unknown_resource" };
+            let reason = if stranger {
+                "invalid_client"
+            } else {
+                "unknown_resource"
+            };
             assert_eq!(answer.member("reason"), reason, "{}", answer.text);
         }
         let (asked, took) = (asked() - before, started.elapsed());
         println!("{MISSES} misses in {took:?}, {asked} questions");
         // Twenty a second, twenty at once, and a few of the STS's own.
-        assert!(asked <= 20 * (took.as_secs() + 2) + 10, "{asked} questions in {took:?}");
+        assert!(
+            asked <= 20 * (took.as_secs() + 2) + 10,
+            "{asked} questions in {took:?}"
+        );
         assert!(asked < MISSES / 2, "{asked} questions in {took:?}");
     }
 }

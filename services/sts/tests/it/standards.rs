@@ -15,7 +15,8 @@ async fn sent(sts: &Client, path: &str, media_type: &str, body: String) -> Answe
 
 /// Every byte in its escaped form, which RFC 6749 §2.3.1 allows as well as any other.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes()
+        .fold(String::new(), |escaped, byte| escaped + &format!("%{byte:02X}"))
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -27,7 +28,10 @@ async fn a_form_is_read_as_the_rfcs_write_it() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let sts = stack.sts(0);
-    let secret = format!("client_id={}&client_secret={}", world.application_id, world.client_secret);
+    let secret = format!(
+        "client_id={}&client_secret={}",
+        world.application_id, world.client_secret
+    );
     for media_type in [
         FORM,
         "Application/X-WWW-Form-Urlencoded",
@@ -79,7 +83,13 @@ async fn a_client_may_escape_whatever_it_likes_and_is_told_how_to_prove_itself()
         format!("basic {}", basic(id, &as_form)),
     ] {
         let sts = stack.sts(0).with("Authorization", &header);
-        let answer = sent(&sts, "/oauth/2/token", FORM, "grant_type=client_credentials".to_owned()).await;
+        let answer = sent(
+            &sts,
+            "/oauth/2/token",
+            FORM,
+            "grant_type=client_credentials".to_owned(),
+        )
+        .await;
         assert_eq!(answer.status, 200, "{header}: {}", answer.text);
     }
     for path in ["/oauth/2/token", "/oauth/2/introspect", "/oauth/2/revoke"] {
@@ -95,7 +105,10 @@ async fn a_client_may_escape_whatever_it_likes_and_is_told_how_to_prove_itself()
             let answer = sent(&sts, path, FORM, body.clone()).await;
             let got = (answer.status, answer.member("error"));
             assert_eq!(got, (401, "invalid_client"), "{path} {body}: {}", answer.text);
-            assert!(answer.header("WWW-Authenticate").starts_with("Basic realm="), "{path}");
+            assert!(
+                answer.header("WWW-Authenticate").starts_with("Basic realm="),
+                "{path}"
+            );
             assert_eq!(
                 (answer.header("Cache-Control"), answer.header("Pragma")),
                 ("no-store", "no-cache"),
@@ -120,7 +133,11 @@ async fn a_hint_and_an_unknown_token_change_nothing() {
                 ("token_type_hint", hint),
             ];
             let told = sts.form("/oauth/2/introspect", &form).await;
-            assert_eq!((told.status, &told.body), (200, &json!({"active": false})), "{hint}");
+            assert_eq!(
+                (told.status, &told.body),
+                (200, &json!({"active": false})),
+                "{hint}"
+            );
             let revoked = sts.form("/oauth/2/revoke", &form).await;
             assert_eq!((revoked.status, revoked.text.as_str()), (200, ""), "{hint}");
         }
@@ -132,6 +149,10 @@ async fn a_hint_and_an_unknown_token_change_nothing() {
     );
     for path in ["/oauth/2/introspect", "/oauth/2/revoke"] {
         let none = sts.form(path, &world.form(&[])).await;
-        assert_eq!((none.status, none.member("error")), (400, "invalid_request"), "{path}");
+        assert_eq!(
+            (none.status, none.member("error")),
+            (400, "invalid_request"),
+            "{path}"
+        );
     }
 }
