@@ -147,6 +147,17 @@ pub struct Application {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Application {
+    /// Whether what proved `other` proves this one too: the same secret, the same keys, the same place of them.
+    #[must_use]
+    pub fn has_credential_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.secret_hash == other.secret_hash
+            && self.jwks == other.jwks
+            && self.jwks_uri == other.jwks_uri
+    }
+}
+
 /// An outside issuer whose tokens make user sessions (contract §1, "Subject issuers").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectIssuer {

@@ -1,5 +1,5 @@
 //! How long a warm evaluation takes: every template, an input of 1 KB, one thread; and what loading costs.
-//! `cargo bench -p caracal-policy` (set `OPA_BIN` or have `opa` on `PATH`).
+//! `cargo bench -p caracal-policy` (set `OPA_BIN` or have `opa` on `PATH`). Files named as arguments are measured too.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -12,6 +12,7 @@ use caracal_domain::combine;
 use caracal_policy::{Engine, EngineConfig, templates};
 use prepare::{compiler, manifest};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const WARM_UP: usize = 2_000;
@@ -24,8 +25,18 @@ async fn main() {
         "Warm policy evaluation, an input of {} B, {ROUNDS} rounds each:",
         input.to_string().len()
     );
-    for template in templates() {
-        let module = compiler.compile(template.content).await.expect("it compiles");
+    let others = std::env::args()
+        .skip(1)
+        .filter(|argument| Path::new(argument).extension().is_some_and(|kind| kind == "rego"));
+    let others = others.map(|file| {
+        let content = std::fs::read_to_string(&file).expect("a policy");
+        (file, content)
+    });
+    let ours = templates()
+        .iter()
+        .map(|t| (t.id.to_owned(), t.content.to_owned()));
+    for (name, content) in ours.chain(others) {
+        let module = compiler.compile(&content).await.expect("it compiles");
         let engine = Engine::new(EngineConfig::default()).expect("an engine");
         let started = Instant::now();
         engine
@@ -40,7 +51,7 @@ async fn main() {
             let evaluation = engine.evaluate(&manifest, &input).await;
             let ruling = combine(&evaluation.verdicts);
             let took = started.elapsed();
-            assert!(ruling.is_ok(), "{} answers", template.id);
+            assert!(ruling.is_ok(), "{name} answers");
             if round >= WARM_UP {
                 times.push(took);
             }
@@ -50,7 +61,7 @@ async fn main() {
         let at = |percent: usize| times.get(ROUNDS * percent / 100).copied().unwrap_or_default();
         println!(
             "  {:<34} mean {mean:>9.1?}  p50 {:>9.1?}  p99 {:>9.1?}  (load, compiling: {load:.0?})",
-            template.id,
+            name,
             at(50),
             at(99)
         );

@@ -1,17 +1,23 @@
 //! A path and its methods; every other method is 405 with `Allow`.
 
 use crate::error::ApiError;
+use crate::request_id::CurrentRequestId;
 use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Route, web};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError, Route, web};
+use caracal_domain::RequestId;
 use std::fmt;
 
 /// One path with a handler for each of its methods.
 pub struct Endpoint {
     resource: Resource,
     allowed: Vec<&'static str>,
+    refuse: Option<Refuse>,
 }
+
+/// How a service of its own error shape says 405; `Allow` is added to it.
+type Refuse = fn(&RequestId) -> HttpResponse;
 
 /// An endpoint at `path`, such as `/v1/zones/{zone_id}`; register it with `ServiceConfig::service`.
 #[must_use]
@@ -19,6 +25,7 @@ pub fn endpoint(path: &str) -> Endpoint {
     Endpoint {
         resource: web::resource(path.to_owned()),
         allowed: Vec::new(),
+        refuse: None,
     }
 }
 
@@ -68,6 +75,13 @@ impl Endpoint {
         self.add("DELETE", web::method(Method::DELETE).to(handler))
     }
 
+    /// Refuses other methods in the shape that this endpoint's errors have.
+    #[must_use]
+    pub const fn refusing(mut self, refuse: fn(&RequestId) -> HttpResponse) -> Self {
+        self.refuse = Some(refuse);
+        self
+    }
+
     fn add(mut self, method: &'static str, route: Route) -> Self {
         self.allowed.push(method);
         self.resource = self.resource.route(route);
@@ -88,10 +102,13 @@ impl HttpServiceFactory for Endpoint {
         let mut allowed = self.allowed;
         allowed.sort_unstable();
         let allow = HeaderValue::try_from(allowed.join(", ")).unwrap_or(HeaderValue::from_static(""));
-        let refuse = move || {
-            let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
-                .with_header(header::ALLOW, allow.clone());
-            async move { Err::<HttpResponse, ApiError>(error) }
+        let own = self.refuse;
+        let refuse = move |id: CurrentRequestId| {
+            let plain =
+                || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").error_response();
+            let mut answer = own.map_or_else(plain, |own| own(&id.0));
+            answer.headers_mut().insert(header::ALLOW, allow.clone());
+            async move { answer }
         };
         self.resource.default_service(web::to(refuse)).register(config);
     }

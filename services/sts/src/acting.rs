@@ -5,6 +5,7 @@ use crate::app::Sts;
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::graph::is_anchored;
+use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::agent::Agent;
 use caracal_domain::delegation::{Bounds, Edge, Lineage};
@@ -31,6 +32,8 @@ pub struct Delegation {
     pub leaf: Edge,
     /// Where the authority comes from.
     pub root: Edge,
+    /// Whose authority it is: the application that handed on the root edge.
+    pub issuer: Arc<Application>,
     /// What is left of it here.
     pub authority: Bounds,
 }
@@ -117,7 +120,7 @@ impl Sts {
     /// `access_denied` when the agent or the edge is not the caller's to use, or not live.
     pub async fn acting(
         &self,
-        view: &ZoneView,
+        view: &Arc<ZoneView>,
         application: &Application,
         session: Option<&Claims>,
         exchange: &Exchange,
@@ -154,7 +157,7 @@ impl Sts {
     /// The target redeems an edge, and nobody else.
     async fn redeem(
         &self,
-        view: &ZoneView,
+        view: &Arc<ZoneView>,
         agent: &Agent,
         edge: DelegationEdgeId,
         now: Timestamp,
@@ -167,14 +170,30 @@ impl Sts {
             return Err(Refusal::DelegationNotFound.into());
         }
         let authority = lineage.authority(now)?;
-        self.refuse_anchored(view, &lineage)?;
+        let view = self.knowing_all(view, agent, &lineage).await;
+        self.refuse_anchored(&view, &lineage)?;
+        let issuer = self.live(&view, root.issuer_application_id);
+        let issuer = issuer.ok_or(Refusal::DelegatorNotAuthorized)?;
         let (leaf, root) = (leaf.clone(), root.clone());
         Ok(Delegation {
             lineage,
             leaf,
             root,
+            issuer,
             authority,
         })
+    }
+
+    /// A view that knows every application on the way, if the database does: an agent and an edge are read from there, so
+    /// they may be newer than the view, and so may whoever made them.
+    async fn knowing_all(&self, view: &Arc<ZoneView>, agent: &Agent, lineage: &Lineage) -> Arc<ZoneView> {
+        let mut agents = lineage.agents.values();
+        if agents.all(|agent| self.live(view, agent.application_id).is_some()) {
+            Arc::clone(view)
+        } else {
+            self.confirmed(view, Account::Application(agent.application_id))
+                .await
+        }
     }
 
     /// What was kept may be older than the latest anchors; and every application on the way must still be there.

@@ -28,16 +28,16 @@ pub fn application_of(assertion: &SecretString) -> Result<ApplicationId, Refusal
 }
 
 impl Sts {
-    /// Proves an application by its assertion, which is used up by it: the one write of a client's authentication.
+    /// What an application's assertion says, when all of it holds. It is not used up by this.
     ///
     /// # Errors
-    /// An `invalid_client` refusal; 503 when its keys or the database cannot be reached.
-    pub(crate) async fn prove_assertion(
+    /// An `invalid_client` refusal; 503 when its keys cannot be reached.
+    pub(crate) async fn check_assertion(
         &self,
         zone: ZoneId,
         application: &Application,
         assertion: &SecretString,
-    ) -> Result<(), Failure> {
+    ) -> Result<ForeignClaims, Failure> {
         let token = ForeignToken::parse(assertion.expose_secret()).map_err(|_| Refusal::InvalidClient)?;
         let keys = self.keys_of(application, token.kid()).await?;
         let name = application.id.to_string();
@@ -49,9 +49,7 @@ impl Sts {
             types: &TYPES,
             now: self.clock.now().timestamp(),
         };
-        let verified = token.verify(&keys, &expect).map_err(refusal)?;
-        self.use_up(zone, application.id, verified.claims(), expect.now)
-            .await
+        Ok(token.verify(&keys, &expect).map_err(refusal)?.into_claims())
     }
 
     async fn keys_of(
@@ -73,7 +71,11 @@ impl Sts {
         }
     }
 
-    async fn use_up(
+    /// Uses an assertion up: the one write of a client's authentication.
+    ///
+    /// # Errors
+    /// An `invalid_client` refusal when it was used before or cannot be remembered; 503 when the database cannot be reached.
+    pub(crate) async fn use_up(
         &self,
         zone: ZoneId,
         application: ApplicationId,

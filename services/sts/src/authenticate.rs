@@ -4,20 +4,17 @@
 use crate::app::Sts;
 use crate::error::Failure;
 use crate::form::TokenRequest;
+use crate::quotas::Account;
 use crate::view::ZoneView;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::Application;
-use caracal_domain::{Epoch, OAuthCode, Refusal};
+use caracal_domain::{Epoch, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a secret waits for its turn to be derived.
-const DERIVATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the request offers as proof, before anyone has looked at it.
 #[derive(Debug)]
@@ -62,7 +59,7 @@ impl Presented {
                 Ok(Self::Application { application, proof })
             }
             (None, None, Some(assertion)) => Self::assertion(assertion, form),
-            (None, None, None) if form.application_id.is_none() => Err(Refusal::MissingClient),
+            // RFC 6749 §5.2: "no client authentication included" is an invalid client.
             (None, None, None) => Err(Refusal::InvalidClient),
             _ => Err(Refusal::TwoClientMethods),
         }
@@ -129,6 +126,17 @@ pub struct Authenticated {
     pub view: Arc<ZoneView>,
 }
 
+impl Authenticated {
+    /// On whose account misses are confirmed.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        match &self.caller {
+            Caller::Application(application) => Account::Application(application.id),
+            Caller::Gateway => Account::Gateway(self.view.zone.config.id),
+        }
+    }
+}
+
 impl Sts {
     /// Proves the caller.
     ///
@@ -160,22 +168,8 @@ impl Sts {
                     Some(zone) => zone,
                     None => self.zone_of(application).await?.ok_or(Refusal::InvalidClient)?,
                 };
-                // The caller proves itself on the view as it is; only then may it make us wait for a newer one.
-                let mut view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
-                if self.live(&view, application).is_none() {
-                    view = self.zones.confirmed(view).await;
-                }
-                self.prove(&view, application, proof, source).await?;
-                let view = self
-                    .zones
-                    .view(zone, at_least)
-                    .await?
-                    .ok_or(Refusal::InvalidClient)?;
-                let application = self.live(&view, application).ok_or(Refusal::InvalidClient)?;
-                Ok(Authenticated {
-                    caller: Caller::Application(application),
-                    view,
-                })
+                let view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
+                self.proved(view, application, &proof, source, at_least).await
             }
         }
     }
@@ -217,83 +211,6 @@ impl Sts {
             self.zone_of_application.insert(application, zone);
         }
         Ok(zone)
-    }
-
-    async fn prove(
-        &self,
-        view: &ZoneView,
-        id: ApplicationId,
-        proof: Proof,
-        source: IpAddr,
-    ) -> Result<(), Failure> {
-        let application = self.live(view, id).ok_or(Refusal::InvalidClient)?;
-        let proved = match proof {
-            Proof::Secret(secret) => self.prove_secret(&application, secret, source).await,
-            Proof::Assertion(assertion) => {
-                self.prove_assertion(view.zone.config.id, &application, &assertion)
-                    .await
-            }
-        };
-        match proved {
-            Err(Failure::Refused(refusal)) if refusal.code() == OAuthCode::InvalidClient => {
-                Err(self.failed(id, source, refusal))
-            }
-            proved => proved,
-        }
-    }
-
-    /// A failed proof, counted: past the limit the answer is to wait, whatever was wrong.
-    fn failed(&self, id: ApplicationId, source: IpAddr, refusal: Refusal) -> Failure {
-        let throttled = self.throttled(id, source);
-        if throttled.is_none() {
-            self.quotas.failed(id, source, &*self.clock);
-        }
-        throttled.unwrap_or(Failure::Refused(refusal))
-    }
-
-    fn throttled(&self, id: ApplicationId, source: IpAddr) -> Option<Failure> {
-        let wait = self.quotas.throttled(id, source, self.clock.now())?;
-        Some(Failure::Wait(Refusal::ClientThrottled, wait))
-    }
-
-    async fn prove_secret(
-        &self,
-        application: &Application,
-        secret: SecretString,
-        source: IpAddr,
-    ) -> Result<(), Failure> {
-        let id = application.id;
-        let hash = application.secret_hash.clone().ok_or(Refusal::InvalidClient)?;
-        if self.secrets.knows(id, secret.expose_secret(), &hash) {
-            return Ok(());
-        }
-        if !self.secret_mint.is_plausible(secret.expose_secret()) {
-            return Err(Refusal::InvalidClient.into());
-        }
-        // Argon2id costs tens of milliseconds and megabytes: only a few at once, and nobody queues for ever.
-        let turn = tokio::time::timeout(DERIVATION_PATIENCE, self.derivations.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(Failure::Wait(Refusal::ClientThrottled, 1));
-        };
-        // Only now, so that guesses that came together are not derived together.
-        match self.throttled(id, source) {
-            Some(wait) => Err(wait),
-            None => self.derive(secret, id, hash).await,
-        }
-    }
-
-    /// Away from the HTTP threads.
-    async fn derive(&self, secret: SecretString, id: ApplicationId, hash: String) -> Result<(), Failure> {
-        let (candidate, phc) = (secret.clone(), hash.clone());
-        let verified =
-            tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc))
-                .await;
-        if verified.unwrap_or(false) {
-            self.secrets.remember(id, secret.expose_secret(), &hash);
-            Ok(())
-        } else {
-            Err(Refusal::InvalidClient.into())
-        }
     }
 }
 
@@ -344,7 +261,8 @@ mod tests {
                 "{header:?}"
             );
         }
-        assert_eq!(read(None, "").err(), Some(Refusal::MissingClient));
+        assert_eq!(read(None, "").err(), Some(Refusal::InvalidClient));
+        assert_eq!(read(None, "client_secret=x").err(), Some(Refusal::MissingClient));
         assert_eq!(
             read(None, &format!("client_id={ID}")).err(),
             Some(Refusal::InvalidClient)

@@ -2,9 +2,10 @@
 
 use crate::step_up::Held;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use caracal_domain::{OAuthCode, Refusal, RequestId};
+use caracal_web::NO_STORE;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::fmt;
@@ -36,6 +37,8 @@ pub enum Failure {
     UnsupportedMediaType,
     /// The body is over 64 KiB.
     PayloadTooLarge,
+    /// The endpoint takes POST only.
+    MethodNotAllowed,
     /// Our own fault; the cause is logged, not shown.
     Fault(Fault),
 }
@@ -99,6 +102,7 @@ impl Failure {
             Self::Held(_) => Refusal::StepUpRequired.reason(),
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::Fault(_) => "server_error",
         }
     }
@@ -107,7 +111,9 @@ impl Failure {
         match self {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => Some(*refusal),
             Self::Held(_) => Some(Refusal::StepUpRequired),
-            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::Fault(_) => None,
+            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::MethodNotAllowed | Self::Fault(_) => {
+                None
+            }
         }
     }
 
@@ -119,6 +125,7 @@ impl Failure {
             | Self::Held(_)
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge
+            | Self::MethodNotAllowed
             | Self::Fault(_) => None,
         }
     }
@@ -139,6 +146,7 @@ impl Failure {
             }
             Self::Held(_) => OAuthCode::InteractionRequired.as_str(),
             Self::UnsupportedMediaType | Self::PayloadTooLarge => OAuthCode::InvalidRequest.as_str(),
+            Self::MethodNotAllowed => self.reason(),
             Self::Fault(_) => "server_error",
         }
     }
@@ -151,9 +159,16 @@ impl Failure {
             Self::Held(_) => Refusal::StepUpRequired.description(),
             Self::UnsupportedMediaType => "The body must be application/x-www-form-urlencoded.",
             Self::PayloadTooLarge => "The body is larger than 64 KiB.",
+            Self::MethodNotAllowed => "This endpoint takes POST only.",
             Self::Fault(_) => "The request could not be served; quote the request id.",
         }
     }
+}
+
+/// The answer to a request by another method than POST.
+#[must_use]
+pub fn post_only(id: &RequestId) -> HttpResponse {
+    Failure::MethodNotAllowed.answering(id.clone()).error_response()
 }
 
 impl fmt::Display for OAuthError {
@@ -191,13 +206,16 @@ impl ResponseError for OAuthError {
             Failure::Held(_) => StatusCode::UNAUTHORIZED,
             Failure::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Failure::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Failure::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
-        answer.insert_header((CACHE_CONTROL, "no-store"));
+        for header in NO_STORE {
+            answer.insert_header(header);
+        }
         match self.failure.refusal().map(Refusal::code) {
             Some(OAuthCode::InvalidClient) => {
                 answer.insert_header((WWW_AUTHENTICATE, "Basic realm=\"caracal\", charset=\"UTF-8\""));

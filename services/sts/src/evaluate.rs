@@ -105,15 +105,11 @@ impl Sts {
         if let Some(delegation) = &asked.acting.delegation
             && evaluated.outcome().is_ok()
         {
-            let root = delegation.root.issuer_application_id;
-            let application = self
-                .live(asked.view, root)
-                .ok_or(Refusal::DelegatorNotAuthorized)?;
             let issuer = Asker {
-                application: &application,
+                application: &delegation.issuer,
                 agent: delegation.lineage.agents.get(&delegation.root.source_session_id),
                 delegation: None,
-                grant: self.grant_of(question, &application).await?,
+                grant: self.grant_of(question, &delegation.issuer).await?,
                 is_caller: false,
             };
             evaluated.delegator = Some(Box::new(self.ask(question, &issuer, manifest).await));

@@ -71,8 +71,8 @@ impl Sts {
     /// # Errors
     /// The refusal that is the answer, or our own fault.
     pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
-        let view = self.knowing(client.view, &exchange.request.resources).await;
         let request = &exchange.request;
+        let view = self.knowing(&client, &request.resources).await;
         let (provenance, acts) = self.provenance(&view, client.caller, request).await?;
         match provenance {
             Provenance::Application(application) => {
@@ -94,15 +94,14 @@ impl Sts {
     }
 
     /// A view that knows every named resource and a policy to decide by, if the database does.
-    async fn knowing(&self, view: Arc<ZoneView>, resources: &[ResourceIdentifier]) -> Arc<ZoneView> {
+    async fn knowing(&self, client: &Authenticated, resources: &[ResourceIdentifier]) -> Arc<ZoneView> {
+        let view = &client.view;
         let undecided = !resources.is_empty() && view.zone.config.active.is_none();
-        let unknown = resources
-            .iter()
-            .any(|asked| self.resource(&view, asked).is_none());
+        let unknown = resources.iter().any(|asked| self.resource(view, asked).is_none());
         if undecided || unknown {
-            self.zones.confirmed(view).await
+            self.confirmed(view, client.account()).await
         } else {
-            view
+            Arc::clone(view)
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::app::Sts;
 use crate::error::Failure;
 use crate::key_sets::KeySource;
+use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::zone::SubjectIssuer;
 use caracal_domain::{Refusal, Timestamp};
@@ -41,11 +42,16 @@ impl Sts {
     ///
     /// # Errors
     /// An `invalid_grant` refusal; 503 when the issuer's keys or the database cannot be reached.
-    pub(crate) async fn user(&self, view: &Arc<ZoneView>, token: ForeignToken<'_>) -> Result<User, Failure> {
+    pub(crate) async fn user(
+        &self,
+        view: &Arc<ZoneView>,
+        token: ForeignToken<'_>,
+        account: Account,
+    ) -> Result<User, Failure> {
         let (view, issuer) = match registered(view, &token) {
             // It may have been registered a moment ago (docs/decisions, 0007).
             Err(Refusal::SubjectIssuerUnknown) => {
-                let current = self.zones.confirmed(Arc::clone(view)).await;
+                let current = self.confirmed(view, account).await;
                 let issuer = registered(&current, &token)?;
                 (current, issuer)
             }

@@ -118,7 +118,8 @@ impl TokenRequest {
     }
 }
 
-/// The parameters by name; `resource` alone may repeat (RFC 8707 §2).
+/// The parameters by name; only what names a target may repeat: `resource` (RFC 8707 §2), or by its other name `audience`
+/// (RFC 8693 §2.1). Ours are known by one name each, so the two mean the same.
 struct Form {
     single: HashMap<String, String>,
     resources: Vec<String>,
@@ -140,7 +141,7 @@ impl Form {
             {
                 return Err(Refusal::MalformedForm);
             }
-            if name == "resource" {
+            if name == "resource" || name == "audience" {
                 form.resources.push(value);
             } else if form.single.insert(name, value).is_some() {
                 return Err(Refusal::RepeatedParameter);
@@ -269,6 +270,8 @@ mod tests {
                     &resource=resource%3A%2F%2Fa&resource=resource%3A%2F%2Fb&scope=read+write&ttl_seconds=60";
         let request = TokenRequest::parse(body.as_bytes()).expect("well formed");
         assert_eq!(request.resources.len(), 2);
+        let named = TokenRequest::parse(b"audience=a:b&audience=a:c&resource=a:b").expect("well formed");
+        assert_eq!(named.resources.len(), 2, "an audience is a target too");
         assert_eq!(request.scopes.expect("given").to_string(), "read write");
         assert_eq!(request.ttl_seconds, Some(60));
         assert_eq!(request.client_secret.expect("given").expose_secret(), "s t");

@@ -28,6 +28,7 @@ pub mod introspect;
 pub mod key_sets;
 pub mod metrics;
 pub mod narrow;
+pub mod prove;
 pub mod quotas;
 pub mod record;
 pub mod revoke;

@@ -7,6 +7,7 @@ use crate::authenticate::Caller;
 use crate::error::Failure;
 use crate::external::User;
 use crate::form::{TokenRequest, TokenType};
+use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::id::ApplicationId;
 use caracal_domain::zone::Application;
@@ -118,7 +119,8 @@ impl Sts {
             (Caller::Application(application), None) => Ok(Provenance::Application(application)),
             (Caller::Application(application), Some(token)) => {
                 if let Some(foreign) = self.foreign(token.expose_secret()) {
-                    let user = self.user(view, foreign).await?;
+                    let account = Account::Application(application.id);
+                    let user = self.user(view, foreign, account).await?;
                     return Ok(Provenance::User(application, Box::new(user)));
                 }
                 if request.subject_token_type == Some(TokenType::IdToken) {

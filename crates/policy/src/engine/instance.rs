@@ -11,8 +11,11 @@ use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
 
 /// An instance that grew beyond this is not kept: Wasm memory never shrinks.
 const KEEP_BYTES: usize = 2 << 20;
-/// What it is taken to need beside its memory: its store, its tables, its linked functions (see `MODULE_BYTES`).
-const OVERHEAD_BYTES: usize = 64 << 10;
+/// What it needs beside its memory: its store, its linked functions, and what is touched of the stack it runs on.
+const OVERHEAD_BYTES: usize = 24 << 10;
+/// The part of a policy's memory that is address space only: OPA's modules begin with a stack of 64 KiB, of which a
+/// policy uses the last few hundred bytes.
+const UNTOUCHED_BYTES: usize = 64 << 10;
 /// OPA's modules have one small table.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
@@ -84,9 +87,9 @@ impl Instance {
         }
     }
 
-    /// What it takes.
+    /// What it takes; of its memory's last page (64 KiB) perhaps less.
     pub(super) fn bytes(&self) -> usize {
-        self.store.data().memory_bytes + OVERHEAD_BYTES
+        self.store.data().memory_bytes.saturating_sub(UNTOUCHED_BYTES) + OVERHEAD_BYTES
     }
 
     /// Whether it is small enough to wait for the next question.

@@ -16,10 +16,9 @@ use tokio::task::spawn_blocking;
 
 /// Instances kept warm per module; a burst beyond it makes its own and drops them.
 const WARM_INSTANCES: usize = 8;
-/// What a loaded module is taken to need beside its image: the tables that describe it. An allowance, on the safe side:
-/// with it a small policy and one instance count as 894 KB (480 of them the image, 190 the instance's memory), where
-/// `benches/memory.rs` finds 640 to 710 KB resident (300 to 1000 policies, and after many were given up).
-const MODULE_BYTES: usize = 160 << 10;
+/// What a loaded module needs beside its image: the tables that describe it, on the heap. With an instance's share (see
+/// `instance.rs`) this is what `/proc/self/smaps` shows, so that the count is what the process holds: `tests/resident.rs`.
+const MODULE_BYTES: usize = 44 << 10;
 
 /// Every module that can be asked.
 pub(super) struct Modules {

@@ -24,8 +24,8 @@ result := {
 	not input.context.challenge_resolved == true
 }
 
-proofs contains proof_for[verb] if {
+proofs contains proof if {
 	some scope in input.context.requested_scopes
 	words := split(replace(replace(scope, "/", ":"), ".", ":"), ":")
-	verb := words[count(words) - 1]
+	proof := proof_for[words[count(words) - 1]]
 }

@@ -15,6 +15,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
+/// Where regorus is known to be wrong, and OPA says what we say: there it is heard about an allow only.
+const WRONG_IN_REGORUS: [(&str, &str); 2] = [
+    ("strings-replace", "strings.replace_n replaces what it has put in"),
+    ("strings-count-unicode", "count takes some characters for two"),
+];
+
 /// Of each policy's own; times the number of policies (57) is how many are compared.
 const INPUTS: usize = 250;
 
@@ -58,11 +64,9 @@ fn agree(ours: &Outcome, other: &Outcome) -> bool {
     match (ours, other) {
         (Outcome::Answer(a), Outcome::Answer(b)) => {
             a.decision == b.decision
-                && a.determining_policies.len() == b.determining_policies.len()
-                && same(
-                    &Value::Array(a.diagnostics.clone()),
-                    &Value::Array(b.diagnostics.clone()),
-                )
+                && a.evaluation_status == b.evaluation_status
+                && same(&list(&a.determining_policies), &list(&b.determining_policies))
+                && same(&list(&a.diagnostics), &list(&b.diagnostics))
         }
         (_, Outcome::Abstains) | (Outcome::Undefined, Outcome::Undefined) => true,
         (Outcome::Error(_), _) => !other.allows(),
@@ -70,7 +74,11 @@ fn agree(ours: &Outcome, other: &Outcome) -> bool {
     }
 }
 
-/// Whether regorus may stand against us: it differs from OPA in small things, but never about an allow.
+fn list<T: serde::Serialize>(values: &[T]) -> Value {
+    serde_json::to_value(values).expect("texts are JSON")
+}
+
+/// The same of regorus where it is wrong about what a policy says besides.
 fn agree_on_allowing(ours: &Outcome, other: &Outcome) -> bool {
     matches!(other, Outcome::Abstains) || ours.allows() == other.allows()
 }
@@ -187,11 +195,13 @@ struct Compared {
 impl Compared {
     /// One line for each evaluator that disagrees with us, with its first input.
     fn disagreements(&self, policy: &str) -> Vec<String> {
+        let mut disagreements = Vec::new();
+        let wrong = WRONG_IN_REGORUS.iter().any(|(name, _)| *name == policy);
+        let with_regorus = if wrong { agree_on_allowing } else { agree };
         let others: [(_, _, fn(&Outcome, &Outcome) -> bool); 2] = [
-            ("regorus", &self.regorus, agree_on_allowing),
+            ("regorus", &self.regorus, with_regorus),
             ("opa", &self.opa, agree),
         ];
-        let mut disagreements = Vec::new();
         for (who, theirs, agree) in others {
             let mut against =
                 (0..self.inputs.len()).filter(|&number| !agree(&self.ours[number], &theirs[number]));

@@ -21,7 +21,7 @@ fn distinct(module: &CompiledModule, number: u8) -> CompiledModule {
 #[tokio::test]
 async fn modules_and_instances_stay_within_the_budget_and_come_back_when_asked_for() {
     let plain = compile(PLAIN).await;
-    let budget = 4 << 20;
+    let budget = 3 << 20;
     let engine = Engine::new(EngineConfig {
         memory_budget_bytes: budget,
         ..EngineConfig::default()
@@ -61,7 +61,7 @@ async fn waiting_instances_count_too() {
     let memory = engine.memory();
     assert_eq!((memory.modules, memory.instances), (1, 1));
     assert!(
-        memory.code_bytes > 300_000 && memory.instance_bytes > 128 << 10,
+        memory.code_bytes > 300_000 && memory.instance_bytes > 64 << 10,
         "{memory:?}"
     );
 }

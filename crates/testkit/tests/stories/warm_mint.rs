@@ -1,4 +1,5 @@
-//! A warm mint asks PostgreSQL nothing (issue 2, "Speed and size").
+//! A warm mint asks PostgreSQL nothing (issue 2, "Speed and size"), neither an application's own nor one that a gateway
+//! asks for, for a call of the application's.
 
 use caracal_testkit::{Answer, Client, Stack, World};
 use serde_json::json;
@@ -8,11 +9,16 @@ use std::time::{Duration, Instant};
 /// Longer than any task in the background of the STS rests between two queries.
 const IDLE: Duration = Duration::from_secs(12);
 const MINTS: usize = 300;
+const CALLS: usize = 100;
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// Everything the STS had PostgreSQL execute.
+/// Everything the STS and the gateway had PostgreSQL execute.
 fn executed(stack: &Stack) -> BTreeMap<String, u64> {
-    stack.postgres().statements("caracal-sts")
+    let mut all = stack.postgres().statements("caracal-sts");
+    for (text, times) in stack.postgres().statements("caracal-gateway") {
+        *all.entry(text).or_default() += times;
+    }
+    all
 }
 
 /// What was executed since.
@@ -37,7 +43,7 @@ async fn mint(world: &World, sts: &Client, session: &str, resources: &[&str]) ->
 }
 
 #[tokio::test]
-async fn three_hundred_warm_mints_execute_no_statement() {
+async fn warm_mints_and_governed_calls_execute_no_statement() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let other = "resource://other-book";
@@ -55,6 +61,12 @@ async fn three_hundred_warm_mints_execute_no_statement() {
     ] {
         mint(&world, &warming, &session, resources).await;
     }
+    // With a session token the gateway has a mandate made for each call: method, path and all.
+    let agent = world
+        .through(stack.gateway(0), &session)
+        .with("X-Caracal-Scope", "orders:read");
+    let warm = agent.clone().with("Caracal-Min-Epoch", &made.epoch());
+    assert_eq!(warm.get("/orders").await.status, 200);
     assert!(
         executed(&stack).keys().any(|text| text.contains("zones")),
         "the proxy hears what the STS asks: {:#?}",
@@ -72,15 +84,21 @@ async fn three_hundred_warm_mints_execute_no_statement() {
         let resources = if number % 3 == 0 { &both[..] } else { &both[..1] };
         mint(&world, &sts, &session, resources).await;
     }
+    for number in 0..CALLS {
+        let called = agent.get(&format!("/orders?page={number}")).await;
+        assert_eq!(called.status, 200, "{}", called.text);
+    }
     let took = started.elapsed();
     let minting = since(&stack, &before);
-    println!("{MINTS} mints in {took:?}; idle for {IDLE:?}: {idle:#?}; while minting: {minting:#?}");
+    println!(
+        "{MINTS} mints and {CALLS} calls in {took:?}; idle for {IDLE:?}: {idle:#?}; while minting: {minting:#?}"
+    );
 
     assert!(took < IDLE, "the two intervals cannot be compared: {took:?}");
     for (text, times) in &minting {
         // A record that JetStream did not take in time lies in the spool: the machine was slow, not the mint unwarm.
         let background = if text.contains("event_spool") {
-            u64::try_from(MINTS / 10).expect("a small number")
+            u64::try_from((MINTS + CALLS) / 10).expect("a small number")
         } else {
             idle.get(text).copied().unwrap_or_default()
         };

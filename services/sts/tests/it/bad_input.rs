@@ -162,7 +162,33 @@ async fn unknown_routes_and_methods_have_the_envelope() {
     let sts = stack.sts(0);
     let missing = sts.get("/oauth/3/token").await;
     assert_eq!((missing.status, missing.member("error")), (404, "not_found"));
-    let wrong = sts.get("/oauth/2/token").await;
-    assert_eq!((wrong.status, wrong.member("error")), (405, "method_not_allowed"));
-    assert_eq!(wrong.header("Allow"), "POST");
+    for path in ["/oauth/2/token", "/oauth/2/introspect", "/oauth/2/revoke"] {
+        let wrong = sts.get(path).await;
+        let got = (wrong.status, wrong.member("error"), wrong.member("reason"));
+        assert_eq!(got, (405, "method_not_allowed", "method_not_allowed"), "{path}");
+        assert_eq!(wrong.member("request_id"), wrong.header("X-Request-Id"));
+        assert_eq!(
+            (wrong.header("Allow"), wrong.header("Cache-Control")),
+            ("POST", "no-store")
+        );
+        for method in [Method::HEAD, Method::PUT, Method::OPTIONS] {
+            let wrong = sts.send(method.clone(), path, |request| request).await;
+            let wrong = wrong.expect("an answer");
+            assert_eq!(
+                (wrong.status, wrong.header("Allow")),
+                (405, "POST"),
+                "{method} {path}"
+            );
+        }
+    }
+    let keys = sts
+        .send(Method::DELETE, "/.well-known/jwks.json", |request| request)
+        .await;
+    let keys = keys.expect("an answer");
+    assert_eq!(
+        (keys.status, keys.header("Allow")),
+        (405, "GET, HEAD"),
+        "{}",
+        keys.text
+    );
 }

@@ -1,8 +1,10 @@
-//! Agents and delegations end what runs under them, at the gateway (contract §4); the other anchors are in its own tests.
+//! Agents, delegations and root sessions end what runs under them, at the gateway (contract §4); the other anchors are in
+//! its own tests.
 
 use crate::hands::{Hands, bounds, second};
 use caracal_testkit::stack::Service;
-use caracal_testkit::{Stack, World, client};
+use caracal_testkit::world::claims;
+use caracal_testkit::{Answer, Stack, World, client};
 use serde_json::json;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -29,14 +31,83 @@ async fn stalling() -> String {
     url
 }
 
+/// The resource of the tests; its epoch.
+async fn resource(stack: &Stack, world: &World) -> Answer {
+    let body = json!({"identifier": "resource://stalling", "scopes": ["orders:read"], "upstream_url": stalling().await});
+    let made = stack.admin().post(&world.path("resources"), &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    made
+}
+
+/// A call that has begun and does not end by itself.
+async fn running(stack: &Stack, mandate: &str, epoch: &str) -> reqwest::Response {
+    let mut running = client()
+        .get(format!("{}/events", stack.url(Service::Gateway, 0)))
+        .bearer_auth(mandate)
+        .header("X-Caracal-Resource", "resource://stalling")
+        .header("Caracal-Min-Epoch", epoch)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(running.status().as_u16(), 200);
+    let begun = running.chunk().await.expect("it is open");
+    assert_eq!(begun.as_deref(), Some(&b"begun"[..]));
+    running
+}
+
+/// It must end within the bound, and not as if it were complete. Answers how long that took.
+async fn assert_cut(mut running: reqwest::Response, by: &str) -> Duration {
+    let ended = Instant::now();
+    let rest = tokio::time::timeout(BOUND, running.chunk())
+        .await
+        .expect("an end in time");
+    assert!(rest.is_err(), "{by}: it looks complete: {rest:?}");
+    ended.elapsed()
+}
+
+#[tokio::test]
+async fn a_root_session_ends_what_runs_on_a_session_below_it() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let hands = Hands::of(&stack, &world);
+    let made = resource(&stack, &world).await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &made.epoch());
+    let sid = |token: &str, name: &str| claims(token)[name].as_str().expect("an id").to_owned();
+    let root = sid(&world.session(&sts).await, "sid");
+    let hanging = Some(root.parse().expect("an id"));
+    let agent = hands.agent_below(hanging, &world.application_id, 3600).await;
+    let below = world
+        .token(&sts, &[("agent_session_id", &agent.to_string())])
+        .await;
+    let below = below.member("access_token");
+    let mandate = [
+        ("subject_token", below),
+        ("resource", "resource://stalling"),
+        ("scope", "orders:read"),
+    ];
+    let mandate = world.token(&sts, &mandate).await;
+    let mandate = mandate.member("access_token");
+    assert_eq!(sid(mandate, "root_sid"), root);
+    assert_ne!(sid(mandate, "sid"), root);
+    let (running, other) = (
+        running(&stack, mandate, &made.epoch()).await,
+        world.session(&sts).await,
+    );
+    let epoch = hands.end_below(root.parse().expect("an id")).await;
+    let took = assert_cut(running, "by its root session").await;
+    println!("a root session's end cut it after {took:?}");
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
+    let after = world.mandate(&sts, below, "orders:read").await;
+    assert_eq!((after.status, after.member("reason")), (400, "session_revoked"));
+    assert_eq!(world.mandate(&sts, &other, "orders:read").await.status, 200);
+}
+
 #[tokio::test]
 async fn an_edge_and_an_agent_end_what_runs_under_them() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
     let hands = Hands::of(&stack, &world);
-    let body = json!({"identifier": "resource://stalling", "scopes": ["orders:read"], "upstream_url": stalling().await});
-    let made = stack.admin().post(&world.path("resources"), &body).await;
-    assert_eq!(made.status, 201, "{}", made.text);
+    let made = resource(&stack, &world).await;
     let receiver = second(&stack, &world, "receiver").await;
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &made.epoch());
     let session = receiver.token(&sts, &[]).await.member("access_token").to_owned();
@@ -57,27 +128,14 @@ async fn an_edge_and_an_agent_end_what_runs_under_them() {
         ];
         let minted = receiver.token(&sts, &fields).await;
         assert_eq!(minted.status, 200, "{}", minted.text);
-        let mut running = client()
-            .get(format!("{}/events", stack.url(Service::Gateway, 0)))
-            .bearer_auth(minted.member("access_token"))
-            .header("X-Caracal-Resource", "resource://stalling")
-            .header("Caracal-Min-Epoch", made.epoch())
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(running.status().as_u16(), 200);
-        let begun = running.chunk().await.expect("it is open");
-        assert_eq!(begun.as_deref(), Some(&b"begun"[..]));
+        let running = running(&stack, minted.member("access_token"), &made.epoch()).await;
         if by_agent {
             hands.terminate_agent(agent).await;
         } else {
             hands.revoke_edge(edge.id).await;
         }
-        let ended = Instant::now();
-        let rest = tokio::time::timeout(BOUND, running.chunk())
-            .await
-            .expect("an end in time");
-        assert!(rest.is_err(), "by_agent {by_agent}: it looks complete: {rest:?}");
-        println!("by_agent {by_agent}: cut after {:?}", ended.elapsed());
+        let by = if by_agent { "by its agent" } else { "by its edge" };
+        let took = assert_cut(running, by).await;
+        println!("{by}: cut after {took:?}");
     }
 }

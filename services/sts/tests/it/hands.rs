@@ -62,12 +62,22 @@ impl Hands {
 
     /// An active agent session of an application.
     pub(crate) async fn agent(&self, application: &str, ttl_seconds: i32) -> AgentSessionId {
+        self.agent_below(None, application, ttl_seconds).await
+    }
+
+    /// The same, hanging on a session.
+    pub(crate) async fn agent_below(
+        &self,
+        session: Option<SessionId>,
+        application: &str,
+        ttl_seconds: i32,
+    ) -> AgentSessionId {
         let id = AgentSessionId::mint(&SystemClock::default());
         let new = NewAgent {
             zone_id: self.zone,
             id,
             application_id: application.parse().expect("an id"),
-            session_id: None,
+            session_id: session,
             parent_id: None,
             root_id: id,
             depth: 0,
@@ -160,6 +170,15 @@ impl Hands {
         assert_eq!(moved.expect("moved"), 1);
         self.announce(tx, |_| FeedBody::AgentsEnded { anchors: vec![] })
             .await
+    }
+
+    /// Ends whatever stands on this root session, and says nothing of anything else.
+    pub(crate) async fn end_below(&self, root: SessionId) -> String {
+        let tx = self.begin().await;
+        self.announce(tx, |epoch| FeedBody::SessionsRevoked {
+            anchors: vec![anchor(AnchorKind::RootSid, &root, epoch)],
+        })
+        .await
     }
 
     pub(crate) async fn terminate_agent(&self, agent: AgentSessionId) -> String {

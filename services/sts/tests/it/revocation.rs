@@ -188,7 +188,7 @@ async fn who_does_not_prove_itself_ends_nothing() {
     let session = world.session(&sts).await;
     let id = world.application_id.as_str();
     let cases: [BadClient<'_>; 4] = [
-        (&[("token", &session)], 400, "invalid_request"),
+        (&[("token", &session)], 401, "invalid_client"),
         (&[("token", &session), ("client_id", id)], 401, "invalid_client"),
         (
             &[("token", &session), ("client_id", id), ("client_secret", "guess")],

@@ -1,6 +1,6 @@
 //! Step-up end to end (contract §2, "Step-up").
 
-use crate::hands::Hands;
+use crate::hands::{Hands, bounds, second};
 use caracal_testkit::world::allowing;
 use caracal_testkit::{Answer, Client, Stack, World, eventually};
 use serde_json::json;
@@ -264,4 +264,67 @@ result := {"decision": "deny", "evaluation_status": "complete", "determining_pol
             .header("WWW-Authenticate")
             .contains("insufficient_user_authentication")
     );
+}
+
+#[tokio::test]
+async fn a_proof_given_to_one_delegation_or_agent_is_none_for_another() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let receiver = second(&stack, &scene.world, "receiver").await;
+    let session = receiver.token(&scene.sts, &[]).await;
+    let session = session.member("access_token");
+    let (root, id) = (
+        scene.hands.agent(&scene.world.application_id, 3600).await,
+        receiver.id.as_str(),
+    );
+    let (agent, other_agent) = (
+        scene.hands.agent(id, 3600).await,
+        scene.hands.agent(id, 3600).await,
+    );
+    let edge = async |to| {
+        let from = (root, scene.world.application_id.as_str());
+        let edge = scene.hands.edge(from, (to, id), None, bounds("orders:read", 1));
+        edge.await.id.to_string()
+    };
+    let (edge, other_edge, others_edge) = (edge(agent).await, edge(agent).await, edge(other_agent).await);
+    let (agent, other_agent) = (agent.to_string(), other_agent.to_string());
+    let own = ("agent_session_id", agent.as_str());
+    // As whom the same thing can be asked for: nobody is anybody else.
+    let ways: [&[(&str, &str)]; 5] = [
+        &[own, ("delegation_edge_id", &edge)],
+        &[own, ("delegation_edge_id", &other_edge)],
+        &[
+            ("agent_session_id", &other_agent),
+            ("delegation_edge_id", &others_edge),
+        ],
+        &[own],
+        &[],
+    ];
+    let ask = async |way: &[(&str, &str)], proof: &[(&str, &str)]| {
+        let mut fields = vec![
+            ("subject_token", session),
+            ("resource", scene.world.resource.as_str()),
+            ("scope", "orders:read"),
+        ];
+        fields.extend(way.iter().chain(proof).copied());
+        receiver.token(&scene.sts, &fields).await
+    };
+    for way in ways {
+        let held = ask(way, &[]).await;
+        assert_eq!(reason(&held), (401, "step_up_required"), "{}", held.text);
+        let (challenge, secret) = (held.member("challenge_id"), held.member("challenge_secret"));
+        assert!(scene.hands.satisfy(challenge).await);
+        let proof = [("challenge_id", challenge), ("challenge_response", secret)];
+        for other in ways.into_iter().filter(|other| *other != way) {
+            let spent = ask(other, &proof).await;
+            assert_eq!(
+                reason(&spent),
+                (400, "challenge_mismatch"),
+                "{way:?} by {other:?}: {}",
+                spent.text
+            );
+        }
+        let met = ask(way, &proof).await;
+        assert_eq!(met.status, 200, "{way:?}: {}", met.text);
+    }
 }
