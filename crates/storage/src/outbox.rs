@@ -3,11 +3,11 @@
 
 use crate::Conn;
 use crate::error::{Error, Result};
+use crate::kept::Kept;
 use crate::notifications;
 use crate::schema::outbox;
 use caracal_domain::id::OutboxId;
 use caracal_domain::{FeedEvent, Timestamp};
-use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;

@@ -2,10 +2,10 @@
 
 use crate::Conn;
 use crate::error::Result;
+use crate::kept::Kept;
 use crate::outbox::milliseconds;
 use crate::schema::event_spool;
 use caracal_domain::id::{EventId, ZoneId};
-use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;

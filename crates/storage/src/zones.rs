@@ -2,11 +2,11 @@
 
 use crate::Conn;
 use crate::error::{Error, Result};
+use crate::kept::Kept;
 use crate::page::{Page, ascending};
 use crate::schema::zones;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{Epoch, Timestamp};
-use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;

@@ -62,6 +62,7 @@ pub(crate) async fn measure(stack: &Settings) -> Result<()> {
     let (database, connection) = tokio_postgres::connect(&stack.superuser_url, NoTls)
         .await
         .context("connecting to PostgreSQL")?;
+    #[expect(clippy::disallowed_methods, reason = "nothing here outlives the measurement")]
     tokio::spawn(connection);
     let started = Instant::now();
     database.batch_execute(SIZE).await?;

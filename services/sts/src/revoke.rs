@@ -115,7 +115,7 @@ impl Sts {
             caracal_wire::encode_feed(&message),
             caracal_lifecycle::trace::current_traceparent(),
         );
-        outbox::append(&mut tx, &message, &payload, trace.as_deref()).await?;
+        outbox::append(&tx, &message, &payload, trace.as_deref()).await?;
         tx.commit().await?;
         Ok(Some(bump.epoch))
     }

@@ -3,10 +3,10 @@
 use crate::Conn;
 use crate::column::Named;
 use crate::error::Result;
+use crate::kept::Kept;
 use crate::schema::audit_heads;
 use caracal_domain::AuditEvent;
 use caracal_domain::id::ZoneId;
-use crate::kept::Kept;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;

@@ -174,9 +174,9 @@ async fn a_dropped_transaction_leaves_no_lock_and_no_change() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let zone = fixture::zone(conn, "a").await;
     let before = zones::epoch(conn, zone).await.unwrap();
-    let mut tx = scratch.database.begin().await.unwrap();
+    let tx = scratch.database.begin().await.unwrap();
     zones::bump_epoch(&tx, zone).await.unwrap();
-    outbox::append(&mut tx, &fixture::feed_event(zone, 1.into()), b"x", None)
+    outbox::append(&tx, &fixture::feed_event(zone, 1.into()), b"x", None)
         .await
         .unwrap();
     drop(tx);

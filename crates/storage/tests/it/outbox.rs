@@ -91,8 +91,8 @@ async fn a_heartbeat_waits_for_what_was_visible_and_for_nothing_later() {
     let zone = fixture::zone(conn, "a").await;
     let first = fixture::feed_event(zone, 1.into());
     outbox::append(conn, &first, b"x", None).await.unwrap();
-    let mut open = scratch.database.begin().await.unwrap();
-    outbox::append(&mut open, &fixture::feed_event(zone, 2.into()), b"x", None)
+    let open = scratch.database.begin().await.unwrap();
+    outbox::append(&open, &fixture::feed_event(zone, 2.into()), b"x", None)
         .await
         .unwrap();
 
@@ -134,7 +134,7 @@ async fn whatever_committed_by_the_heartbeats_time_is_in_its_snapshot() {
             let mut answered = Vec::new();
             for _ in 0..150 {
                 let event = fixture::feed_event(zone, 1.into());
-                outbox::append(&mut conn, &event, b"x", None).await.unwrap();
+                outbox::append(&conn, &event, b"x", None).await.unwrap();
                 answered.push((event.id, caracal_storage::database_time(&mut conn).await.unwrap()));
             }
             answered

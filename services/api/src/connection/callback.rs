@@ -188,7 +188,7 @@ impl Api {
         }
         self.record(&mut tx, by, Deed::new(zone, "connection.create", id).to(&view))
             .await?;
-        let epoch = change.announce(&mut tx, FeedBody::ZoneChanged).await?;
+        let epoch = change.announce(&tx, FeedBody::ZoneChanged).await?;
         tx.commit().await?;
         Ok((row, epoch))
     }

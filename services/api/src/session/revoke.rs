@@ -43,7 +43,7 @@ impl Api {
             anchors::insert(&mut tx, zone, anchor).await?;
         }
         let epoch = change
-            .announce(&mut tx, FeedBody::SessionsRevoked { anchors })
+            .announce(&tx, FeedBody::SessionsRevoked { anchors })
             .await?;
         tx.commit().await?;
         Ok(Written {

@@ -55,8 +55,8 @@ async fn a_row_that_stays_unpublished_costs_the_heartbeat() {
 async fn a_change_that_is_not_committed_yet_holds_up_no_heartbeat() {
     let bench = Bench::new().await;
     let relay = bench.relay().await;
-    let (event, mut open) = (change(), bench.writer.begin().await.unwrap());
-    outbox::append(&mut open, &event, &caracal_wire::encode_feed(&event), None)
+    let (event, open) = (change(), bench.writer.begin().await.unwrap());
+    outbox::append(&open, &event, &caracal_wire::encode_feed(&event), None)
         .await
         .unwrap();
     let promised = tokio::time::timeout(Duration::from_secs(2), relay.beat())
@@ -86,8 +86,8 @@ async fn whatever_was_committed_by_a_heartbeats_time_stands_before_it() {
             let mut committed = Vec::new();
             for _ in 0..60 {
                 let event = change();
-                let mut transaction = database.begin().await.unwrap();
-                outbox::append(&mut transaction, &event, &caracal_wire::encode_feed(&event), None)
+                let transaction = database.begin().await.unwrap();
+                outbox::append(&transaction, &event, &caracal_wire::encode_feed(&event), None)
                     .await
                     .unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;

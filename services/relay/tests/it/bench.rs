@@ -83,8 +83,8 @@ impl Bench {
     /// Commits a change of a zone.
     pub(crate) async fn change(&self) -> OutboxId {
         let event = change();
-        let mut transaction = self.writer.begin().await.unwrap();
-        outbox::append(&mut transaction, &event, &caracal_wire::encode_feed(&event), None)
+        let transaction = self.writer.begin().await.unwrap();
+        outbox::append(&transaction, &event, &caracal_wire::encode_feed(&event), None)
             .await
             .unwrap();
         transaction.commit().await.unwrap();

@@ -142,7 +142,7 @@ impl Hands {
                 .await
                 .expect("an anchor");
         }
-        outbox::append(&mut tx, &event, &caracal_wire::encode_feed(&event), None)
+        outbox::append(&tx, &event, &caracal_wire::encode_feed(&event), None)
             .await
             .expect("a message");
         tx.commit().await.expect("a commit");
