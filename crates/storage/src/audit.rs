@@ -239,6 +239,10 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
     }
     if let Some(decision) = filter.decision {
         query = query.filter(column::decision.eq(decision.as_str()));
+        if decision != AuditDecision::Allow {
+            // What the index of refusals is limited to; a statement planned for any decision does not see that it follows.
+            query = query.filter(diesel::dsl::sql::<diesel::sql_types::Bool>("decision <> 'allow'"));
+        }
     }
     if let Some(event_type) = &filter.event_type {
         query = query.filter(column::event_type.eq(event_type));
