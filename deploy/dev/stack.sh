@@ -46,6 +46,7 @@ up() {
 infra_up() {
   make_folders
   lock
+  keep_ports
   make_secrets
   choose_postgres
   pid_of nats >/dev/null || start_nats

@@ -29,5 +29,5 @@ CARACAL_BIN=$BINARIES
 set +a
 
 (($#)) || set -- --workspace
-cargo test --profile "$PROFILE" "$@" || failed+=("cargo test")
+cargo test --no-fail-fast --profile "$PROFILE" "$@" || failed+=("cargo test")
 ((${#failed[@]} == 0)) || die "failed: ${failed[*]}"

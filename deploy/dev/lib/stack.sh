@@ -71,10 +71,9 @@ make_folders() {
   mkdir -p "$RUN" "$LOG" "$ENVS"
   chmod 711 "$CARACAL_DIR"
   [[ $CARACAL_DIR != "$ROOT/.caracal/"* ]] || chmod 711 "$ROOT/.caracal"
-  keep_ports
 }
 
-# A running stack keeps its ports: half of it would listen elsewhere.
+# A running stack keeps its ports: half of it would listen elsewhere. To be called under the stack's lock.
 keep_ports() {
   local service
   if [[ -f $CARACAL_DIR/port_base && $(cat "$CARACAL_DIR/port_base") != "$PORT_BASE" ]]; then
