@@ -90,22 +90,25 @@ pub(crate) async fn latest_dek(zone: ZoneId, mut conn: &Conn) -> Result<Option<S
     Ok(found.map(|(key_id, bytes)| Sealed { key_id, bytes }))
 }
 
-/// Stores a key pair. An active one begins to sign now.
+/// Stores key pairs, in one statement. An active one begins to sign now.
 ///
 /// # Errors
-/// [`Error::Conflict`] `signing_keys_one_active` or `signing_keys_one_next` when the zone has such a key.
-pub async fn insert_signing_key(mut conn: &Conn, zone: ZoneId, key: &SigningKey) -> Result<()> {
-    let begins = (key.status != KeyStatus::Next).then_some(diesel::dsl::now);
-    let row = (
-        signing_keys::zone_id.eq(Uuid::from(zone)),
-        signing_keys::id.eq(Uuid::from(key.id)),
-        signing_keys::status.eq(key.status.name()),
-        signing_keys::public_point.eq(&key.public),
-        signing_keys::private_key_id.eq(&key.sealed_private.key_id),
-        signing_keys::private_sealed.eq(&key.sealed_private.bytes),
-        begins.map(|now| signing_keys::activates_at.eq(now)),
-    );
-    Kept(diesel::insert_into(signing_keys::table).values(row))
+/// [`Error::Conflict`] `signing_keys_one_active` or `signing_keys_one_next` when the zone would have two such keys.
+pub async fn insert_signing_keys(mut conn: &Conn, zone: ZoneId, keys: &[&SigningKey]) -> Result<()> {
+    let row = |key: &'_ &SigningKey| {
+        let begins = (key.status != KeyStatus::Next).then_some(diesel::dsl::now);
+        (
+            signing_keys::zone_id.eq(Uuid::from(zone)),
+            signing_keys::id.eq(Uuid::from(key.id)),
+            signing_keys::status.eq(key.status.name()),
+            signing_keys::public_point.eq(key.public.clone()),
+            signing_keys::private_key_id.eq(key.sealed_private.key_id.clone()),
+            signing_keys::private_sealed.eq(key.sealed_private.bytes.clone()),
+            begins.map(|now| signing_keys::activates_at.eq(now)),
+        )
+    };
+    let rows: Vec<_> = keys.iter().map(row).collect();
+    Kept(diesel::insert_into(signing_keys::table).values(rows))
         .execute(&mut conn)
         .await?;
     Ok(())

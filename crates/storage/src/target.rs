@@ -18,6 +18,10 @@ pub(crate) const CHECK: Duration = Duration::from_secs(1);
 /// What the server gives up on, so that no lock outlives its use-case by much.
 const SERVER_LIMITS: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s \
                              -c timezone=UTC";
+/// A connection keeps the plans it made, also those behind foreign keys, until statistics of the tables change. Made while
+/// a table was small, such a plan reads it from end to end, and goes on doing so for the minute in which a load makes it
+/// large. Every query here has an index, so that is never wanted; nor is compiling queries that take microseconds.
+const PLANS: &str = "-c enable_seqscan=off -c jit=off";
 const DEFAULT_PORT: u16 = 5432;
 
 /// See the module. Cheap to clone.
@@ -49,7 +53,7 @@ impl Target {
     pub(crate) fn limited(mut self, application_name: &str) -> Self {
         self.config
             .application_name(application_name)
-            .options(SERVER_LIMITS)
+            .options(format!("{SERVER_LIMITS} {PLANS}"))
             .connect_timeout(CHECK)
             .keepalives(true)
             .keepalives_idle(Duration::from_secs(5))

@@ -10,7 +10,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _, pin_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::Instrument as _;
 
 /// How many rows are claimed, and published, at once.
@@ -20,6 +20,9 @@ const IN_FLIGHT: usize = 64;
 const PUBLISH: Duration = Duration::from_secs(1);
 /// How long a claim holds: longer than a batch takes, shorter than anyone would want to wait for a dead relay.
 const LEASE: Duration = Duration::from_secs(3);
+/// Between the beginnings of two rounds. The first of a burst is drained at once; under load a round then moves what came
+/// in this long instead of a row or two, at a fifth of the cost to PostgreSQL, JetStream and whoever reads behind them.
+const PACE: Duration = Duration::from_millis(10);
 /// The safety net under the notifications.
 const SLOW_POLL: Duration = Duration::from_secs(1);
 /// After a round that did not publish everything.
@@ -51,6 +54,13 @@ pub struct Moved {
     pub published: usize,
 }
 
+impl Moved {
+    /// Whether there may have been more than were claimed.
+    fn is_full(self) -> bool {
+        i64::try_from(self.claimed).is_ok_and(|claimed| claimed >= BATCH)
+    }
+}
+
 /// What to do after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -80,7 +90,9 @@ impl Relay {
     pub async fn run(&self, wakes: impl Stream<Item = ()>) {
         pin_mut!(wakes);
         loop {
+            let began = Instant::now();
             match self.drain().await {
+                // What a full batch left behind waits for nothing.
                 Ok(Next::Again) => {}
                 Ok(Next::Wait) => {
                     tokio::select! {
@@ -88,6 +100,7 @@ impl Relay {
                         () = self.wake.notified() => {}
                         () = sleep(SLOW_POLL) => {}
                     }
+                    sleep_until(began + PACE).await;
                     // One round serves all that were told of meanwhile; a round for each would find nothing.
                     while let Some(Some(())) = wakes.next().now_or_never() {}
                 }
@@ -185,10 +198,11 @@ impl Relay {
         if !self.bus.is_connected() {
             return Ok(Next::Rest);
         }
-        let rounds = [self.drain_outbox().await?, self.drain_spool().await?];
+        let (outbox, spool) = tokio::try_join!(self.drain_outbox(), self.drain_spool())?;
+        let rounds = [outbox, spool];
         Ok(if rounds.iter().any(|moved| moved.published < moved.claimed) {
             Next::Rest
-        } else if rounds.iter().any(|moved| moved.claimed > 0) {
+        } else if rounds.iter().any(|moved| moved.is_full()) {
             Next::Again
         } else {
             Next::Wait

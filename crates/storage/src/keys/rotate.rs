@@ -4,7 +4,7 @@
 use crate::Conn;
 use crate::column::Named;
 use crate::error::{Error, Result};
-use crate::keys::insert_signing_key;
+use crate::keys::insert_signing_keys;
 use crate::schema::{signing_keys, zones};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{SigningKeyId, ZoneId};
@@ -109,7 +109,7 @@ async fn promote(conn: &mut Conn, zone: ZoneId, next: &SigningKey) -> Result<()>
     if diesel::update(waiting).set(signs).execute(conn).await? == 0 {
         return Err(Error::NotFound("signing key"));
     }
-    insert_signing_key(conn, zone, next).await
+    insert_signing_keys(conn, zone, &[next]).await
 }
 
 type Retired = (

@@ -82,7 +82,7 @@ async fn a_zone_has_one_active_and_one_next_key() {
         (KeyStatus::Active, "signing_keys_one_active"),
         (KeyStatus::Next, "signing_keys_one_next"),
     ] {
-        let refused = keys::insert_signing_key(conn, zone, &fixture::signing_key(status))
+        let refused = keys::insert_signing_keys(conn, zone, &[&fixture::signing_key(status)])
             .await
             .unwrap_err();
         assert_eq!(refused.conflict(), Some(index));

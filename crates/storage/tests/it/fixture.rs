@@ -56,7 +56,7 @@ pub(crate) async fn zone(conn: &mut Conn, slug: &str) -> ZoneId {
     let zone = zones::insert(conn, &new_zone(slug)).await.unwrap().id;
     keys::insert_dek(conn, zone, &sealed("dek")).await.unwrap();
     for status in [KeyStatus::Active, KeyStatus::Next] {
-        keys::insert_signing_key(conn, zone, &signing_key(status))
+        keys::insert_signing_keys(conn, zone, &[&signing_key(status)])
             .await
             .unwrap();
     }

@@ -114,12 +114,12 @@ impl Api {
         let (dek, sealed) = self.kek.new_dek(new.id)?;
         let active = new_signing_key(&*self.clock, new.id, &dek, KeyStatus::Active)?;
         let next = new_signing_key(&*self.clock, new.id, &dek, KeyStatus::Next)?;
+        let signing_keys = [&active, &next];
         // In this order, in one round trip.
-        let (zone, (), (), ()) = try_join!(
+        let (zone, (), ()) = try_join!(
             zones::insert(tx, &new),
             keys::insert_dek(tx, new.id, &sealed),
-            keys::insert_signing_key(tx, new.id, &active),
-            keys::insert_signing_key(tx, new.id, &next),
+            keys::insert_signing_keys(tx, new.id, &signing_keys),
         )?;
         Ok(zone)
     }
