@@ -10,14 +10,14 @@ use crate::error::Refusal;
 use crate::openapi::words::{CredentialTypeWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, given};
+use crate::text::{Name, Nothing, given};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
 use caracal_storage::applications::{self, ApplicationRow};
-use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, JsonBody, OptionalBody, PathId, QueryParams, to_completion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -137,9 +137,17 @@ pub(crate) struct ApplicationPatch {
     jwks_uri: Option<String>,
 }
 
-/// A secret the caller chose: 8 to 512 visible characters.
+impl ApplicationPatch {
+    const fn is_empty(&self) -> bool {
+        let plain = self.name.is_none() && self.traits.is_none() && self.consent.is_none();
+        let proof = self.credential_type.is_none() && self.client_secret.is_none();
+        plain && proof && self.redirect_uris.is_none() && self.jwks.is_none() && self.jwks_uri.is_none()
+    }
+}
+
+/// A secret the caller chose: 1 to 512 printable ASCII characters.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[schema(value_type = String, min_length = 8, max_length = 512)]
+#[schema(value_type = String, min_length = 1, max_length = 512)]
 #[serde(try_from = "String")]
 pub(crate) struct SecretText(SecretString);
 
@@ -148,11 +156,11 @@ impl TryFrom<String> for SecretText {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         // What begins like a secret of ours must be one: a checksum that does not fit is refused unread.
-        let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.starts_with("ccs_");
-        if (8..=512).contains(&text.len()) && plain {
+        let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b)) && !text.starts_with("ccs_");
+        if (1..=512).contains(&text.len()) && plain {
             Ok(Self(SecretString::from(text)))
         } else {
-            Err("must be 8 to 512 visible ASCII characters that do not begin with ccs_")
+            Err("must be 1 to 512 printable ASCII characters that do not begin with ccs_")
         }
     }
 }
@@ -264,13 +272,14 @@ pub(crate) async fn change(
 /// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
+    request_body = Option<Nothing>,
     responses((status = 200, body = ApplicationView))
 )]
 pub(crate) async fn rotate_secret(
     api: Data<Api>,
-    request: InZone<Write, PathId<ApplicationId>>,
+    request: InZone<Write, (PathId<ApplicationId>, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, PathId(id)) = request.open();
+    let (by, zone, (PathId(id), _)) = request.open();
     let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
     Ok(answer_changed(&made))
 }

@@ -10,6 +10,7 @@ use crate::app::Api;
 use crate::error::Refusal;
 use crate::openapi::words::AuditDecisionWord;
 use crate::paging::{List, Rows};
+use crate::text::Moment;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::redact;
@@ -29,8 +30,10 @@ use uuid::Uuid;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Moment>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Moment>,
     request_id: Option<String>,
     decision: Option<AuditDecision>,
     event_type: Option<String>,
@@ -48,8 +51,8 @@ pub(crate) struct AuditQuery {
 impl AuditQuery {
     fn filter(self) -> AuditFilter {
         AuditFilter {
-            since: self.since,
-            until: self.until,
+            since: self.since.map(|Moment(at)| at),
+            until: self.until.map(|Moment(at)| at),
             request_id: self.request_id,
             decision: self.decision,
             event_type: self.event_type,
@@ -139,6 +142,7 @@ const fn list_of(zone: ZoneId) -> List {
     List {
         name: "audit",
         zone: Some(zone),
+        of: None,
         default: 100,
     }
 }

@@ -182,8 +182,8 @@ impl From<Failure> for ApiError {
 /// What the caller did when this constraint refuses, or this row is gone.
 fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
     Some(match error.conflict().or_else(|| missing(error))? {
-        "zones_slug_live" => Refusal::InvalidZone,
-        "zones_system_zone_protected" => Refusal::SystemZoneProtected,
+        // The system zone is there, so its slug is taken; what would end it is refused before it comes here.
+        "zones_slug_live" | "zones_system_zone_protected" => Refusal::InvalidZone,
         "applications_name_live" => Refusal::ApplicationAlreadyExists,
         "resources_identifier_live" => Refusal::ResourceAlreadyExists,
         "providers_identifier_live" => Refusal::ProviderAlreadyExists,

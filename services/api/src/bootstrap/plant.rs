@@ -150,11 +150,11 @@ impl Api {
         let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
         let view = BootstrapView::of(zone, application.id, false);
         let deed = Deed::new(zone, "local.bootstrap", zone).to(&made);
-        self.record(&mut tx, by, deed.answered(StatusCode::CREATED, &view))
-            .await?;
         let active = self
-            .activate_in(&mut tx, by, zone, set.id, set_version.id, None)
+            .activate_in(&mut tx, &by.within_another(), zone, set.id, set_version.id, None)
             .await?;
+        let deed = deed.answered(StatusCode::CREATED, &view);
+        self.record(&mut tx, by, deed, Some(active.epoch)).await?;
         tx.commit().await?;
         Ok(Planted {
             zone,

@@ -186,9 +186,9 @@ impl Api {
             view.insert("authorized_by".to_owned(), json!(state.created_by));
             view.insert("replaces".to_owned(), json!(replaced));
         }
-        self.record(&mut tx, by, Deed::new(zone, "connection.create", id).to(&view))
-            .await?;
+        let deed = Deed::new(zone, "connection.create", id).to(&view);
         let epoch = change.announce(&tx, FeedBody::ZoneChanged).await?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok((row, epoch))
     }

@@ -52,7 +52,9 @@ impl Api {
         let mut view = PolicyView::from(&policy);
         view.version = Some(PolicyVersionView::from(&version));
         view.version_id = Some(version.id);
-        let deed = Deed::new(zone.id, "policy.create", policy.id).to(&view);
+        let deed = Deed::new(zone.id, "policy.create", policy.id)
+            .to(&view)
+            .version(policy.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {
             value: (policy, version),
@@ -102,8 +104,9 @@ impl Api {
         let version = self
             .insert_version(&mut tx, by, &policy, body.content, body.schema_version, module)
             .await?;
-        let deed =
-            Deed::new(zone, "policy_version.create", version.id).to(&PolicyVersionView::from(&version));
+        let deed = Deed::new(zone, "policy_version.create", version.id)
+            .to(&PolicyVersionView::from(&version))
+            .version(version.version.into());
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {
             value: version,

@@ -106,12 +106,8 @@ impl Api {
             outbox_id,
             epoch,
         };
-        self.record(
-            tx,
-            by,
-            deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done)),
-        )
-        .await?;
+        let deed = deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done));
+        self.record(tx, by, deed, Some(epoch)).await?;
         let activated_by = by.name();
         let row = Activation {
             zone_id: zone,

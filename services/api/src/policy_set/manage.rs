@@ -31,7 +31,9 @@ impl Api {
         let set = self
             .insert_policy_set(&mut tx, by, zone.id, body.name, body.description)
             .await?;
-        let deed = Deed::new(zone.id, "policy_set.create", set.id).to(&PolicySetView::of(&set, None));
+        let deed = Deed::new(zone.id, "policy_set.create", set.id)
+            .to(&PolicySetView::of(&set, None))
+            .version(set.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: set, epoch })
     }
@@ -62,7 +64,7 @@ impl Api {
         zone: ZoneId,
         set: PolicySetId,
         body: NewPolicySetVersionBody,
-    ) -> Result<PolicySetVersionRow, Failure> {
+    ) -> Result<Written<PolicySetVersionRow>, Failure> {
         let manifest: Vec<PolicyVersionId> = body
             .manifest
             .iter()
@@ -83,11 +85,16 @@ impl Api {
         let version = self
             .insert_policy_set_version(&mut tx, by, zone, set, manifest, body.schema_version)
             .await?;
-        let deed = Deed::new(zone, "policy_set_version.create", version.id);
-        self.record(&mut tx, by, deed.to(&PolicySetVersionView::from(&version)))
-            .await?;
+        let deed = Deed::new(zone, "policy_set_version.create", version.id)
+            .to(&PolicySetVersionView::from(&version))
+            .version(version.version.into());
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
-        Ok(version)
+        Ok(Written {
+            value: version,
+            epoch,
+        })
     }
 
     /// Whether each policy could serve. Trying one may compile it, so this is done before any transaction.

@@ -5,6 +5,7 @@ use super::draft::Draft;
 use crate::actor::{InZone, Read};
 use crate::app::Api;
 use crate::error::Failure;
+use crate::text::Moment;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use caracal_domain::event::REDACTED;
@@ -40,7 +41,8 @@ pub(crate) struct ReplayBody {
     /// The version to ask.
     version_id: PolicySetVersionId,
     /// From when on.
-    since: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    since: Moment,
 }
 
 /// What would have changed.
@@ -113,7 +115,7 @@ pub(crate) async fn replay(
     let (PathId(id), JsonBody(body)) = request.rest;
     let zone = request.zone.id;
     let draft = api.draft(zone, id, Some(body.version_id)).await?;
-    let replay = Api::replay(Arc::clone(&api), zone, draft, body.since).await?;
+    let replay = Api::replay(Arc::clone(&api), zone, draft, body.since.0).await?;
     Ok(HttpResponse::Ok().json(replay))
 }
 

@@ -24,19 +24,16 @@ impl Api {
             .ok_or(Refusal::SessionNotFound)?;
         if before.state(now) != SessionState::Active {
             let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-            tx.rollback().await?;
+            let nothing = Deed::new(zone, "session.revoke", id).to(&SessionView::of(&before, now));
+            by.complete(&mut tx, &nothing, Some(epoch)).await?;
+            tx.commit().await?;
             return Ok(Written { value: before, epoch });
         }
         let revoked = sessions::revoke(&mut tx, zone, id, &by.name())
             .await?
             .ok_or(Refusal::SessionNotFound)?;
         let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
-        self.record(
-            &mut tx,
-            by,
-            Deed::new(zone, "session.revoke", id).from(&from).to(&to),
-        )
-        .await?;
+        let deed = Deed::new(zone, "session.revoke", id).from(&from).to(&to);
         let change = Change::draw(&tx, &*self.clock, zone).await?;
         let anchors = revoked.anchors(change.epoch);
         for anchor in &anchors {
@@ -45,6 +42,7 @@ impl Api {
         let epoch = change
             .announce(&tx, FeedBody::SessionsRevoked { anchors })
             .await?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written {
             value: revoked,
