@@ -8,7 +8,7 @@ use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ResourceId, ZoneId};
-use caracal_domain::zone::Operation;
+use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
 use caracal_storage::providers;
@@ -107,10 +107,9 @@ impl Api {
         if_match.check(before.version)?;
         check_changed_scopes(&before, &patch)?;
         let provider = provider_of(&mut tx, &before, &patch).await?;
-        // A mode that was chosen stays as long as the provider does.
-        let wish = patch
-            .auth_mode
-            .or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
+        // `none`, which was chosen, stays as long as the provider does; every other mode follows it.
+        let stays = patch.credential_provider_id.is_none() && before.auth_mode == AuthMode::None;
+        let wish = patch.auth_mode.or(stays.then_some(AuthMode::None));
         let auth_mode = auth_mode(provider.as_ref(), wish)?;
         let headers = patch.forward_headers.as_ref().unwrap_or(&before.forward_headers);
         check_credential_header(provider.as_ref(), auth_mode, headers)?;

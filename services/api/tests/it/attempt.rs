@@ -152,3 +152,28 @@ async fn no_secret_is_in_the_ledger_or_in_the_logs() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_has_the_request_id_that_the_caller_chose() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Chosen").await;
+    let named = |id: &str| zone.admin.clone().with("X-Request-Id", id);
+    let body = json!({"name": "s"});
+    let path = zone.at("policy-sets");
+    let made = named("ticket:4711").post(&path, &body).await;
+    assert_eq!((made.status, made.header("x-request-id")), (201, "ticket:4711"));
+    assert_eq!(
+        noted(&stack, &zone.id, "policy_set.create", "ticket:4711").await,
+        1
+    );
+    let refused = named("ticket:4712").post(&path, &body).await;
+    assert_eq!(
+        (refused.status, refused.header("x-request-id")),
+        (409, "ticket:4712")
+    );
+    comes(&stack, &zone.id, "policy_set.create", "ticket:4712").await;
+    let odd = named("no id").post(&path, &json!({"name": "t"})).await;
+    let minted = odd.header("x-request-id").to_owned();
+    assert_eq!((odd.status, minted.len()), (201, 36));
+    assert_eq!(noted(&stack, &zone.id, "policy_set.create", &minted).await, 1);
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A challenge as the STS would make it.
-async fn challenge(stack: &Stack, zone: &Zone, application: &str, expires: &str) -> String {
+pub(super) async fn challenge(stack: &Stack, zone: &Zone, application: &str, expires: &str) -> String {
     let id = Uuid::now_v7();
     sql(
         stack,
