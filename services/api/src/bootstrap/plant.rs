@@ -94,7 +94,8 @@ impl Api {
         application: &ApplicationRow,
     ) -> Result<(Epoch, Option<SecretString>), Failure> {
         let (hash, secret) = self.new_secret()?;
-        let mut tx = self.database.begin(zone).await?;
+        // The caller's idempotency key is of no zone.
+        let mut tx = self.database.begin(Sight::Everything).await?;
         let changes = ApplicationChanges {
             secret_hash: Some(Some(hash)),
             ..ApplicationChanges::default()

@@ -43,8 +43,9 @@ async fn resources_follow_the_kind_of_their_provider() {
         .admin
         .clone()
         .with("If-Match", before.header("etag"))
-        .patch(&follows, &json!({"name": "x"}));
-    assert_eq!(stale.await.status, 412);
+        .patch(&follows, &json!({"name": "x"}))
+        .await;
+    assert_eq!(stale.status, 412);
     let none = zone.admin.get(&shows_none).await;
     assert_eq!((none.member("auth_mode"), none.header("etag")), ("none", "\"1\""));
     assert_eq!(super::given::deeds(&stack, &zone, "resource.update").await, 1);

@@ -331,15 +331,7 @@ async fn scopes_and_addresses_come_back_as_they_were_given() {
         (&changed["scopes"], &changed["upstream_url"]),
         (&patch["scopes"], &patch["upstream_url"])
     );
-    for (odd, plain) in [
-        ("HTTPS://Orders.Example/x", "https://orders.example/x"),
-        (" https://orders.example/x ", "https://orders.example/x"),
-    ] {
-        let changed = zone
-            .admin
-            .patch(&path, &json!({"upstream_url": odd}))
-            .await
-            .expect(200);
-        assert_eq!(changed["upstream_url"], plain, "{odd}");
-    }
+    let odd = json!({"upstream_url": "HTTPS://Orders.Example/x"});
+    let changed = zone.admin.patch(&path, &odd).await.expect(200);
+    assert_eq!(changed["upstream_url"], "https://orders.example/x");
 }
