@@ -25,6 +25,9 @@ use serde_json::Value;
 pub(crate) use tail::{__path_tail, tail};
 use uuid::Uuid;
 
+/// How many events of one request are shown at once; the list, filtered by `request_id`, has them all.
+const MOST_OF_REQUEST: i64 = 1000;
+
 /// The parameters of `GET …/audit`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -125,7 +128,8 @@ pub(crate) async fn list(
     Ok(paged.object(event))
 }
 
-/// `GET …/audit/by-request/{requestId}`: every event of one request, in order, with full detail.
+/// `GET …/audit/by-request/{requestId}`: the events of one request, in order, with full detail; of more than a thousand
+/// the first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit/by-request/{request_id}",
     responses((status = 200, body = [DetailedView]))
@@ -157,7 +161,9 @@ impl Api {
         let named = http.match_info().get("request_id").and_then(RequestId::accept);
         let named = named.ok_or(Refusal::RequestNotFound)?;
         let rows = self
-            .read(zone, async |conn| audit::by_request(conn, zone, &named).await)
+            .read(zone, async |conn| {
+                audit::by_request(conn, zone, &named, MOST_OF_REQUEST).await
+            })
             .await?;
         if rows.is_empty() {
             return Err(Refusal::RequestNotFound.into());
@@ -171,8 +177,8 @@ fn detailed(row: AuditRow) -> DetailedView {
         policy_set_id: row.policy_set_id.map(Uuid::from),
         policy_set_version_id: row.policy_set_version_id.map(Uuid::from),
         manifest_sha: row.manifest_sha.clone(),
-        determining_policies_json: row.determining_policies_json.clone(),
-        diagnostics_json: row.diagnostics_json.clone(),
+        determining_policies_json: redact(row.determining_policies_json.clone()),
+        diagnostics_json: redact(row.diagnostics_json.clone()),
         seq: row.seq,
         hash: hex::encode(&row.hash),
         previous_hash: hex::encode(&row.previous_hash),
