@@ -82,7 +82,7 @@ impl Api {
         let connections = connections::revoke_of_user(&mut tx, zone, &subject).await?;
         let revocation = SubjectRevocation {
             subject_id: subject,
-            revoked_sessions: ending.sessions,
+            revoked_sessions: ending.sessions(),
             terminated_agents: ending.agents(),
             revoked_edges: ending.edges(),
             revoked_connections: connections,
