@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-pub use activation::{Activation, ActivationRow, activate, activation, deactivate};
+pub use activation::{Activation, ActivationRow, activate, activation, deactivate, end_shadow};
 
 mod activation;
 

@@ -85,7 +85,10 @@ impl Api {
         }
         check_complete(tx, zone, version_id).await?;
         if let Some(shadow) = shadow_version_id {
-            policy_sets::find_version(tx, zone, shadow)
+            let observed = policy_sets::find_version(tx, zone, shadow)
+                .await?
+                .ok_or(Refusal::ShadowVersionNotFound)?;
+            policy_sets::find(tx, zone, observed.policy_set_id)
                 .await?
                 .ok_or(Refusal::ShadowVersionNotFound)?;
             check_complete(tx, zone, shadow).await?;
