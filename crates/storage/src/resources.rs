@@ -192,6 +192,18 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> R
         .optional()?)
 }
 
+/// Whether a live resource of the zone has this identifier.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_taken(conn: &mut Conn, zone: ZoneId, identifier: &str) -> Result<bool> {
+    let live = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::identifier.eq(identifier))
+        .filter(resources::archived_at.is_null());
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
+}
+
 /// A page of the zone's live resources.
 ///
 /// # Errors
