@@ -152,6 +152,18 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Res
         .optional()?)
 }
 
+/// Whether a live policy of the zone has this name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_taken(conn: &mut Conn, zone: ZoneId, name: &str) -> Result<bool> {
+    let live = policies::table
+        .filter(policies::zone_id.eq(Uuid::from(zone)))
+        .filter(policies::name.eq(name))
+        .filter(policies::archived_at.is_null());
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
+}
+
 /// A page of the zone's live policies.
 ///
 /// # Errors

@@ -46,6 +46,15 @@ impl Api {
         spec: NewPolicySpec,
     ) -> Result<Written<(PolicyRow, PolicyVersionRow)>, Failure> {
         check_namespace(zone, &[&spec.name])?;
+        // Asked before the compiler is, so that a name that is taken costs nothing; the insert has the last word.
+        let taken = self
+            .read(zone, async |conn| {
+                policies::is_taken(conn, zone.id, &spec.name).await
+            })
+            .await?;
+        if taken {
+            return Err(Refusal::PolicyAlreadyExists.into());
+        }
         let module = self.compiler.compile(&spec.content).await?;
         let mut tx = self.database.begin(zone).await?;
         let (policy, version) = self.insert_policy(&mut tx, by, zone.id, spec, module).await?;
