@@ -152,8 +152,7 @@ pub(crate) async fn item(
     request_body = Option<SatisfyBody>,
     responses(
         (status = 200, body = SatisfiedView),
-        (status = 404, description = "challenge_not_found_or_expired"),
-        (status = 409, description = "challenge_already_satisfied"),
+        (status = 404, description = "challenge_not_found_or_expired: none that waits for a proof; one that has it takes no other"),
     )
 )]
 pub(crate) async fn satisfy(
@@ -187,7 +186,7 @@ impl Api {
             .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
         let after = step_up::satisfy(&mut tx, zone, id, &who)
             .await?
-            .ok_or(Refusal::ChallengeAlreadySatisfied)?;
+            .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
         let deed = Deed::new(zone, "step_up.satisfy", id)
             .from(&ChallengeView::from(&before))
             .to(&ChallengeView::from(&after))

@@ -55,7 +55,7 @@ async fn a_challenge_is_shown_and_satisfied_once() {
     let again = zone.post(&format!("{path}/satisfy"), &json!({})).await;
     assert_eq!(
         (again.status, again.member("error")),
-        (409, "challenge_already_satisfied")
+        (404, "challenge_not_found_or_expired")
     );
     assert_eq!(zone.get(&path).await.member("satisfied_by"), "grace@example.com");
     assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 1);
@@ -92,7 +92,7 @@ async fn of_fifty_at_once_one_satisfies() {
     assert_eq!(
         (
             tally(&answers, 200, ""),
-            tally(&answers, 409, "challenge_already_satisfied")
+            tally(&answers, 404, "challenge_not_found_or_expired")
         ),
         (1, 49)
     );
