@@ -7,7 +7,7 @@ mod reap;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Refusal;
-use crate::openapi::words::{CredentialTypeWord, RegistrationMethodWord};
+use crate::openapi::words::{CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, Nothing, given};
@@ -38,6 +38,7 @@ pub(crate) struct ApplicationView<'a> {
     consent: &'a str,
     redirect_uris: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<&'a str>,
@@ -93,6 +94,7 @@ pub(crate) struct NewApplicationBody {
     #[serde(default)]
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Vec<String>,
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
     expires_in: Option<i64>,
@@ -108,6 +110,7 @@ pub(crate) struct RegistrationBody {
     #[serde(default)]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
     expires_in: Option<i64>,
@@ -132,6 +135,7 @@ pub(crate) struct ApplicationPatch {
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     #[serde(default, deserialize_with = "given")]
     jwks_uri: Option<String>,

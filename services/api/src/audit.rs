@@ -47,6 +47,7 @@ pub(crate) struct AuditQuery {
     label: Option<String>,
     #[param(inline)]
     format: Option<Format>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -92,9 +93,9 @@ pub(crate) struct DetailedView {
     policy_set_id: Option<Uuid>,
     policy_set_version_id: Option<Uuid>,
     manifest_sha: Option<String>,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     determining_policies_json: Value,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     diagnostics_json: Value,
     seq: i64,
     hash: String,
@@ -105,7 +106,9 @@ pub(crate) struct DetailedView {
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit",
     params(AuditQuery),
-    responses((status = 200, body = Rows<EventView>))
+    responses((status = 200, content(
+        (Rows<EventView> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+    )))
 )]
 pub(crate) async fn list(
     api: Data<Api>,

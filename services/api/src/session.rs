@@ -4,7 +4,7 @@ mod revoke;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::openapi::words::SubjectTypeWord;
+use crate::openapi::words::{SessionStatusWord, SubjectTypeWord};
 use crate::paging::{List, Rows};
 use crate::reply;
 use crate::text::Nothing;
@@ -29,6 +29,7 @@ pub(crate) struct SessionView {
     subject_id: String,
     application_id: ApplicationId,
     parent_id: Option<SessionId>,
+    #[schema(value_type = SessionStatusWord)]
     status: &'static str,
     expires_at: Timestamp,
     authenticated_at: Timestamp,
@@ -59,8 +60,10 @@ impl SessionView {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionQuery {
+    #[param(value_type = Option<SessionStatusWord>, inline)]
     status: Option<String>,
     subject_id: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     cursor: Option<String>,
 }

@@ -4,6 +4,7 @@ use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::ChallengeTypeWord;
 use crate::paging::{List, ListQuery};
 use crate::reply;
 use crate::text::Name;
@@ -35,11 +36,11 @@ pub(crate) struct ChallengeView {
     application_id: ApplicationId,
     #[schema(value_type = Option<Uuid>)]
     agent_session_id: Option<AgentSessionId>,
-    /// `mfa`, `human_approval` or `software_attestation`.
-    #[schema(value_type = String)]
+    #[schema(value_type = ChallengeTypeWord)]
     challenge_type: ChallengeType,
     resources: Vec<String>,
     scopes: Vec<String>,
+    #[schema(value_type = Object)]
     metadata_json: Value,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,

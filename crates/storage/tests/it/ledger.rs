@@ -195,7 +195,7 @@ async fn every_filter_narrows_the_list() {
                 since: third,
                 ..all()
             },
-            3,
+            2,
         ),
         (
             AuditFilter {

@@ -54,7 +54,9 @@ struct Callback {
         ("iss" = Option<String>, Query),
     ),
     responses(
-        (status = 200, description = "Connected; a small page where `Accept` asks for one.", body = Connected),
+        (status = 200, description = "Connected; a small page where `Accept` asks for one.", content(
+            (Connected = "application/json"), (String = "text/html"),
+        )),
         (status = 400, description = "`invalid_oauth_callback`, `oauth_state_invalid`, `provider_oauth_denied`"),
         (status = 502, description = "`provider_token_exchange_failed`"),
     ),

@@ -5,6 +5,7 @@ use super::{ActivateBody, ActivatedView};
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::PropagationStatusWord;
 use actix_web::http::StatusCode;
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
@@ -33,6 +34,7 @@ pub(super) struct ActivationStatus {
     version_id: Option<PolicySetVersionId>,
     outbox_id: Option<OutboxId>,
     epoch: Option<Epoch>,
+    #[schema(value_type = PropagationStatusWord)]
     propagation_status: &'static str,
     replicas: Vec<Replica>,
 }

@@ -177,3 +177,30 @@ async fn a_record_has_the_request_id_that_the_caller_chose() {
     assert_eq!((odd.status, minted.len()), (201, 36));
     assert_eq!(noted(&stack, &zone.id, "policy_set.create", &minted).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refusal_of_somebody_known_is_kept_before_it_is_answered() {
+    let mut stack = alone().start().await;
+    let (mine, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Other").await);
+    let body = json!({"scope": "zone", "zone_id": mine.id});
+    let token = mine.admin.post("/v1/admin-tokens", &body).await;
+    let caller = stack.anonymous(Service::Api, 0).bearer(token.member("token"));
+    for n in 1..=20 {
+        assert_eq!(caller.post(&mine.at("resources"), &json!({})).await.status, 400);
+        let kept = noted(&stack, &mine.id, "resource.create", "invalid_body").await;
+        assert_eq!(kept, n, "it is there when its answer is");
+    }
+    // HEAD pries like GET.
+    let elsewhere = other.at("policies");
+    let head = caller.send(reqwest::Method::HEAD, &elsewhere, |request| request);
+    assert_eq!(head.await.expect("an answer").status, 403);
+    let pried = noted(&stack, &mine.id, "policy.list", "admin_token_zone_mismatch").await;
+    assert_eq!(pried, 1);
+    let absent = mine.at("resources/nonsense");
+    assert_eq!(caller.delete(&absent).await.status, 404);
+    stack.kill9(Service::Api, 0);
+    assert_eq!(
+        noted(&stack, &mine.id, "resource.archive", "resource_not_found").await,
+        1
+    );
+}

@@ -194,3 +194,27 @@ async fn read_only_tokens_simulate_and_foreign_sets_are_absent() {
         .await;
     assert_eq!((none.status, none.member("error")), (404, "version_not_found"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_asked_by_too_many_at_once_says_so_and_not_that_it_denies() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Busy").await;
+    let (set, _) = set_of(&zone, "slow", &[LOOP]).await;
+    let (path, body) = (
+        format!("policy-sets/{set}/simulate"),
+        json!({"input": {"slow": true}}),
+    );
+    let answers = futures::future::join_all((0..100).map(|_| zone.post(&path, &body))).await;
+    let busy: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!busy.is_empty() && busy.len() < 100, "{}", busy.len());
+    assert!(
+        busy.iter()
+            .all(|answer| answer.member("error") == "temporarily_unavailable")
+    );
+    let asked = answers.iter().filter(|answer| answer.status == 200);
+    assert!(
+        asked
+            .clone()
+            .all(|answer| answer.member("evaluation_status") != "policy_busy")
+    );
+}

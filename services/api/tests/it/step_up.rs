@@ -145,3 +145,29 @@ async fn what_is_over_foreign_or_absent_is_not_satisfied() {
     );
     assert_eq!(viewer.get(&zone.at("step-up-challenges")).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_was_used_takes_no_proof() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Consumed").await;
+    let application = application(&zone, "agent").await;
+    let id = challenge(&stack, &zone, &application, "5 minutes").await;
+    sql(
+        &stack,
+        &format!(
+            "UPDATE step_up_challenges SET satisfied_at = now(), satisfied_by = 'ada', consumed_at = now()
+             WHERE id = '{id}'"
+        ),
+    )
+    .await;
+    let path = format!("step-up-challenges/{id}");
+    let refused = zone
+        .post(&format!("{path}/satisfy"), &json!({"satisfied_by": "bob"}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "challenge_not_found_or_expired")
+    );
+    assert_eq!(zone.get(&path).await.member("satisfied_by"), "ada");
+    assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 0);
+}
