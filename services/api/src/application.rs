@@ -212,7 +212,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications",
     request_body = NewApplicationBody,
-    responses((status = 201, body = ApplicationView))
+    responses((status = 201, body = ApplicationView), (status = 429))
 )]
 pub(crate) async fn create(
     api: Data<Api>,
