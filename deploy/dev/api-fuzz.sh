@@ -32,5 +32,5 @@ cd "$CARACAL_DIR"
 PYTHONPATH=$here/api-fuzz SCHEMATHESIS_HOOKS=hooks "$venv/bin/schemathesis" run "$CARACAL_API_URL/openapi.json" \
   --header "Authorization: Bearer $CARACAL_ADMIN_TOKEN" \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
-  --exclude-path-regex '/audit/tail$' --workers 2 --request-timeout 20 \
+  --exclude-path-regex '/audit/tail$' --workers 1 --request-timeout 20 \
   --suppress-health-check all --continue-on-failure --no-shrink --warnings off "$@"

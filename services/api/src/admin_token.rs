@@ -114,7 +114,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, path = "/v1/admin-tokens",
     request_body = NewAdminTokenBody,
-    responses((status = 201, body = AdminTokenView))
+    responses((status = 201, body = AdminTokenView), (status = 404, description = "zone_not_found"))
 )]
 pub(crate) async fn create(
     api: Data<Api>,

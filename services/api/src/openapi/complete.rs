@@ -25,24 +25,17 @@ const REFUSALS: [(&str, &str); 13] = [
     ("503", "Something it needs cannot be reached; nothing was done."),
 ];
 
-/// What writes in a zone and tells of no epoch: it changes nothing yet, or nothing at all.
-const WITHOUT_EPOCH: [&str; 5] = [
+/// What is a POST in a zone and tells of no epoch: it changes nothing.
+const WITHOUT_EPOCH: [&str; 3] = [
     "/v1/zones/{zone_id}/policy-sets/{id}/simulate",
     "/v1/zones/{zone_id}/policy-sets/{id}/replay",
-    "/v1/zones/{zone_id}/policy-sets/{id}/versions",
     "/v1/zones/{zone_id}/providers/{id}/check",
-    "/v1/zones/{zone_id}/provider-connections/authorize",
 ];
 /// What is made or shown without a version of its own.
-const WITHOUT_ETAG: [&str; 8] = [
-    "/v1/admin-tokens",
+const WITHOUT_ETAG: [&str; 3] = [
     "/v1/invitations/accept",
     "/v1/local/bootstrap",
     "/v1/zones/{zone_id}/audit/by-request/{request_id}",
-    "/v1/zones/{zone_id}/invitations",
-    "/v1/zones/{zone_id}/policy-sets/{id}/versions",
-    "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}",
-    "/v1/zones/{zone_id}/step-up-challenges/{id}",
 ];
 
 /// Completes a document that holds what the handlers say of themselves.
