@@ -217,12 +217,11 @@ fn redact_within(value: &mut Value) {
 fn is_secret_key(key: &str) -> bool {
     let mut room = [0; 64];
     let mut more = Vec::new();
-    let plain = match room.get_mut(..key.len()) {
-        Some(room) => plain(key, room),
-        None => {
-            more.resize(key.len(), 0);
-            plain(key, &mut more)
-        }
+    let plain = if let Some(room) = room.get_mut(..key.len()) {
+        plain(key, room)
+    } else {
+        more.resize(key.len(), 0);
+        plain(key, &mut more)
     };
     may_be_secret(plain)
 }

@@ -26,9 +26,9 @@ async fn crowd(stack: &Stack, zone: &Zone, count: usize) -> Vec<String> {
              INSERT INTO policies (zone_id, id, name, created_by) SELECT '{zone}', policy, 'p' || n, 'tests' FROM crowd;
              INSERT INTO policy_versions (zone_id, id, policy_id, version, content, content_sha256, schema_version,
                  module, created_by)
-               SELECT '{zone}', version, policy, 1, content, content_sha256, schema_version,
-                 encode(sha256(('{zone}' || n)::bytea), 'hex'), created_by
-               FROM crowd, policy_versions WHERE id = '{first}';",
+               SELECT '{zone}', crowd.version, crowd.policy, 1, first.content, first.content_sha256, first.schema_version,
+                 encode(sha256(('{zone}' || n)::bytea), 'hex'), first.created_by
+               FROM crowd, policy_versions first WHERE first.id = '{first}';",
             zone = zone.id,
             first = made.member("version_id"),
         ),
