@@ -315,7 +315,9 @@ fn difference(before: &Value, after: &Value) -> Value {
     );
     let mut changes = Map::new();
     for field in old.keys().chain(new.keys()) {
-        let (from, to) = (old.get(field), new.get(field));
+        // A field that is not there says no more than one that is null.
+        let value = |of: &Map<String, Value>| of.get(field).cloned().unwrap_or_default();
+        let (from, to) = (value(old), value(new));
         if from != to && !matches!(field.as_str(), "created_at" | "updated_at") {
             changes.insert(field.clone(), json!({"from": from, "to": to}));
         }
@@ -333,6 +335,12 @@ mod tests {
         let after = json!({"name": "b", "prefix": false, "updated_at": 2, "scopes": ["x"]});
         let changes = json!({"name": {"from": "a", "to": "b"}, "scopes": {"from": null, "to": ["x"]}});
         assert_eq!(difference(&before, &after), changes);
+        let made = difference(&Value::Null, &json!({"name": "a", "description": null}));
+        assert_eq!(
+            made,
+            json!({"name": {"from": null, "to": "a"}}),
+            "nothing became nothing"
+        );
         assert_eq!(difference(&Value::Null, &Value::Null), json!({}));
     }
 }

@@ -24,10 +24,9 @@ impl Within {
     const fn after(self, character: char) -> Self {
         match (self, character) {
             (Self::Code, '#') => Self::Comment,
-            (Self::Code, '"') => Self::Text,
+            (Self::Code, '"') | (Self::Escaped, _) => Self::Text,
             (Self::Code, '`') => Self::Raw,
             (Self::Text, '\\') => Self::Escaped,
-            (Self::Escaped, _) => Self::Text,
             (Self::Text, '"') | (Self::Raw, '`') => Self::Code,
             (unchanged, _) => unchanged,
         }
