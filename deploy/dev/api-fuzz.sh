@@ -1,34 +1,36 @@
 #!/usr/bin/env bash
-# Lets schemathesis loose on the control plane: no 5xx, and no answer that /openapi.json does not describe.
+# Lets schemathesis loose on the control plane of a stack of its own: no 5xx, and no answer that /openapi.json does not
+# describe. Most requests name objects that are there (api-fuzz/hooks.py). Where PyPI is out of reach it says so and does
+# nothing, except in CI.
 #
-#   api-fuzz.sh [arguments of `schemathesis run`]
+#   api-fuzz.sh [arguments of `schemathesis run`]      without any: as `make test` has it, for a minute or so
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/base.sh
 source "$here/lib/base.sh"
-# shellcheck source-path=SCRIPTDIR source=lib/stack.sh
-source "$here/lib/stack.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/pypi.sh
+source "$here/lib/pypi.sh"
 
 readonly VERSION=4.32.5
 venv=$ROOT/.caracal/schemathesis-$VERSION
-if [[ ! -x $venv/bin/schemathesis ]]; then
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet "schemathesis==$VERSION"
+if ! install_from_pypi "$venv" "schemathesis==$VERSION"; then
+  [[ ${CI:-} != true ]] || die "schemathesis could not be installed"
+  say "SKIPPED: property-based tests of the control plane (schemathesis could not be installed)"
+  exit
 fi
 
-if ! "$here/stack.sh" status >/dev/null; then
-  trap '"$here/stack.sh" down' EXIT
-fi
+export CARACAL_DIR=$ROOT/.caracal/fuzz-stack PORT_BASE=${PORT_BASE:-auto}
+trap 'CLEAN=1 "$here/stack.sh" down' EXIT
 "$here/stack.sh" up
-
-locate_stack
 set -a
 # shellcheck source=/dev/null
 source "$CARACAL_DIR/dev.env"
 set +a
-(($#)) || set -- --max-examples 20
+(($#)) || set -- --max-examples 12 --phases examples,coverage,fuzzing --seed 1
 cd "$CARACAL_DIR"
-"$venv/bin/schemathesis" run "$CARACAL_API_URL/openapi.json" \
+# A tail has no end to wait for.
+PYTHONPATH=$here/api-fuzz SCHEMATHESIS_HOOKS=hooks "$venv/bin/schemathesis" run "$CARACAL_API_URL/openapi.json" \
   --header "Authorization: Bearer $CARACAL_ADMIN_TOKEN" \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
-  --suppress-health-check all --continue-on-failure --no-shrink "$@"
+  --exclude-path-regex '/audit/tail$' --workers 1 --request-timeout 20 \
+  --suppress-health-check all --continue-on-failure --no-shrink --warnings off "$@"

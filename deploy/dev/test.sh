@@ -18,6 +18,7 @@ if (($# == 0)); then
   "$ROOT/deploy/docker/native.sh" || failed+=(docker-compose.yml)
   "$here/tests/run.sh" || failed+=("the tooling")
   "$ROOT/deploy/clients/test.sh" || failed+=("docs/clients.md")
+  "$here/api-fuzz.sh" || failed+=("/openapi.json")
 fi
 
 trap 'infrastructure down' EXIT

@@ -1,6 +1,7 @@
 //! The ledger's event (contract §6): what was decided, for whom, and why.
 
 use crate::clock::Timestamp;
+use crate::decision::Ruling;
 use crate::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use crate::request_id::RequestId;
 use serde::{Deserialize, Serialize};
@@ -171,6 +172,12 @@ impl AuditEvent {
         }
     }
 
+    /// Notes what the policies came to. What they name and explain is theirs, so it is redacted like everything else.
+    pub fn rule(&mut self, ruling: &Ruling) {
+        self.determining_policies_json = redact(Value::Array(ruling.determining_policies.clone()));
+        self.diagnostics_json = redact(Value::Array(ruling.diagnostics.clone()));
+    }
+
     /// The same event with the slug of a refusal.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
@@ -206,38 +213,70 @@ fn redact_within(value: &mut Value) {
     }
 }
 
+/// Whether a key by its name may hold a secret: in whatever case, with whatever between its words.
 fn is_secret_key(key: &str) -> bool {
-    const SECRET: [&str; 11] = [
+    let mut room = [0; 64];
+    let mut more = Vec::new();
+    let plain = if let Some(room) = room.get_mut(..key.len()) {
+        plain(key, room)
+    } else {
+        more.resize(key.len(), 0);
+        plain(key, &mut more)
+    };
+    may_be_secret(plain)
+}
+
+/// The letters and digits of a key, in lower case.
+fn plain<'a>(key: &str, into: &'a mut [u8]) -> &'a [u8] {
+    let letters = key.bytes().filter(u8::is_ascii_alphanumeric);
+    let mut length = 0;
+    for (place, letter) in into.iter_mut().zip(letters) {
+        *place = letter.to_ascii_lowercase();
+        length += 1;
+    }
+    into.get(..length).unwrap_or_default()
+}
+
+fn may_be_secret(plain: &[u8]) -> bool {
+    const SECRET: [&str; 12] = [
         "password",
+        "passwd",
         "passphrase",
         "secret",
         "token",
-        "api_key",
         "apikey",
-        "private_key",
+        "accesskey",
+        "privatekey",
+        "credential",
         "cookie",
         "authorization",
         "assertion",
-        "credential_value",
     ];
-    const SAFE_ENDINGS: [&str; 6] = ["_id", "_type", "_url", "_endpoint", "_name", "_keys"];
-    let key = key.as_bytes();
-    let holds = |word: &&str| key.windows(word.len()).any(|part| spells(part, word.as_bytes()));
-    let ends = |end: &&str| {
-        let from = key.len().checked_sub(end.len());
-        from.and_then(|from| key.get(from..))
-            .is_some_and(|part| spells(part, end.as_bytes()))
-    };
-    (spells(key, b"key") || SECRET.iter().any(holds)) && !SAFE_ENDINGS.iter().any(ends)
-}
-
-/// Equal without regard to case, and with `-` for `_`.
-fn spells(part: &[u8], word: &[u8]) -> bool {
-    part.len() == word.len()
-        && part
-            .iter()
-            .zip(word)
-            .all(|(is, shall)| is.eq_ignore_ascii_case(shall) || (*is == b'-' && *shall == b'_'))
+    /// What these words also occur in: names of ours, each of something that is no secret.
+    const SAFE: [&str; 19] = [
+        "keys", // of a JWK Set
+        "publickey",
+        "publickeys",
+        "tokentype",
+        "tokenid",
+        "tokenuse",
+        "tokenurl",
+        "tokenendpoint",
+        "tokenparams",
+        "allowedtokenhosts",
+        "subjecttokentype",
+        "requestedtokentype",
+        "authorizationurl",
+        "authorizationendpoint",
+        "authorizationparams",
+        "clientassertiontype",
+        "credentialtype",
+        "credentialproviderid",
+        "secretconfigkeys",
+    ];
+    let holds = |word: &&str| plain.windows(word.len()).any(|part| part == word.as_bytes());
+    let is_key = plain.ends_with(b"key") || plain.ends_with(b"keys");
+    (is_key || SECRET.iter().any(holds)) && !SAFE.iter().any(|safe| plain == safe.as_bytes())
 }
 
 #[cfg(test)]
@@ -249,15 +288,67 @@ mod tests {
     fn secrets_are_redacted_at_any_depth_by_the_name_of_their_key() {
         let redacted = redact(json!({
             "a": [{"client_secret": "x", "n": 1}], "Authorization": "Bearer x", "api-key": "x", "Cookie": {"deep": 1},
-            "client_assertion": "x", "token_type": "Bearer", "token_id": "kept"
+            "client_assertion": "x", "token_type": "Bearer", "credential_type": "token"
         }));
         assert_eq!(
             redacted,
             json!({
                 "a": [{"client_secret": REDACTED, "n": 1}], "Authorization": REDACTED, "api-key": REDACTED,
-                "Cookie": REDACTED, "client_assertion": REDACTED, "token_type": "Bearer", "token_id": "kept"
+                "Cookie": REDACTED, "client_assertion": REDACTED, "token_type": "Bearer", "credential_type": "token"
             })
         );
+    }
+
+    #[test]
+    fn a_secret_is_one_however_its_key_is_written_and_what_is_ours_stays_readable() {
+        let long = format!("{}.client-secret", "nested.".repeat(20));
+        for secret in [
+            "privateKey",
+            "private key",
+            "signing_key",
+            "access_key",
+            "AWS-Access-Key-Id",
+            "encryptionKey",
+            "key",
+            "KEY",
+            "passwd",
+            "Pass-Word",
+            "db.password.value",
+            "api_keys",
+            "apiKeys",
+            "secret_id",
+            "secret_name",
+            "refreshToken",
+            "tokens",
+            "id_token_url",
+            "set-cookie",
+            "Proxy-Authorization",
+            "authorization_code",
+            "SAMLAssertion",
+            "credentials",
+            "x-api-key",
+            &long,
+        ] {
+            assert!(is_secret_key(secret), "{secret}");
+        }
+        for open in [
+            "secret_config_keys",
+            "credential_provider_id",
+            "token_endpoint",
+            "tokenUrl",
+            "allowed_token_hosts",
+            "keys",
+            "kid",
+            "session_id",
+            "requested_scopes",
+            "actor",
+            "authorized",
+            "keyboard",
+            "",
+            "ключ",
+        ] {
+            assert!(!is_secret_key(open), "{open}");
+        }
     }
 
     #[test]

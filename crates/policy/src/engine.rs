@@ -18,7 +18,7 @@ use caracal_domain::decision::PolicyFault;
 use caracal_domain::zone::Manifest;
 use code_cache::CodeCache;
 use instance::Limits;
-use module::Modules;
+use module::{Module, Modules};
 use serde::Serialize;
 use share::Shares;
 use std::sync::Arc;
@@ -71,6 +71,24 @@ pub struct Evaluation {
     pub verdicts: Vec<PolicyVerdict>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// A loaded module that stays loaded, whatever the budget says, for as long as this is kept.
+#[derive(Clone)]
+pub struct Held {
+    _module: Arc<Module>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl From<Arc<Module>> for Held {
+    fn from(module: Arc<Module>) -> Self {
+        Self { _module: module }
+    }
 }
 
 /// What an [`Engine`] holds in memory.
@@ -127,13 +145,14 @@ impl Engine {
         })
     }
 
-    /// Compiles a module beside the traffic, tries it, and from then on serves it. Does nothing when it is loaded.
+    /// Compiles a module beside the traffic, tries it, and from then on serves it: at least for as long as the answer is
+    /// kept. Compiles nothing when it is loaded.
     ///
     /// # Errors
     /// [`PolicyFault::Error`] when the bytes are not those of `wasm_sha256`, are no policy, or abort on a plain input.
-    pub async fn load(&self, module: &str, wasm: Vec<u8>, wasm_sha256: &str) -> Result<(), PolicyFault> {
-        if self.is_loaded(module) {
-            return Ok(());
+    pub async fn load(&self, module: &str, wasm: Vec<u8>, wasm_sha256: &str) -> Result<Held, PolicyFault> {
+        if let Some(held) = self.hold(module) {
+            return Ok(held);
         }
         if sha256_hex(&wasm) != wasm_sha256 {
             tracing::error!(
@@ -144,7 +163,14 @@ impl Engine {
         }
         // Loading starts with trying it: an instance needs the ticker to be stopped when it runs wild.
         let _under_way = self.ticker.begin();
-        self.modules.load(module, wasm, self.config.deadline).await
+        let loaded = self.modules.load(module, wasm, self.config.deadline).await?;
+        Ok(loaded.into())
+    }
+
+    /// Keeps a module loaded that is.
+    #[must_use]
+    pub fn hold(&self, module: &str) -> Option<Held> {
+        self.modules.get(module).map(Held::from)
     }
 
     /// Whether [`Engine::evaluate`] can use the module now.

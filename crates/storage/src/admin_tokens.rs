@@ -154,6 +154,22 @@ pub async fn find(conn: &mut Conn, id: AdminTokenId) -> Result<Option<AdminToken
         .optional()?)
 }
 
+/// The token, if it is not revoked, locked against other writers until the transaction ends.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_for_update(conn: &mut Conn, id: AdminTokenId) -> Result<Option<AdminTokenRow>> {
+    let live = admin_tokens::table
+        .find(Uuid::from(id))
+        .filter(admin_tokens::revoked_at.is_null());
+    Ok(live
+        .select(AdminTokenRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// Ends a token; false when there is none to end.
 ///
 /// # Errors

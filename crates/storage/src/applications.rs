@@ -215,6 +215,27 @@ pub async fn find_for_update(
         .optional()?)
 }
 
+/// The live application with this name, locked against other writers until the transaction ends.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_named_for_update(
+    conn: &mut Conn,
+    zone: ZoneId,
+    name: &str,
+) -> Result<Option<ApplicationRow>> {
+    let live = applications::table
+        .filter(applications::zone_id.eq(Uuid::from(zone)))
+        .filter(applications::name.eq(name))
+        .filter(applications::archived_at.is_null());
+    Ok(live
+        .select(ApplicationRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// A page of the zone's live applications.
 ///
 /// # Errors

@@ -97,7 +97,7 @@ pub struct LedgerEntry {
 /// Which events to list; `None` everywhere lists all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Not before.
+    /// After.
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
@@ -176,16 +176,23 @@ pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<Has
     Ok(rows.into_iter().map(EventId::from).collect())
 }
 
-/// Every event of a request, in order of what happened.
+/// The first `limit` events of a request, in order of what happened: callers choose their request ids, so there may be
+/// any number.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn by_request(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> Result<Vec<AuditRow>> {
+pub async fn by_request(
+    conn: &mut Conn,
+    zone: ZoneId,
+    request: &RequestId,
+    limit: i64,
+) -> Result<Vec<AuditRow>> {
     let of_request = audit_ledger::table
         .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
         .filter(audit_ledger::request_id.eq(request.as_str()));
     let sorted = of_request
         .order((audit_ledger::occurred_at, audit_ledger::seq))
+        .limit(limit)
         .select(AuditRow::as_select());
     Ok(sorted.load(conn).await?)
 }
@@ -229,7 +236,7 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
     let of_zone = audit_ledger::table.filter(column::zone_id.eq(Uuid::from(zone)));
     let mut query = of_zone.select(AuditRow::as_select()).into_boxed();
     if let Some(since) = filter.since {
-        query = query.filter(column::occurred_at.ge(since));
+        query = query.filter(column::occurred_at.gt(since));
     }
     if let Some(until) = filter.until {
         query = query.filter(column::occurred_at.lt(until));
@@ -279,7 +286,7 @@ pub async fn count(conn: &mut Conn, zone: ZoneId, event_type: &str, since: Times
     let rows = audit_ledger::table
         .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
         .filter(audit_ledger::event_type.eq(event_type))
-        .filter(audit_ledger::occurred_at.ge(since));
+        .filter(audit_ledger::occurred_at.gt(since));
     Ok(rows.count().get_result(conn).await?)
 }
 

@@ -5,7 +5,7 @@ use crate::Conn;
 use crate::delegations::bump_graph_epoch;
 use crate::error::Result;
 use caracal_domain::Timestamp;
-use caracal_domain::id::{AgentSessionId, ApplicationId, DelegationEdgeId, ZoneId};
+use caracal_domain::id::{AgentSessionId, ApplicationId, DelegationEdgeId, SessionId, ZoneId};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -37,7 +37,8 @@ impl<I: From<Uuid>> From<Row> for Ended<I> {
     }
 }
 
-/// Terminates every live agent of the application, every one bound to a session of the subject, and all they spawned.
+/// Terminates every live agent of the application, every one bound to a session of the subject or to one of `sessions`, and
+/// all they spawned.
 ///
 /// # Errors
 /// When the database cannot be written.
@@ -46,13 +47,16 @@ pub async fn terminate_agents(
     zone: ZoneId,
     application: Option<ApplicationId>,
     subject: Option<&str>,
+    sessions: &[SessionId],
     reason: &str,
 ) -> Result<Vec<Ended<AgentSessionId>>> {
+    let sessions: Vec<Uuid> = sessions.iter().copied().map(Uuid::from).collect();
     let query = diesel::sql_query(include_str!("endings/terminate_agents.sql"))
         .bind::<SqlUuid, _>(Uuid::from(zone))
         .bind::<Nullable<SqlUuid>, _>(application.map(Uuid::from))
         .bind::<Nullable<Text>, _>(subject)
-        .bind::<Text, _>(reason);
+        .bind::<Text, _>(reason)
+        .bind::<Array<SqlUuid>, _>(sessions);
     let rows: Vec<Row> = query.load(conn).await?;
     Ok(rows.into_iter().map(Ended::from).collect())
 }

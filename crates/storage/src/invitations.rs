@@ -36,6 +36,8 @@ pub struct InvitationRow {
     /// The token it was exchanged for.
     #[diesel(deserialize_as = Optional<AdminTokenId>)]
     pub admin_token_id: Option<AdminTokenId>,
+    /// Its ETag.
+    pub version: i64,
 }
 
 /// An invitation to be.
@@ -99,8 +101,12 @@ pub async fn revoke(conn: &mut Conn, zone: ZoneId, id: InvitationId) -> Result<O
         .find((Uuid::from(zone), Uuid::from(id)))
         .filter(invitations::accepted_at.is_null())
         .filter(invitations::revoked_at.is_null());
+    let revoked = (
+        invitations::revoked_at.eq(diesel::dsl::now),
+        invitations::version.eq(invitations::version + 1),
+    );
     let row = diesel::update(open)
-        .set(invitations::revoked_at.eq(diesel::dsl::now))
+        .set(revoked)
         .returning(InvitationRow::as_returning());
     Ok(row.get_result(conn).await.optional()?)
 }
@@ -141,6 +147,7 @@ pub async fn accept(
     let accepted = (
         invitations::accepted_at.eq(diesel::dsl::now),
         invitations::admin_token_id.eq(Uuid::from(token)),
+        invitations::version.eq(invitations::version + 1),
     );
     let row = diesel::update(invitations::table.find((Uuid::from(zone), Uuid::from(id))))
         .set(accepted)

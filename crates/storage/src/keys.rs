@@ -6,6 +6,7 @@ use crate::Conn;
 use crate::column::{Named, Stored};
 use crate::error::{Error, Result};
 use crate::kept::Kept;
+use crate::page::{Page, ascending};
 use crate::schema::{signing_keys, zone_deks};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{SigningKeyId, ZoneId};
@@ -124,6 +125,16 @@ pub async fn signing_keys(conn: &mut Conn, zone: ZoneId) -> Result<Vec<SigningKe
         .order((signing_keys::created_at, signing_keys::id))
         .select(SigningKeyRow::as_select());
     Ok(sorted.load(conn).await?)
+}
+
+/// A page of the zone's signing keys, retired ones included.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<SigningKeyRow>> {
+    let of_zone = signing_keys::table.filter(signing_keys::zone_id.eq(Uuid::from(zone)));
+    let rows = of_zone.select(SigningKeyRow::as_select()).into_boxed();
+    Ok(ascending!(rows, signing_keys, page).load(conn).await?)
 }
 
 /// The keys that are published now, and when each that signs no more leaves.

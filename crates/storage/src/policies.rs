@@ -152,6 +152,18 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Res
         .optional()?)
 }
 
+/// Whether a live policy of the zone has this name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_taken(conn: &mut Conn, zone: ZoneId, name: &str) -> Result<bool> {
+    let live = policies::table
+        .filter(policies::zone_id.eq(Uuid::from(zone)))
+        .filter(policies::name.eq(name))
+        .filter(policies::archived_at.is_null());
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
+}
+
 /// A page of the zone's live policies.
 ///
 /// # Errors
@@ -217,6 +229,38 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicyVersion) -> Result<P
         .values(values)
         .returning(PolicyVersionRow::as_returning());
     Ok(row.get_result(conn).await?)
+}
+
+/// A page of a policy's versions, first to last: after the version that the page names.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn list_versions(
+    conn: &mut Conn,
+    zone: ZoneId,
+    policy: PolicyId,
+    page: &Page,
+) -> Result<Vec<PolicyVersionRow>> {
+    let of_policy = policy_versions::table
+        .filter(policy_versions::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_versions::policy_id.eq(Uuid::from(policy)));
+    let after = match page.after {
+        Some((_, id)) => {
+            let last = of_policy.filter(policy_versions::id.eq(id));
+            last.select(policy_versions::version)
+                .first(conn)
+                .await
+                .optional()?
+        }
+        None => Some(0),
+    };
+    let later = of_policy.filter(policy_versions::version.nullable().gt(after));
+    Ok(later
+        .order(policy_versions::version)
+        .limit(page.limit)
+        .select(PolicyVersionRow::as_select())
+        .load(conn)
+        .await?)
 }
 
 /// Every version of a policy, first to last.

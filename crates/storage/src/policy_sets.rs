@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-pub use activation::{Activation, ActivationRow, activate, activation, deactivate};
+pub use activation::{Activation, ActivationRow, activate, activation, deactivate, end_shadow};
 
 mod activation;
 
@@ -239,6 +239,38 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicySetVersion) -> Resul
         .execute(conn)
         .await?;
     Ok(row)
+}
+
+/// A page of a set's versions, first to last: after the version that the page names.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn list_versions(
+    conn: &mut Conn,
+    zone: ZoneId,
+    set: PolicySetId,
+    page: &Page,
+) -> Result<Vec<PolicySetVersionRow>> {
+    let of_set = policy_set_versions::table
+        .filter(policy_set_versions::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_set_versions::policy_set_id.eq(Uuid::from(set)));
+    let after = match page.after {
+        Some((_, id)) => {
+            let last = of_set.filter(policy_set_versions::id.eq(id));
+            last.select(policy_set_versions::version)
+                .first(conn)
+                .await
+                .optional()?
+        }
+        None => Some(0),
+    };
+    let later = of_set.filter(policy_set_versions::version.nullable().gt(after));
+    Ok(later
+        .order(policy_set_versions::version)
+        .limit(page.limit)
+        .select(PolicySetVersionRow::as_select())
+        .load(conn)
+        .await?)
 }
 
 /// Every version of a set, first to last.

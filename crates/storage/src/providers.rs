@@ -9,6 +9,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::{ProviderId, ZoneId};
 use caracal_domain::zone::{Provider, ProviderKind, Sealed};
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -187,6 +188,47 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ProviderId) -> R
         .first(conn)
         .await
         .optional()?)
+}
+
+/// The provider, archived or not: what a resource that was bound to it still follows.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_even_archived(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ProviderId,
+) -> Result<Option<ProviderRow>> {
+    let row = providers::table.find((Uuid::from(zone), Uuid::from(id)));
+    Ok(row
+        .select(ProviderRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
+/// Keeps the zone's providers as they are until the transaction ends, for whoever binds a resource to one of them; any
+/// number may at once. Comes before any row is locked.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn hold(conn: &mut Conn, zone: ZoneId) -> Result<()> {
+    let lock = "SELECT pg_advisory_xact_lock_shared(hashtext('caracal_providers'), hashtext($1))";
+    let lock = diesel::sql_query(lock).bind::<Text, _>(zone.to_string());
+    lock.execute(conn).await?;
+    Ok(())
+}
+
+/// Lets one transaction at a time change the zone's providers, and nobody bind a resource meanwhile, until it ends. Comes
+/// before any row is locked.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn lock(conn: &mut Conn, zone: ZoneId) -> Result<()> {
+    let lock = "SELECT pg_advisory_xact_lock(hashtext('caracal_providers'), hashtext($1))";
+    let lock = diesel::sql_query(lock).bind::<Text, _>(zone.to_string());
+    lock.execute(conn).await?;
+    Ok(())
 }
 
 /// A page of the zone's live providers.

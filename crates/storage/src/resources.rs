@@ -192,6 +192,18 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> R
         .optional()?)
 }
 
+/// Whether a live resource of the zone has this identifier.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_taken(conn: &mut Conn, zone: ZoneId, identifier: &str) -> Result<bool> {
+    let live = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::identifier.eq(identifier))
+        .filter(resources::archived_at.is_null());
+    Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
+}
+
 /// A page of the zone's live resources.
 ///
 /// # Errors
@@ -267,6 +279,37 @@ pub async fn archive(conn: &mut Conn, zone: ZoneId, id: ResourceId) -> Result<bo
         resources::version.eq(resources::version + 1),
     );
     Ok(diesel::update(live).set(archived).execute(conn).await? > 0)
+}
+
+/// The live resources that use the provider, but for those that show no credential; locked against other writers until
+/// the transaction ends.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn following(conn: &mut Conn, zone: ZoneId, provider: ProviderId) -> Result<Vec<ResourceRow>> {
+    let following = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::credential_provider_id.eq(Uuid::from(provider)))
+        .filter(resources::auth_mode.ne(AuthMode::None.name()))
+        .filter(resources::archived_at.is_null());
+    Ok(following
+        .order(resources::id)
+        .select(ResourceRow::as_select())
+        .for_no_key_update()
+        .load(conn)
+        .await?)
+}
+
+/// How many live resources use the provider.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn count_of_provider(conn: &mut Conn, zone: ZoneId, provider: ProviderId) -> Result<i64> {
+    let using = resources::table
+        .filter(resources::zone_id.eq(Uuid::from(zone)))
+        .filter(resources::credential_provider_id.eq(Uuid::from(provider)))
+        .filter(resources::archived_at.is_null());
+    Ok(using.count().get_result(conn).await?)
 }
 
 /// The first `limit` live resources that use the provider.

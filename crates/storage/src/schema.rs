@@ -150,7 +150,7 @@ table! {
     invitations (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, email -> Text, role -> Text, token_sha256 -> Binary, created_by -> Text,
         created_at -> Timestamptz, expires_at -> Timestamptz, accepted_at -> Nullable<Timestamptz>,
-        admin_token_id -> Nullable<Uuid>, revoked_at -> Nullable<Timestamptz>,
+        admin_token_id -> Nullable<Uuid>, revoked_at -> Nullable<Timestamptz>, version -> BigInt,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sessions: one row per session token's session. Their state follows from two times.
 
+mod end;
+
 use crate::Conn;
 use crate::column::{Named, Optional, Stored};
 use crate::error::Result;
@@ -10,6 +12,8 @@ use caracal_domain::{Anchor, AnchorKind, Epoch, ResourceIdentifier, ScopeSet, Su
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
+
+pub use end::{EndedSession, Whose, end};
 
 /// A session as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -271,57 +275,6 @@ pub async fn revoke(
     id: SessionId,
     reason: &str,
 ) -> Result<Option<SessionRow>> {
-    let below = sessions::id
-        .eq(Uuid::from(id))
-        .or(sessions::root_id.eq(Uuid::from(id)));
-    let live = sessions::table
-        .filter(sessions::zone_id.eq(Uuid::from(zone)))
-        .filter(below)
-        .filter(sessions::revoked_at.is_null())
-        .filter(sessions::expires_at.gt(diesel::dsl::now));
-    diesel::update(live).set(revoked(reason)).execute(conn).await?;
+    end(conn, zone, Whose::Session(id), reason).await?;
     find(conn, zone, id).await
-}
-
-/// Revokes every live session of a subject; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke_of_subject(conn: &mut Conn, zone: ZoneId, subject: &str, reason: &str) -> Result<usize> {
-    let live = sessions::table
-        .filter(sessions::zone_id.eq(Uuid::from(zone)))
-        .filter(sessions::subject_id.eq(subject))
-        .filter(sessions::revoked_at.is_null())
-        .filter(sessions::expires_at.gt(diesel::dsl::now));
-    Ok(diesel::update(live).set(revoked(reason)).execute(conn).await?)
-}
-
-/// Revokes every live session of an application; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke_of_application(
-    conn: &mut Conn,
-    zone: ZoneId,
-    application: ApplicationId,
-    reason: &str,
-) -> Result<usize> {
-    let live = sessions::table
-        .filter(sessions::zone_id.eq(Uuid::from(zone)))
-        .filter(sessions::application_id.eq(Uuid::from(application)))
-        .filter(sessions::revoked_at.is_null())
-        .filter(sessions::expires_at.gt(diesel::dsl::now));
-    Ok(diesel::update(live).set(revoked(reason)).execute(conn).await?)
-}
-
-type Revoked<'a> = (
-    diesel::dsl::Eq<sessions::revoked_at, diesel::dsl::now>,
-    diesel::dsl::Eq<sessions::revoked_reason, &'a str>,
-);
-
-fn revoked(reason: &str) -> Revoked<'_> {
-    (
-        sessions::revoked_at.eq(diesel::dsl::now),
-        sessions::revoked_reason.eq(reason),
-    )
 }

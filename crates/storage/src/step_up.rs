@@ -58,6 +58,14 @@ pub struct ChallengeRow {
     pub rests_until: Option<Timestamp>,
 }
 
+impl ChallengeRow {
+    /// Its ETag: two changes can be seen of it, each once.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        1 + i64::from(self.satisfied_at.is_some()) + i64::from(self.consumed_at.is_some())
+    }
+}
+
 impl std::fmt::Debug for ChallengeRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ChallengeRow")

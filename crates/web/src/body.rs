@@ -37,17 +37,48 @@ impl<T: DeserializeOwned + Validate> FromRequest for JsonBody<T> {
     }
 }
 
+/// A JSON body that may be left out: an empty one, whatever its type, means the defaults.
+#[derive(Debug)]
+pub struct OptionalBody<T>(pub T);
+
+impl<T: DeserializeOwned + Validate + Default> FromRequest for OptionalBody<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = collect(&request, payload).await?;
+            if bytes.is_empty() {
+                return Ok(Self(T::default()));
+            }
+            check_type(&request)?;
+            parse(&bytes).map(Self)
+        })
+    }
+}
+
 /// The bytes of a JSON body, within [`MAX_BODY_BYTES`].
 ///
 /// # Errors
 /// 415 for another media type, 413 for too many bytes, 400 for a broken body.
-pub async fn read(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, ApiError> {
-    if !is_json(request.content_type()) {
-        return Err(ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-        ));
+pub async fn read(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
+    check_type(request)?;
+    collect(request, payload).await
+}
+
+fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
+    if is_json(request.content_type()) {
+        return Ok(());
     }
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+    ))
+}
+
+async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, ApiError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)

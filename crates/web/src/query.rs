@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
 use std::future::{Ready, ready};
 
@@ -15,8 +15,23 @@ impl<T: DeserializeOwned> FromRequest for QueryParams<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        request.extensions_mut().insert(Read);
         ready(parse(request.query_string()).map(Self))
     }
+}
+
+/// Left with a request whose query somebody looks at.
+struct Read;
+
+/// Refuses parameters that nobody looks at: `400 invalid_query`. Comes after the extractors.
+///
+/// # Errors
+/// There is a query, and no [`QueryParams`] took it.
+pub fn refuse_unread(request: &HttpRequest) -> Result<(), ApiError> {
+    if request.query_string().is_empty() || request.extensions().contains::<Read>() {
+        return Ok(());
+    }
+    Err(ApiError::invalid_query("This route takes no parameters."))
 }
 
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {

@@ -16,7 +16,7 @@ use caracal_domain::RequestId;
 use caracal_domain::id::{AdminTokenId, ZoneId};
 use caracal_storage::zones::ZoneRow;
 use caracal_storage::{admin_tokens, zones};
-use caracal_web::{ApiError, bearer};
+use caracal_web::{ApiError, bearer, query};
 use futures::future::LocalBoxFuture;
 use futures::try_join;
 use std::marker::PhantomData;
@@ -234,8 +234,11 @@ fn check_read_only<A: Access>(actor: &Actor) -> Result<(), Error> {
     Ok(())
 }
 
-async fn rest<R: FromRequest>(request: &HttpRequest, payload: &mut Payload) -> Result<R, Error> {
-    R::from_request(request, payload).await.map_err(Into::into)
+/// What else the handler takes; a query that it does not look at is refused.
+pub(crate) async fn rest<R: FromRequest>(request: &HttpRequest, payload: &mut Payload) -> Result<R, Error> {
+    let rest = R::from_request(request, payload).await.map_err(Into::into)?;
+    query::refuse_unread(request)?;
+    Ok(rest)
 }
 
 fn by(actor: Actor, request: &HttpRequest) -> Result<By, Error> {

@@ -5,9 +5,10 @@ use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::paging::{List, ListQuery};
+use crate::reply::{IfMatch, etag};
 use crate::seed::SYSTEM_SLUG;
 use crate::sight::Sight;
-use crate::text::Name;
+use crate::text::{Moment, Name};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -25,6 +26,7 @@ use validator::Validate;
 const LIST: List = List {
     name: "admin-tokens",
     zone: None,
+    of: None,
     default: 200,
 };
 pub(crate) const PREFIX: &str = "cat_";
@@ -83,7 +85,8 @@ pub(crate) struct NewAdminTokenBody {
     name: Option<Name>,
     #[serde(default)]
     read_only: bool,
-    expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Moment>,
 }
 
 /// `GET /v1/admin-tokens`.
@@ -111,7 +114,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, path = "/v1/admin-tokens",
     request_body = NewAdminTokenBody,
-    responses((status = 201, body = AdminTokenView))
+    responses((status = 201, body = AdminTokenView), (status = 404, description = "zone_not_found"))
 )]
 pub(crate) async fn create(
     api: Data<Api>,
@@ -119,20 +122,22 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let (by, body) = (request.by, request.rest.into_inner());
     let (row, secret) = to_completion(async move { api.create_admin_token(&by, body).await }).await?;
+    let version = row.version;
     let view = AdminTokenView::of(row, Some(secret.expose_secret().to_owned()));
     Ok(HttpResponse::Created()
+        .insert_header(etag(version))
         .insert_header(("Cache-Control", "no-store"))
         .json(view))
 }
 
 /// `DELETE /v1/admin-tokens/{id}`.
-#[utoipa::path(delete, path = "/v1/admin-tokens/{id}", responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/admin-tokens/{id}", params(IfMatch), responses((status = 204)))]
 pub(crate) async fn revoke(
     api: Data<Api>,
-    request: Everywhere<Govern, PathId<AdminTokenId>>,
+    request: Everywhere<Govern, (PathId<AdminTokenId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, PathId(id)) = (request.by, request.rest);
-    to_completion(async move { api.revoke_admin_token(&by, id).await }).await?;
+    let (by, (PathId(id), if_match)) = (request.by, request.rest);
+    to_completion(async move { api.revoke_admin_token(&by, id, &if_match).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -148,7 +153,8 @@ impl Api {
                 "is required for scope zone, and only there",
             ));
         }
-        if body.expires_at.is_some_and(|at| at <= self.clock.now()) {
+        let expires_at = body.expires_at.map(|Moment(at)| at);
+        if expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(Failure::field("expires_at", "must be in the future"));
         }
         let secret = random_token(PREFIX)?;
@@ -159,7 +165,7 @@ impl Api {
             token_sha256: sha256(secret.expose_secret()),
             read_only: body.read_only,
             created_by: by.name(),
-            expires_at: body.expires_at,
+            expires_at,
         };
         let mut tx = self.database.begin(Sight::Everything).await?;
         let ledger = match body.zone_id {
@@ -167,17 +173,20 @@ impl Api {
             None => self.system_zone(&mut tx).await?,
         };
         let row = admin_tokens::insert(&mut tx, &new).await?;
-        let deed = Deed::new(ledger, "admin_token.create", row.id);
-        self.record(&mut tx, by, deed.to(&shown(&row))).await?;
+        let deed = Deed::new(ledger, "admin_token.create", row.id)
+            .to(&shown(&row))
+            .version(row.version);
+        self.record(&mut tx, by, deed, None).await?;
         tx.commit().await?;
         Ok((row, secret))
     }
 
-    async fn revoke_admin_token(&self, by: &By, id: AdminTokenId) -> Result<(), Failure> {
+    async fn revoke_admin_token(&self, by: &By, id: AdminTokenId, if_match: &IfMatch) -> Result<(), Failure> {
         let mut tx = self.database.begin(Sight::Everything).await?;
-        let row = admin_tokens::find(&mut tx, id)
+        let row = admin_tokens::find_for_update(&mut tx, id)
             .await?
             .ok_or(Refusal::AdminTokenNotFound)?;
+        if_match.check(row.version)?;
         if row.seeded {
             return Err(Refusal::AdminTokenSeeded.into());
         }
@@ -186,12 +195,8 @@ impl Api {
             Some(zone) => zone,
             None => self.system_zone(&mut tx).await?,
         };
-        self.record(
-            &mut tx,
-            by,
-            Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row)),
-        )
-        .await?;
+        let deed = Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row));
+        self.record(&mut tx, by, deed, None).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -35,8 +35,10 @@ const DATABASE_CONNECTIONS: usize = 16;
 const DERIVATIONS_AT_ONCE: usize = 2;
 /// Each replay takes most of a processor while it runs.
 const REPLAYS_AT_ONCE: usize = 2;
-/// Compiled policies kept for simulations and replays.
+/// Compiled policies kept for simulations and replays that may come.
 const POLICY_MEMORY_BYTES: usize = 64 << 20;
+/// Compiled policies that those under way may keep beyond that, of some 600 KB each: three of the largest sets.
+const HELD_MODULES: usize = 3 * 256;
 /// How long a commit may take after its caller has gone and the listener has closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,7 @@ pub struct Api {
     pub(crate) public_url: String,
     pub(crate) tails: Tails,
     pub(crate) replays: Semaphore,
+    pub(crate) held_modules: Arc<Semaphore>,
     pub(crate) tasks: Tasks,
     /// Fires when answers that do not end by themselves must.
     pub(crate) draining: CancellationToken,
@@ -140,6 +143,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         })?,
         tails: tails.clone(),
         replays: Semaphore::new(REPLAYS_AT_ONCE),
+        held_modules: Arc::new(Semaphore::new(HELD_MODULES)),
         tasks: host.tasks.clone(),
         draining: host.probes.draining(),
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),

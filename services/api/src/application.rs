@@ -7,17 +7,17 @@ mod reap;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Refusal;
-use crate::openapi::words::{CredentialTypeWord, RegistrationMethodWord};
+use crate::openapi::words::{CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, given};
+use crate::text::{Name, Nothing, given};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
 use caracal_storage::applications::{self, ApplicationRow};
-use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, JsonBody, OptionalBody, PathId, QueryParams, to_completion};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,6 +38,7 @@ pub(crate) struct ApplicationView<'a> {
     consent: &'a str,
     redirect_uris: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<&'a str>,
@@ -93,6 +94,7 @@ pub(crate) struct NewApplicationBody {
     #[serde(default)]
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Vec<String>,
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
     expires_in: Option<i64>,
@@ -108,6 +110,7 @@ pub(crate) struct RegistrationBody {
     #[serde(default)]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
     expires_in: Option<i64>,
@@ -132,14 +135,23 @@ pub(crate) struct ApplicationPatch {
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     #[serde(default, deserialize_with = "given")]
     jwks_uri: Option<String>,
 }
 
-/// A secret the caller chose: 8 to 512 visible characters.
+impl ApplicationPatch {
+    const fn is_empty(&self) -> bool {
+        let plain = self.name.is_none() && self.traits.is_none() && self.consent.is_none();
+        let proof = self.credential_type.is_none() && self.client_secret.is_none();
+        plain && proof && self.redirect_uris.is_none() && self.jwks.is_none() && self.jwks_uri.is_none()
+    }
+}
+
+/// A secret the caller chose: 1 to 512 printable ASCII characters.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[schema(value_type = String, min_length = 8, max_length = 512)]
+#[schema(value_type = String, min_length = 1, max_length = 512)]
 #[serde(try_from = "String")]
 pub(crate) struct SecretText(SecretString);
 
@@ -148,11 +160,11 @@ impl TryFrom<String> for SecretText {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         // What begins like a secret of ours must be one: a checksum that does not fit is refused unread.
-        let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.starts_with("ccs_");
-        if (8..=512).contains(&text.len()) && plain {
+        let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b)) && !text.starts_with("ccs_");
+        if (1..=512).contains(&text.len()) && plain {
             Ok(Self(SecretString::from(text)))
         } else {
-            Err("must be 8 to 512 visible ASCII characters that do not begin with ccs_")
+            Err("must be 1 to 512 printable ASCII characters that do not begin with ccs_")
         }
     }
 }
@@ -200,7 +212,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications",
     request_body = NewApplicationBody,
-    responses((status = 201, body = ApplicationView))
+    responses((status = 201, body = ApplicationView), (status = 429))
 )]
 pub(crate) async fn create(
     api: Data<Api>,
@@ -264,13 +276,14 @@ pub(crate) async fn change(
 /// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
+    request_body = Option<Nothing>,
     responses((status = 200, body = ApplicationView))
 )]
 pub(crate) async fn rotate_secret(
     api: Data<Api>,
-    request: InZone<Write, PathId<ApplicationId>>,
+    request: InZone<Write, (PathId<ApplicationId>, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, PathId(id)) = request.open();
+    let (by, zone, (PathId(id), _)) = request.open();
     let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
     Ok(answer_changed(&made))
 }

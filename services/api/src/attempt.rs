@@ -15,7 +15,7 @@ use actix_web::{Error, HttpMessage};
 use caracal_domain::RequestId;
 use caracal_domain::id::ZoneId;
 use caracal_lifecycle::trace::current_traceparent;
-use caracal_web::{ApiError, source_address};
+use caracal_web::{ApiError, source_address, to_completion};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -47,9 +47,20 @@ pub(crate) async fn watch(
         .is_client_error()
         .then(|| refused(&api, &response));
     if let Some(refused) = refusal.flatten() {
-        api.refusals.note(refused);
+        note(&api, refused).await;
     }
     Ok(response)
+}
+
+/// Of somebody known, in the spool before the answer leaves, as what is done is. Nobody waits for the record of a stranger.
+async fn note(api: &Data<Api>, refused: Refused) {
+    if matches!(refused.ledger, Ledger::Strangers(_)) {
+        api.refusals.note(refused);
+        return;
+    }
+    let api = api.clone();
+    // Also when the caller hangs up meanwhile.
+    to_completion(async move { api.record_refusal(refused).await }).await;
 }
 
 /// The record of a refusal, if it is one of an attempt: to change something, or to see what is not the caller's.
@@ -89,7 +100,13 @@ fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
     })
 }
 
+/// HEAD is answered by what answers GET.
 fn route_of(method: &str, path: &str) -> Option<&'static Route> {
+    let method = if method.eq_ignore_ascii_case("head") {
+        "get"
+    } else {
+        method
+    };
     TABLE
         .iter()
         .find(|route| route.path == path && route.method.eq_ignore_ascii_case(method))

@@ -10,6 +10,7 @@ use crate::app::Api;
 use crate::error::Refusal;
 use crate::openapi::words::AuditDecisionWord;
 use crate::paging::{List, Rows};
+use crate::text::Moment;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::redact;
@@ -24,13 +25,18 @@ use serde_json::Value;
 pub(crate) use tail::{__path_tail, tail};
 use uuid::Uuid;
 
+/// How many events of one request are shown at once; the list, filtered by `request_id`, has them all.
+const MOST_OF_REQUEST: i64 = 1000;
+
 /// The parameters of `GET …/audit`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Moment>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Moment>,
     request_id: Option<String>,
     decision: Option<AuditDecision>,
     event_type: Option<String>,
@@ -41,6 +47,7 @@ pub(crate) struct AuditQuery {
     label: Option<String>,
     #[param(inline)]
     format: Option<Format>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -48,8 +55,8 @@ pub(crate) struct AuditQuery {
 impl AuditQuery {
     fn filter(self) -> AuditFilter {
         AuditFilter {
-            since: self.since,
-            until: self.until,
+            since: self.since.map(|Moment(at)| at),
+            until: self.until.map(|Moment(at)| at),
             request_id: self.request_id,
             decision: self.decision,
             event_type: self.event_type,
@@ -86,9 +93,9 @@ pub(crate) struct DetailedView {
     policy_set_id: Option<Uuid>,
     policy_set_version_id: Option<Uuid>,
     manifest_sha: Option<String>,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     determining_policies_json: Value,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     diagnostics_json: Value,
     seq: i64,
     hash: String,
@@ -99,7 +106,9 @@ pub(crate) struct DetailedView {
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit",
     params(AuditQuery),
-    responses((status = 200, body = Rows<EventView>))
+    responses((status = 200, content(
+        (Rows<EventView> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+    )))
 )]
 pub(crate) async fn list(
     api: Data<Api>,
@@ -122,7 +131,8 @@ pub(crate) async fn list(
     Ok(paged.object(event))
 }
 
-/// `GET …/audit/by-request/{requestId}`: every event of one request, in order, with full detail.
+/// `GET …/audit/by-request/{requestId}`: the events of one request, in order, with full detail; of more than a thousand
+/// the first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit/by-request/{request_id}",
     responses((status = 200, body = [DetailedView]))
@@ -139,6 +149,7 @@ const fn list_of(zone: ZoneId) -> List {
     List {
         name: "audit",
         zone: Some(zone),
+        of: None,
         default: 100,
     }
 }
@@ -153,7 +164,9 @@ impl Api {
         let named = http.match_info().get("request_id").and_then(RequestId::accept);
         let named = named.ok_or(Refusal::RequestNotFound)?;
         let rows = self
-            .read(zone, async |conn| audit::by_request(conn, zone, &named).await)
+            .read(zone, async |conn| {
+                audit::by_request(conn, zone, &named, MOST_OF_REQUEST).await
+            })
             .await?;
         if rows.is_empty() {
             return Err(Refusal::RequestNotFound.into());
@@ -167,8 +180,8 @@ fn detailed(row: AuditRow) -> DetailedView {
         policy_set_id: row.policy_set_id.map(Uuid::from),
         policy_set_version_id: row.policy_set_version_id.map(Uuid::from),
         manifest_sha: row.manifest_sha.clone(),
-        determining_policies_json: row.determining_policies_json.clone(),
-        diagnostics_json: row.diagnostics_json.clone(),
+        determining_policies_json: redact(row.determining_policies_json.clone()),
+        diagnostics_json: redact(row.diagnostics_json.clone()),
         seq: row.seq,
         hash: hex::encode(&row.hash),
         previous_hash: hex::encode(&row.previous_hash),

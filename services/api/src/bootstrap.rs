@@ -6,14 +6,12 @@ use crate::actor::{Everywhere, Govern};
 use crate::app::Api;
 use crate::error::Refusal;
 use crate::reply;
-use actix_web::dev::Payload;
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Data;
-use actix_web::{Error, FromRequest, HttpRequest, HttpResponse};
 use caracal_domain::id::{ApplicationId, ZoneId};
-use caracal_web::{ApiError, JsonBody, to_completion};
-use futures::future::LocalBoxFuture;
+use caracal_web::{ApiError, OptionalBody, to_completion};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
@@ -58,22 +56,6 @@ impl BootstrapView<'_> {
     }
 }
 
-/// A JSON body, or none at all.
-pub(crate) struct Perhaps(BootstrapBody);
-
-impl FromRequest for Perhaps {
-    type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        if !request.headers().contains_key(CONTENT_TYPE) {
-            return Box::pin(async { Ok(Self(BootstrapBody::default())) });
-        }
-        let body = JsonBody::<BootstrapBody>::from_request(request, payload);
-        Box::pin(async move { Ok(Self(body.await?.into_inner())) })
-    }
-}
-
 /// `POST /v1/local/bootstrap`: a zone `local` with an application, a resource and an active policy. Again changes
 /// nothing but, with `force`, the secret.
 #[utoipa::path(
@@ -83,12 +65,12 @@ impl FromRequest for Perhaps {
 )]
 pub(crate) async fn bootstrap(
     api: Data<Api>,
-    request: Everywhere<Govern, Perhaps>,
+    request: Everywhere<Govern, OptionalBody<BootstrapBody>>,
 ) -> Result<HttpResponse, ApiError> {
     if !api.local_bootstrap {
         return Err(Refusal::NotFound.into());
     }
-    let (by, Perhaps(BootstrapBody { force })) = (request.by, request.rest);
+    let (by, OptionalBody(BootstrapBody { force })) = (request.by, request.rest);
     let planted = to_completion(async move { api.bootstrap(&by, force).await }).await?;
     let status = if planted.new {
         StatusCode::CREATED

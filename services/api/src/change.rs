@@ -47,20 +47,30 @@ impl By {
             .map_or_else(|| "caracal-api".to_owned(), Actor::name)
     }
 
+    /// The same without its idempotency key: for one deed of several, whose answer is another's to keep.
+    pub(crate) fn within_another(&self) -> Self {
+        Self {
+            held: None,
+            ..self.clone()
+        }
+    }
+
     /// Keeps the answer for whoever repeats the request.
-    async fn complete(&self, tx: &mut Conn, deed: &Deed, epoch: Option<Epoch>) -> Result<(), Failure> {
+    pub(crate) async fn complete(
+        &self,
+        tx: &mut Conn,
+        deed: &Deed,
+        epoch: Option<Epoch>,
+    ) -> Result<(), Failure> {
         let Some(held) = &self.held else { return Ok(()) };
         let (status, body) = deed.answer();
-        let epoch = epoch.map(Epoch::get);
-        held.complete(
-            tx,
-            &Answer {
-                status: status.as_u16(),
-                body,
-                epoch,
-            },
-        )
-        .await
+        let answer = Answer {
+            status: status.as_u16(),
+            body,
+            epoch: epoch.map(Epoch::get),
+            version: deed.version,
+        };
+        held.complete(tx, &answer).await
     }
 }
 
@@ -73,6 +83,7 @@ pub(crate) struct Deed {
     before: Value,
     after: Value,
     answer: Option<(StatusCode, Value)>,
+    version: Option<i64>,
 }
 
 impl Deed {
@@ -85,6 +96,7 @@ impl Deed {
             before: Value::Null,
             after: Value::Null,
             answer: None,
+            version: None,
         }
     }
 
@@ -104,6 +116,12 @@ impl Deed {
     /// `200`). Never with a secret.
     pub(crate) fn answered<V: Serialize>(mut self, status: StatusCode, view: &V) -> Self {
         self.answer = Some((status, serde_json::to_value(view).unwrap_or_default()));
+        self
+    }
+
+    /// The version of the object that is answered with, where the answer has an `ETag`.
+    pub(crate) const fn version(mut self, version: i64) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -248,10 +266,17 @@ impl Api {
         Ok(epoch)
     }
 
-    /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done.
-    pub(crate) async fn record(&self, tx: &mut Conn, by: &By, deed: Deed) -> Result<(), Failure> {
+    /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done. `epoch` is the
+    /// one its answer names, if it does.
+    pub(crate) async fn record(
+        &self,
+        tx: &mut Conn,
+        by: &By,
+        deed: Deed,
+        epoch: Option<Epoch>,
+    ) -> Result<(), Failure> {
         self.keep(tx, by, &deed).await?;
-        by.complete(tx, &deed, None).await
+        by.complete(tx, &deed, epoch).await
     }
 
     async fn keep(&self, tx: &Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
@@ -290,7 +315,9 @@ fn difference(before: &Value, after: &Value) -> Value {
     );
     let mut changes = Map::new();
     for field in old.keys().chain(new.keys()) {
-        let (from, to) = (old.get(field), new.get(field));
+        // A field that is not there says no more than one that is null.
+        let value = |of: &Map<String, Value>| of.get(field).cloned().unwrap_or_default();
+        let (from, to) = (value(old), value(new));
         if from != to && !matches!(field.as_str(), "created_at" | "updated_at") {
             changes.insert(field.clone(), json!({"from": from, "to": to}));
         }
@@ -308,6 +335,12 @@ mod tests {
         let after = json!({"name": "b", "prefix": false, "updated_at": 2, "scopes": ["x"]});
         let changes = json!({"name": {"from": "a", "to": "b"}, "scopes": {"from": null, "to": ["x"]}});
         assert_eq!(difference(&before, &after), changes);
+        let made = difference(&Value::Null, &json!({"name": "a", "description": null}));
+        assert_eq!(
+            made,
+            json!({"name": {"from": null, "to": "a"}}),
+            "nothing became nothing"
+        );
         assert_eq!(difference(&Value::Null, &Value::Null), json!({}));
     }
 }

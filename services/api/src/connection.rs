@@ -10,7 +10,7 @@ use crate::app::Api;
 use crate::error::Refusal;
 use crate::paging::List;
 use crate::reply;
-use actix_web::http::StatusCode;
+use crate::text::Nothing;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 pub(crate) use authorize::{__path_authorize, authorize};
@@ -18,9 +18,8 @@ pub(crate) use callback::{__path_callback, callback};
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ConnectionId, ProviderId, ResourceId, ZoneId};
 use caracal_storage::connections::{self, ConnectionFilter, ConnectionRow, ConnectionStatus};
-use caracal_web::{ApiError, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, OptionalBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -164,6 +163,7 @@ pub(crate) async fn item(
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/provider-connections/{id}/revoke",
+    request_body = Option<Nothing>,
     responses(
         (status = 200, description = "The connection, ended.", body = ConnectionView),
         (status = 404, description = "`connection_not_found`"),
@@ -171,9 +171,14 @@ pub(crate) async fn item(
 )]
 pub(crate) async fn revoke(
     api: Data<Api>,
-    request: InZone<Write, PathId<ConnectionId>>,
+    request: InZone<Write, (PathId<ConnectionId>, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, PathId(id)) = request.open();
+    let (by, zone, (PathId(id), _)) = request.open();
     let written = to_completion(async move { api.revoke_connection(&by, zone.id, id).await }).await?;
-    Ok(reply::written(StatusCode::OK, written.epoch).json(json!(ConnectionView::from(&written.value))))
+    let row = &written.value;
+    Ok(reply::changed(
+        &ConnectionView::from(row),
+        row.version,
+        written.epoch,
+    ))
 }

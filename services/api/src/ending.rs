@@ -1,6 +1,6 @@
 //! How authority ends: the rows, the anchors that every replica refuses by, and the messages that carry them, all in
-//! the caller's transaction. Sessions end by one cut-off for a subject or an application, whatever their number; agents
-//! and edges by one anchor each.
+//! the caller's transaction. Sessions end by one cut-off for a subject or an application, whatever their number; those of
+//! others that lie below them, agents and edges by one anchor each.
 //!
 //! Rows first, the zone's epoch last, as every writer has it: so no two of them wait for each other. A session that
 //! comes to be meanwhile has a smaller epoch than the cut-off, so its tokens are refused all the same.
@@ -8,10 +8,11 @@
 use crate::app::Api;
 use crate::change::{By, Change};
 use crate::error::Failure;
-use caracal_domain::id::{ApplicationId, ZoneId};
+use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
 use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody, Timestamp};
 use caracal_storage::endings::{self, Ended};
-use caracal_storage::{Conn, anchors, sessions};
+use caracal_storage::sessions::{self, Whose};
+use caracal_storage::{Conn, anchors};
 use chrono::TimeDelta;
 use std::fmt::Display;
 
@@ -25,14 +26,18 @@ type Named = Vec<(AnchorKind, String, Timestamp)>;
 #[derive(Debug, Default)]
 #[must_use = "rows that ended without their anchors leave tokens good"]
 pub(crate) struct Ending {
-    /// How many sessions.
-    pub(crate) sessions: usize,
-    cut_offs: Named,
+    sessions: Vec<SessionId>,
+    of_sessions: Named,
     agents: Named,
     edges: Named,
 }
 
 impl Ending {
+    /// How many sessions.
+    pub(crate) const fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// How many agents.
     pub(crate) const fn agents(&self) -> usize {
         self.agents.len()
@@ -45,8 +50,8 @@ impl Ending {
 
     /// Both together.
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.sessions += other.sessions;
-        self.cut_offs.extend(other.cut_offs);
+        self.sessions.extend(other.sessions);
+        self.of_sessions.extend(other.of_sessions);
         self.agents.extend(other.agents);
         self.edges.extend(other.edges);
         self
@@ -54,7 +59,7 @@ impl Ending {
 }
 
 impl Api {
-    /// Ends every session of a subject.
+    /// Ends every session of a subject, and what lies below them.
     pub(crate) async fn end_sessions_of(
         &self,
         tx: &mut Conn,
@@ -62,11 +67,8 @@ impl Api {
         zone: ZoneId,
         subject: &str,
     ) -> Result<Ending, Failure> {
-        Ok(Ending {
-            sessions: sessions::revoke_of_subject(tx, zone, subject, &by.name()).await?,
-            cut_offs: vec![(AnchorKind::Subject, subject.to_owned(), self.last_expiry())],
-            ..Ending::default()
-        })
+        let cut_off = (AnchorKind::Subject, subject.to_owned(), self.last_expiry());
+        end_sessions(tx, by, zone, Whose::Subject(subject), cut_off).await
     }
 
     /// Ends a subject's sessions, the agents bound to them with all they spawned, and the edges that touch those. A
@@ -79,7 +81,7 @@ impl Api {
         subject: &str,
     ) -> Result<Ending, Failure> {
         let ended = self.end_sessions_of(tx, by, zone, subject).await?;
-        let agents = end_agents(tx, by, zone, subject.parse().ok(), Some(subject)).await?;
+        let agents = end_agents(tx, by, zone, subject.parse().ok(), Some(subject), &ended).await?;
         Ok(ended.and(agents))
     }
 
@@ -91,22 +93,20 @@ impl Api {
         zone: ZoneId,
         application: ApplicationId,
     ) -> Result<Ending, Failure> {
-        let ended = Ending {
-            sessions: sessions::revoke_of_application(tx, zone, application, &by.name()).await?,
-            cut_offs: vec![(
-                AnchorKind::Application,
-                application.to_string(),
-                self.last_expiry(),
-            )],
-            ..Ending::default()
-        };
-        Ok(ended.and(end_agents(tx, by, zone, Some(application), None).await?))
+        let cut_off = (
+            AnchorKind::Application,
+            application.to_string(),
+            self.last_expiry(),
+        );
+        let ended = end_sessions(tx, by, zone, Whose::Application(application), cut_off).await?;
+        let agents = end_agents(tx, by, zone, Some(application), None, &ended).await?;
+        Ok(ended.and(agents))
     }
 
     /// Adds the anchors of what ended, and announces them. The zone's row is locked from here on.
     pub(crate) async fn announce(&self, tx: &mut Conn, zone: ZoneId, ending: Ending) -> Result<(), Failure> {
-        self.refuse(tx, zone, ending.cut_offs, |anchors| FeedBody::SessionsRevoked {
-            anchors,
+        self.refuse(tx, zone, ending.of_sessions, |anchors| {
+            FeedBody::SessionsRevoked { anchors }
         })
         .await?;
         self.refuse(tx, zone, ending.agents, |anchors| FeedBody::AgentsEnded {
@@ -152,14 +152,34 @@ impl Api {
     }
 }
 
+/// The rows, and beside the cut-off of those meant an anchor for each that it does not reach.
+async fn end_sessions(
+    tx: &mut Conn,
+    by: &By,
+    zone: ZoneId,
+    whose: Whose<'_>,
+    cut_off: (AnchorKind, String, Timestamp),
+) -> Result<Ending, Failure> {
+    let ended = sessions::end(tx, zone, whose, &by.name()).await?;
+    let beyond = ended.iter().flat_map(|session| session.anchors(whose));
+    Ok(Ending {
+        of_sessions: std::iter::once(cut_off).chain(beyond).collect(),
+        sessions: ended.iter().map(|session| session.id).collect(),
+        ..Ending::default()
+    })
+}
+
+/// Agents of the application, or that act in a session of the subject or in one that has just ended.
 async fn end_agents(
     tx: &mut Conn,
     by: &By,
     zone: ZoneId,
     application: Option<ApplicationId>,
     subject: Option<&str>,
+    ended: &Ending,
 ) -> Result<Ending, Failure> {
-    let agents = endings::terminate_agents(tx, zone, application, subject, &by.name()).await?;
+    let agents =
+        endings::terminate_agents(tx, zone, application, subject, &ended.sessions, &by.name()).await?;
     let edges = endings::revoke_edges(tx, zone, &agents, &by.name()).await?;
     Ok(Ending {
         agents: named(AnchorKind::AgentSessionId, &agents),

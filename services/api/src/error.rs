@@ -66,8 +66,7 @@ refusals! {
     SubjectIssuerNotFound => NOT_FOUND, "subject_issuer_not_found", "No such subject issuer.";
     SubjectIssuerAlreadyExists => CONFLICT, "subject_issuer_already_exists", "The prefix or the tokens are taken.";
     SubjectIssuerLimitExceeded => CONFLICT, "subject_issuer_limit_exceeded", "A zone has at most twenty.";
-    ChallengeNotFoundOrExpired => NOT_FOUND, "challenge_not_found_or_expired", "No such challenge, or too late for it.";
-    ChallengeAlreadySatisfied => CONFLICT, "challenge_already_satisfied", "A proof counts once.";
+    ChallengeNotFoundOrExpired => NOT_FOUND, "challenge_not_found_or_expired", "No such challenge, or none that waits for a proof.";
     InvitationNotFound => NOT_FOUND, "invitation_not_found", "No such invitation that is open.";
     RotationInProgress => CONFLICT, "rotation_in_progress", "A rotation waits for its key to be known.";
     RequestNotFound => NOT_FOUND, "request_not_found", "No event of this request.";
@@ -107,6 +106,9 @@ pub(crate) enum Failure {
     /// A key or secret could not be made, sealed or opened.
     #[error("using the zone's keys")]
     Keys(#[from] caracal_jose::Error),
+    /// As many do so already as may.
+    #[error("busy: {0}")]
+    Busy(&'static str),
     /// A value of ours that cannot be what it is.
     #[error("{0}")]
     Fault(&'static str),
@@ -174,6 +176,7 @@ impl From<Failure> for ApiError {
                 Some(refusal) => refusal.into(),
                 None => Self::fault(&failure),
             },
+            Failure::Busy(what) => Self::unavailable(what),
             Failure::Keys(_) | Failure::Fault(_) => Self::fault(&failure),
         }
     }
@@ -182,8 +185,8 @@ impl From<Failure> for ApiError {
 /// What the caller did when this constraint refuses, or this row is gone.
 fn refused_by(error: &caracal_storage::Error) -> Option<Refusal> {
     Some(match error.conflict().or_else(|| missing(error))? {
-        "zones_slug_live" => Refusal::InvalidZone,
-        "zones_system_zone_protected" => Refusal::SystemZoneProtected,
+        // The system zone is there, so its slug is taken; what would end it is refused before it comes here.
+        "zones_slug_live" | "zones_system_zone_protected" => Refusal::InvalidZone,
         "applications_name_live" => Refusal::ApplicationAlreadyExists,
         "resources_identifier_live" => Refusal::ResourceAlreadyExists,
         "providers_identifier_live" => Refusal::ProviderAlreadyExists,

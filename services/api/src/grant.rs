@@ -178,7 +178,7 @@ pub(crate) async fn item(
 /// `DELETE …/grants/{id}`: revokes it, and every session of its user in the zone.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/grants/{id}", tag = "Grants",
-    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses((status = 204), (status = 404, description = "grant_not_found, also when it is revoked already"))
 )]
 pub(crate) async fn revoke(

@@ -5,8 +5,10 @@
 //! back with the answer (`attempt.rs`). The relay sweeps what has expired; an expired key is also taken over by whoever
 //! uses it.
 
+use crate::actor::rest;
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
+use crate::reply::etag;
 use crate::sight::Sight;
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
@@ -46,6 +48,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) epoch: Option<i64>,
+    pub(crate) version: Option<i64>,
 }
 
 impl Held {
@@ -82,8 +85,11 @@ impl Api {
     }
 }
 
-/// The key of this request, if it is a POST that has one.
+/// The key of this request, if it is a POST that has one; on any other it means nothing.
 pub(crate) fn key_of(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
     let mut values = request.headers().get_all(KEY);
     let refused = || ApiError::from(Refusal::InvalidIdempotencyKey);
     let key = match (values.next(), values.next()) {
@@ -95,7 +101,7 @@ pub(crate) fn key_of(request: &HttpRequest) -> Result<Option<String>, ApiError> 
     if !(1..=255).contains(&key.len()) || !key.bytes().all(printable) {
         return Err(refused());
     }
-    Ok((request.method() == Method::POST).then(|| key.to_owned()))
+    Ok(Some(key.to_owned()))
 }
 
 /// Takes the lease of a key once the rest of the request is understood; who came second is answered here.
@@ -110,7 +116,7 @@ pub(crate) async fn admit<R: FromRequest>(
     let mut payload: Payload = Payload::Stream {
         payload: again.boxed_local(),
     };
-    let rest = R::from_request(request, &mut payload).await.map_err(Into::into)?;
+    let rest = rest(request, &mut payload).await?;
     let route = format!("{} {}", request.method(), request.path());
     let key = Key {
         actor,
@@ -201,6 +207,9 @@ impl ResponseError for Again {
         answer.insert_header((REPLAYED, HeaderValue::from_static("true")));
         if let Some(epoch) = self.0.epoch.map(Epoch::from) {
             answer.insert_header(zone_epoch(epoch));
+        }
+        if let Some(version) = self.0.version {
+            answer.insert_header(etag(version));
         }
         answer.json(&self.0.body)
     }

@@ -8,7 +8,7 @@ use crate::admin_token::AdminTokenView;
 use crate::app::Api;
 use crate::change::By;
 use crate::paging::{List, ListQuery};
-use crate::reply;
+use crate::reply::{self, IfMatch};
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Data;
@@ -166,6 +166,7 @@ pub(crate) async fn create(
         ..InvitationView::of(&written.value, now)
     };
     Ok(reply::written(StatusCode::CREATED, written.epoch)
+        .insert_header(reply::etag(written.value.version))
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(view))
 }
@@ -173,15 +174,16 @@ pub(crate) async fn create(
 /// `DELETE …/invitations/{id}`: takes back one that was not accepted.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/invitations/{id}", tag = "Invitations",
-    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses((status = 204), (status = 404, description = "invitation_not_found, also when it was accepted"))
 )]
 pub(crate) async fn revoke(
     api: Data<Api>,
-    request: InZone<Write, PathId<InvitationId>>,
+    request: InZone<Write, (PathId<InvitationId>, IfMatch)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, PathId(id)) = request.open();
-    let epoch = to_completion(async move { api.take_back_invitation(&by, zone.id, id).await }).await?;
+    let (by, zone, (PathId(id), if_match)) = request.open();
+    let epoch =
+        to_completion(async move { api.take_back_invitation(&by, zone.id, id, &if_match).await }).await?;
     Ok(reply::gone(epoch))
 }
 

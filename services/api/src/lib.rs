@@ -25,7 +25,6 @@ mod idempotency;
 mod invitation;
 mod oauth;
 pub mod openapi;
-mod optional_body;
 mod paging;
 mod policy;
 mod policy_set;

@@ -2,6 +2,7 @@
 //! everywhere is added here, once (`complete.rs`). `/openapi.json` shows it, `docs/reference/openapi.json` keeps it.
 
 mod complete;
+mod probes;
 pub(crate) mod words;
 
 use crate::routes::Described;

@@ -9,7 +9,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::ZoneId;
 use caracal_storage::Page;
 use caracal_web::ApiError;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -23,6 +23,8 @@ pub(crate) struct List {
     pub(crate) name: &'static str,
     /// Of which zone.
     pub(crate) zone: Option<ZoneId>,
+    /// Of which object of the zone, where it is the list of one.
+    pub(crate) of: Option<Uuid>,
     /// How many rows without `limit`.
     pub(crate) default: i64,
 }
@@ -59,7 +61,16 @@ impl List {
         Self {
             name,
             zone: Some(zone),
+            of: None,
             default: 200,
+        }
+    }
+
+    /// The same of what belongs to one object of the zone.
+    pub(crate) fn below(name: &'static str, zone: ZoneId, object: impl Into<Uuid>) -> Self {
+        Self {
+            of: Some(object.into()),
+            ..Self::of(name, zone)
         }
     }
 
@@ -98,23 +109,32 @@ impl List {
     }
 
     fn write(self, (at, id): (Timestamp, Uuid)) -> String {
-        let zone = self.zone.map_or(Uuid::nil(), Uuid::from);
-        URL_SAFE_NO_PAD.encode(format!("1|{}|{zone}|{}|{id}", self.name, at.timestamp_micros()))
+        URL_SAFE_NO_PAD.encode(format!(
+            "1|{}|{}|{}|{id}",
+            self.name,
+            self.whose(),
+            at.timestamp_micros()
+        ))
+    }
+
+    fn whose(self) -> Uuid {
+        self.of
+            .unwrap_or_else(|| self.zone.map_or(Uuid::nil(), Uuid::from))
     }
 
     fn read(self, cursor: &str) -> Option<(Timestamp, Uuid)> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
         let mut parts = text.split('|');
         let mut next = || parts.next();
-        let (version, name, zone, micros, id) = (next()?, next()?, next()?, next()?, next()?);
-        let mine = self.zone.map_or(Uuid::nil(), Uuid::from).to_string();
-        if version != "1" || name != self.name || zone != mine || next().is_some() {
+        let (version, name, whose, micros, id) = (next()?, next()?, next()?, next()?, next()?);
+        if version != "1" || name != self.name || whose != self.whose().to_string() || next().is_some() {
             return None;
         }
-        Some((
-            DateTime::from_timestamp_micros(micros.parse().ok()?)?,
-            id.parse().ok()?,
-        ))
+        // No row is of another time, and the database knows none of most others.
+        let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        (1970..=9999)
+            .contains(&at.year())
+            .then_some((at, id.parse().ok()?))
     }
 }
 
@@ -178,6 +198,26 @@ mod tests {
             &format!("{cursor}AA"),
         ] {
             assert_eq!(list("resources", 1).read(bad), None, "{bad}");
+        }
+        let of = |object: u128| {
+            List::below(
+                "versions",
+                ZoneId::from(Uuid::from_u128(1)),
+                Uuid::from_u128(object),
+            )
+        };
+        let cursor = of(2).write(key);
+        assert_eq!((of(2).read(&cursor), of(3).read(&cursor)), (Some(key), None));
+        for micros in [
+            "-1",
+            "-62135596800000001",
+            "253402300800000000",
+            "8210266876799999999",
+            "9223372036854775807",
+        ] {
+            let zone = Uuid::from_u128(1);
+            let cursor = URL_SAFE_NO_PAD.encode(format!("1|resources|{zone}|{micros}|{zone}"));
+            assert_eq!(list("resources", 1).read(&cursor), None, "{micros}");
         }
     }
 

@@ -225,15 +225,26 @@ pub(crate) async fn item(
 /// `GET …/policies/{id}/versions`: every version with its source, first to last.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policies/{id}/versions",
+    params(ListQuery),
     responses((status = 200, body = [PolicyVersionView]))
 )]
 pub(crate) async fn versions(
     api: Data<Api>,
-    request: InZone<Read, PathId<PolicyId>>,
+    request: InZone<Read, (PathId<PolicyId>, QueryParams<ListQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
-    let PathId(id) = request.rest;
-    let (_, versions) = api.policy(request.zone.id, id).await?;
-    Ok(HttpResponse::Ok().json(versions.iter().map(with_source).collect::<Vec<_>>()))
+    let (PathId(id), QueryParams(query), http) = request.rest;
+    let zone = request.zone.id;
+    let list = List::below("policy-versions", zone, id);
+    let page = list.plain(&query)?;
+    let found = api
+        .read(zone, async |conn| match policies::find(conn, zone, id).await? {
+            Some(_) => policies::list_versions(conn, zone, id, &page).await.map(Some),
+            None => Ok(None),
+        })
+        .await?;
+    let rows = found.ok_or(Refusal::PolicyNotFound)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, with_source))
 }
 
 /// `GET …/policies/{id}/versions/{versionId}`: with its source.

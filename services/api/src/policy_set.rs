@@ -8,6 +8,8 @@ mod simulate;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
+use crate::change::Written;
+use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::policy::SchemaVersion;
 use crate::reply::{self, IfMatch};
@@ -217,28 +219,37 @@ pub(crate) async fn add_version(
     request: InZone<Write, (PathId<PolicySetId>, JsonBody<NewPolicySetVersionBody>)>,
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (PathId(id), JsonBody(body))) = request.open();
-    let version =
+    let Written { value: row, epoch } =
         to_completion(async move { api.add_policy_set_version(&by, zone.id, id, body).await }).await?;
-    Ok(HttpResponse::Created().json(PolicySetVersionView::from(&version)))
+    let view = PolicySetVersionView::from(&row);
+    Ok(reply::created(&view, row.version.into(), epoch))
 }
 
 /// `GET …/policy-sets/{id}/versions`: every version, first to last, without the manifests.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions",
+    params(ListQuery),
     responses((status = 200, body = [PolicySetVersionView]))
 )]
 pub(crate) async fn versions(
     api: Data<Api>,
-    request: InZone<Read, PathId<PolicySetId>>,
+    request: InZone<Read, (PathId<PolicySetId>, QueryParams<ListQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
-    let PathId(id) = request.rest;
-    let (_, _, versions) = api.policy_set(request.zone.id, id).await?;
-    Ok(HttpResponse::Ok().json(
-        versions
-            .iter()
-            .map(PolicySetVersionView::from)
-            .collect::<Vec<_>>(),
-    ))
+    let (PathId(id), QueryParams(query), http) = request.rest;
+    let zone = request.zone.id;
+    let list = List::below("policy-set-versions", zone, id);
+    let page = list.plain(&query)?;
+    let found = api
+        .read(zone, async |conn| {
+            match policy_sets::find(conn, zone, id).await? {
+                Some(_) => policy_sets::list_versions(conn, zone, id, &page).await.map(Some),
+                None => Ok(None),
+            }
+        })
+        .await?;
+    let rows = found.ok_or(Refusal::PolicySetNotFound)?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, PolicySetVersionView::from))
 }
 
 /// `GET …/policy-sets/{id}/versions/{versionId}`: with its manifest.
@@ -256,10 +267,11 @@ pub(crate) async fn version(
         policy_version_id: line.policy_version_id,
     };
     let manifest = Some(lines.iter().map(entry).collect());
-    Ok(HttpResponse::Ok().json(PolicySetVersionView {
+    let view = PolicySetVersionView {
         manifest,
         ..PolicySetVersionView::from(&row)
-    }))
+    };
+    Ok(reply::item(&view, row.version.into()))
 }
 
 /// `POST …/policy-sets/{id}/activate`: swaps the zone's manifest; compiles nothing.

@@ -9,7 +9,7 @@ use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::change::Written;
 use crate::error::Refusal;
-use crate::openapi::words::ProviderKindWord;
+use crate::openapi::words::{ProviderConfigurationWord, ProviderKindWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, given};
@@ -36,6 +36,7 @@ pub(crate) struct ProviderView<'a> {
     identifier: &'a str,
     kind: ProviderKind,
     owner_type: &'a str,
+    #[schema(value_type = ProviderConfigurationWord)]
     config_json: &'a Value,
     secret_config_keys: &'a [String],
     created_at: Timestamp,
@@ -68,6 +69,7 @@ pub(crate) struct NewProviderBody {
     name: Option<Name>,
     owner_type: Option<Name>,
     #[serde(default)]
+    #[schema(value_type = ProviderConfigurationWord)]
     config_json: Map<String, Value>,
     #[serde(default)]
     secret_config: Map<String, Value>,
@@ -86,6 +88,7 @@ pub(crate) struct ProviderPatch {
     #[serde(default, deserialize_with = "given")]
     owner_type: Option<Name>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<ProviderConfigurationWord>)]
     config_json: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "given")]
     secret_config: Option<Map<String, Value>>,

@@ -1,6 +1,6 @@
-//! Refused attempts on their way to the ledger. The answer never waits for them: they go through a bounded queue into
-//! the spool. Those of strangers belong to no tenant, so the system zone keeps only so many of them and the rest as a
-//! count once a minute (architecture, "No record, no mandate").
+//! Refused attempts on their way to the ledger. Those of known actors are in the spool before they are answered. Those of
+//! strangers belong to no tenant and nobody waits for them: they go through a bounded queue into the spool, and the system
+//! zone keeps only so many of them and the rest as a count once a minute (architecture, "No record, no mandate").
 
 use crate::app::Api;
 use crate::error::Failure;
@@ -116,6 +116,16 @@ impl Api {
         }
         if let Err(failure) = self.spool_refusals(&batch).await {
             warn(&failure, batch.len());
+        }
+    }
+
+    /// Spools the refusal of somebody known. While the database cannot take it, it waits with the others.
+    pub(crate) async fn record_refusal(&self, refused: Refused) {
+        let batch = [refused];
+        if let Err(failure) = self.spool_refusals(&batch).await {
+            warn(&failure, batch.len());
+            let [refused] = batch;
+            self.refusals.note(refused);
         }
     }
 

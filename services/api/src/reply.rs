@@ -48,7 +48,8 @@ pub(crate) fn written(status: StatusCode, epoch: Epoch) -> HttpResponseBuilder {
     builder
 }
 
-fn etag(version: i64) -> (actix_web::http::header::HeaderName, String) {
+/// An object's version.
+pub(crate) fn etag(version: i64) -> (actix_web::http::header::HeaderName, String) {
     (ETAG, format!("\"{version}\""))
 }
 

@@ -1,5 +1,6 @@
 //! `/v1/zones/{zone}/resources`: protected upstreams.
 
+mod binding;
 mod manage;
 
 use crate::actor::{InZone, Read, Write};
@@ -14,7 +15,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation};
-use caracal_domain::{ResourceIdentifier, ScopeSet, Timestamp};
+use caracal_domain::{ResourceIdentifier, Scope, Timestamp};
 use caracal_storage::resources::{self, ResourceRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl<'a> From<&'a ResourceRow> for ResourceView<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewResourceBody {
     identifier: ResourceIdentifier,
-    scopes: ScopeSet,
+    scopes: Vec<Scope>,
     name: Option<Name>,
     upstream_url: Option<String>,
     #[serde(default)]
@@ -89,7 +90,7 @@ pub(crate) struct ResourcePatch {
     #[serde(default, deserialize_with = "given")]
     identifier: Option<ResourceIdentifier>,
     #[serde(default, deserialize_with = "given")]
-    scopes: Option<ScopeSet>,
+    scopes: Option<Vec<Scope>>,
     #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
     #[serde(default, deserialize_with = "given_or_null")]

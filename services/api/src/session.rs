@@ -4,9 +4,10 @@ mod revoke;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::openapi::words::SubjectTypeWord;
+use crate::openapi::words::{SessionStatusWord, SubjectTypeWord};
 use crate::paging::{List, Rows};
 use crate::reply;
+use crate::text::Nothing;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -14,7 +15,7 @@ use actix_web::web::Data;
 use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
 use caracal_domain::{SubjectType, Timestamp};
 use caracal_storage::sessions::{self, SessionFilter, SessionRow, SessionStatus};
-use caracal_web::{ApiError, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, OptionalBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ pub(crate) struct SessionView {
     subject_id: String,
     application_id: ApplicationId,
     parent_id: Option<SessionId>,
+    #[schema(value_type = SessionStatusWord)]
     status: &'static str,
     expires_at: Timestamp,
     authenticated_at: Timestamp,
@@ -58,8 +60,10 @@ impl SessionView {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SessionQuery {
+    #[param(value_type = Option<SessionStatusWord>, inline)]
     status: Option<String>,
     subject_id: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -78,6 +82,7 @@ pub(crate) async fn list(
     let list = List {
         name: "sessions",
         zone: Some(request.zone.id),
+        of: None,
         default: 100,
     };
     let page = list.page(query.limit, query.cursor.as_deref())?;
@@ -103,13 +108,14 @@ pub(crate) async fn list(
 /// `POST …/sessions/{id}/revoke`: ends it and everything below it, everywhere; again changes nothing.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/sessions/{id}/revoke",
+    request_body = Option<Nothing>,
     responses((status = 200, body = SessionView))
 )]
 pub(crate) async fn revoke(
     api: Data<Api>,
-    request: InZone<Write, PathId<SessionId>>,
+    request: InZone<Write, (PathId<SessionId>, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, PathId(id)) = request.open();
+    let (by, zone, (PathId(id), _)) = request.open();
     let now = api.clock.now();
     let written = to_completion(async move { api.revoke_session(&by, zone.id, id).await }).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(json!(SessionView::of(&written.value, now))))

@@ -4,19 +4,19 @@ mod rotate;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
-use crate::error::Failure;
 use crate::openapi::words::KeyStatusWord;
+use crate::paging::{List, ListQuery};
 use crate::reply;
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
-use caracal_domain::id::{SigningKeyId, ZoneId};
+use caracal_domain::id::SigningKeyId;
 use caracal_domain::zone::KeyStatus;
 use caracal_storage::keys::{self, SigningKeyRow};
-use caracal_web::{ApiError, JsonBody, to_completion};
+use caracal_web::{ApiError, JsonBody, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 use validator::Validate;
 
 /// A signing key as shown: never its private half.
@@ -70,13 +70,23 @@ pub(crate) struct RotationBody {
 /// `GET …/signing-keys`: every key the zone ever had, oldest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/signing-keys", tag = "Signing keys",
-    params(("zone_id" = Uuid, Path)),
+    params(("zone_id" = Uuid, Path), ListQuery),
     responses((status = 200, body = Vec<SigningKeyView>))
 )]
-pub(crate) async fn list(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
-    let rows = api.signing_keys(request.zone.id).await?;
-    let views: Vec<_> = rows.iter().map(SigningKeyView::from).collect();
-    Ok(HttpResponse::Ok().json(views))
+pub(crate) async fn list(
+    api: Data<Api>,
+    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (QueryParams(query), http) = request.rest;
+    let list = List::of("signing-keys", request.zone.id);
+    let page = list.plain(&query)?;
+    let rows = api
+        .read(request.zone.id, async |conn| {
+            keys::list(conn, request.zone.id, &page).await
+        })
+        .await?;
+    let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, SigningKeyView::from))
 }
 
 /// `POST …/signing-keys/rotate`: 200 with the keys as they now are when it is done, 202 when a graceful rotation waits
@@ -97,18 +107,9 @@ pub(crate) async fn rotate(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, JsonBody(body)) = request.open();
     let rotated = to_completion(async move { api.rotate_keys(&by, zone.id, body.mode).await }).await?;
-    let status = if rotated.waits {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
-    let views: Vec<_> = rotated.keys.iter().map(SigningKeyView::from).collect();
-    Ok(reply::written(status, rotated.epoch).json(views))
+    Ok(reply::written(rotated.status, rotated.epoch).json(views(&rotated.keys)))
 }
 
-impl Api {
-    async fn signing_keys(&self, zone: ZoneId) -> Result<Vec<SigningKeyRow>, Failure> {
-        let mut conn = self.database.acquire(zone).await?;
-        Ok(keys::signing_keys(&mut conn, zone).await?)
-    }
+fn views(rows: &[SigningKeyRow]) -> Vec<SigningKeyView> {
+    rows.iter().map(SigningKeyView::from).collect()
 }

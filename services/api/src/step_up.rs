@@ -4,7 +4,7 @@ use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
-use crate::optional_body::OptionalBody;
+use crate::openapi::words::ChallengeTypeWord;
 use crate::paging::{List, ListQuery};
 use crate::reply;
 use crate::text::Name;
@@ -16,7 +16,7 @@ use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, SessionId, ZoneId};
 use caracal_storage::step_up::{self, ChallengeRow};
 use caracal_storage::zones;
-use caracal_web::{ApiError, PathId, QueryParams, to_completion};
+use caracal_web::{ApiError, OptionalBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -36,11 +36,11 @@ pub(crate) struct ChallengeView {
     application_id: ApplicationId,
     #[schema(value_type = Option<Uuid>)]
     agent_session_id: Option<AgentSessionId>,
-    /// `mfa`, `human_approval` or `software_attestation`.
-    #[schema(value_type = String)]
+    #[schema(value_type = ChallengeTypeWord)]
     challenge_type: ChallengeType,
     resources: Vec<String>,
     scopes: Vec<String>,
+    #[schema(value_type = Object)]
     metadata_json: Value,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -94,6 +94,16 @@ pub(crate) struct SatisfiedView {
     satisfied_by: Option<String>,
 }
 
+impl From<&ChallengeRow> for SatisfiedView {
+    fn from(row: &ChallengeRow) -> Self {
+        Self {
+            id: row.id,
+            satisfied_at: row.satisfied_at,
+            satisfied_by: row.satisfied_by.clone(),
+        }
+    }
+}
+
 /// `GET …/step-up-challenges`.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/step-up-challenges", tag = "Step-up challenges",
@@ -133,7 +143,7 @@ pub(crate) async fn item(
         })
         .await?;
     let row = row.ok_or(Refusal::ChallengeNotFoundOrExpired)?;
-    Ok(HttpResponse::Ok().json(ChallengeView::from(&row)))
+    Ok(reply::item(&ChallengeView::from(&row), row.version()))
 }
 
 /// `POST …/step-up-challenges/{id}/satisfy`: the proof was given, outside of us.
@@ -143,8 +153,7 @@ pub(crate) async fn item(
     request_body = Option<SatisfyBody>,
     responses(
         (status = 200, body = SatisfiedView),
-        (status = 404, description = "challenge_not_found_or_expired"),
-        (status = 409, description = "challenge_already_satisfied"),
+        (status = 404, description = "challenge_not_found_or_expired: none that waits for a proof; one that has it takes no other"),
     )
 )]
 pub(crate) async fn satisfy(
@@ -153,12 +162,12 @@ pub(crate) async fn satisfy(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (PathId(id), OptionalBody(body))) = request.open();
     let written = to_completion(async move { api.satisfy_challenge(&by, zone.id, id, body).await }).await?;
-    let view = SatisfiedView {
-        id,
-        satisfied_at: written.value.satisfied_at,
-        satisfied_by: written.value.satisfied_by,
-    };
-    Ok(reply::written(StatusCode::OK, written.epoch).json(view))
+    let row = &written.value;
+    Ok(reply::changed(
+        &SatisfiedView::from(row),
+        row.version(),
+        written.epoch,
+    ))
 }
 
 impl Api {
@@ -178,12 +187,14 @@ impl Api {
             .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
         let after = step_up::satisfy(&mut tx, zone, id, &who)
             .await?
-            .ok_or(Refusal::ChallengeAlreadySatisfied)?;
+            .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
         let deed = Deed::new(zone, "step_up.satisfy", id)
             .from(&ChallengeView::from(&before))
-            .to(&ChallengeView::from(&after));
-        self.record(&mut tx, by, deed).await?;
+            .to(&ChallengeView::from(&after))
+            .answered(StatusCode::OK, &SatisfiedView::from(&after))
+            .version(after.version());
         let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written { value: after, epoch })
     }

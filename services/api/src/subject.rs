@@ -5,7 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::Failure;
 use crate::reply;
-use crate::text::SubjectText;
+use crate::text::{Moment, SubjectText};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -28,7 +28,7 @@ pub(crate) struct SubjectRevocationBody {
     /// Until then the subject cannot sign in either. Without it the subject may sign in again, also one that an
     /// earlier call blocked.
     #[schema(value_type = Option<String>, format = DateTime)]
-    block_until: Option<Timestamp>,
+    block_until: Option<Moment>,
 }
 
 /// What ended.
@@ -67,13 +67,14 @@ impl Api {
         zone: ZoneId,
         body: SubjectRevocationBody,
     ) -> Result<Written<SubjectRevocation>, Failure> {
-        if body.block_until.is_some_and(|until| until <= self.clock.now()) {
+        let block_until = body.block_until.map(|Moment(until)| until);
+        if block_until.is_some_and(|until| until <= self.clock.now()) {
             return Err(Failure::field("block_until", "must be in the future"));
         }
         let subject = body.subject_id.into_string();
         let mut tx = self.database.begin(zone).await?;
         let blocked_before = subject_blocks::blocked_until(&mut tx, zone, &subject).await?;
-        match body.block_until {
+        match block_until {
             Some(until) => subject_blocks::block(&mut tx, zone, &subject, until, &by.name()).await?,
             None => subject_blocks::lift(&mut tx, zone, &subject).await?,
         }
@@ -81,11 +82,11 @@ impl Api {
         let connections = connections::revoke_of_user(&mut tx, zone, &subject).await?;
         let revocation = SubjectRevocation {
             subject_id: subject,
-            revoked_sessions: ending.sessions,
+            revoked_sessions: ending.sessions(),
             terminated_agents: ending.agents(),
             revoked_edges: ending.edges(),
             revoked_connections: connections,
-            blocked_until: body.block_until,
+            blocked_until: block_until,
         };
         let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
             .from(&json!({"blocked_until": blocked_before}))

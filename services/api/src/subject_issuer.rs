@@ -151,7 +151,7 @@ pub(crate) async fn item(
 /// `PATCH …/subject-issuers/{id}`.
 #[utoipa::path(
     patch, path = "/v1/zones/{zone_id}/subject-issuers/{id}", tag = "Subject issuers",
-    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     request_body = SubjectIssuerPatch,
     responses(
         (status = 200, body = SubjectIssuerView),
@@ -176,7 +176,7 @@ pub(crate) async fn change(
 /// `DELETE …/subject-issuers/{id}`: archives; its tokens make no more sessions.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/subject-issuers/{id}", tag = "Subject issuers",
-    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses(
         (status = 204),
         (status = 404, description = "subject_issuer_not_found"),

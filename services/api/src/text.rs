@@ -1,8 +1,11 @@
 //! Names and slugs: parsed once, so that no handler checks them.
 
 use crate::error::{Failure, Refusal};
+use caracal_domain::Timestamp;
 use caracal_storage::zones::ZoneRow;
+use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Deserializer, Serialize};
+use validator::Validate;
 
 const MAX_NAME_CHARS: usize = 200;
 const MAX_SUBJECT_CHARS: usize = 512;
@@ -118,6 +121,32 @@ impl TryFrom<String> for Slug {
     }
 }
 
+/// Nothing: the body of a POST that takes none. It may be left out; what it would say is refused.
+#[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A time as RFC 3339 writes it, of the years 1 to 9999: what the database holds and every reader of JSON understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl TryFrom<String> for Moment {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let separated = text
+            .as_bytes()
+            .get(10)
+            .is_some_and(|b| b.eq_ignore_ascii_case(&b'T'));
+        let time = DateTime::parse_from_rfc3339(&text).ok().filter(|_| separated);
+        time.map(|time| time.to_utc())
+            .filter(|time| (1..=9999).contains(&time.year()))
+            .map(Self)
+            .ok_or("must be a time as RFC 3339 writes it, such as 2026-05-11T20:00:00Z")
+    }
+}
+
 /// Refuses a name or identifier that belongs to system zones.
 pub(crate) fn check_namespace(zone: &ZoneRow, names: &[&str]) -> Result<(), Failure> {
     if !zone.is_system && names.iter().any(|name| is_reserved(name)) {
@@ -180,6 +209,36 @@ mod tests {
     fn blank_and_hostile_names_are_refused() {
         for bad in ["", "   ", "a\u{7}b", &"x".repeat(201)] {
             assert!(Name::try_from((*bad).to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_written_as_rfc_3339_has_it() {
+        let read = |text: &str| Moment::try_from(text.to_owned());
+        for good in [
+            "2026-05-11T20:00:00Z",
+            "2026-05-11t20:00:00.123456z",
+            "2026-05-11T20:00:00+02:00",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999Z",
+        ] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "2026",
+            "2026-05-11",
+            "2026-05-11 20:00:00Z",
+            "2026-05-11T20:00:00",
+            "2026-05-11T20:00Z",
+            "2026-13-11T20:00:00Z",
+            "+12026-05-11T20:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "1789000000",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) use manage::{NewZoneSpec, SlugWish, new_signing_key};
 const LIST: List = List {
     name: "zones",
     zone: None,
+    of: None,
     default: 200,
 };
 

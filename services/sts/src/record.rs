@@ -163,10 +163,7 @@ fn explain(event: &mut AuditEvent, evaluated: &Evaluated) {
     event.policy_set_version_id = Some(evaluated.manifest.version_id);
     event.manifest_sha = Some(evaluated.manifest.sha256.clone());
     match &evaluated.ruling {
-        Ok(ruling) => {
-            event.determining_policies_json = Value::Array(ruling.determining_policies.clone());
-            event.diagnostics_json = redact(Value::Array(ruling.diagnostics.clone()));
-        }
+        Ok(ruling) => event.rule(ruling),
         Err(_) => "error".clone_into(&mut event.evaluation_status),
     }
     if let Some(metadata) = event.metadata_json.as_object_mut() {
@@ -198,7 +195,8 @@ pub fn verdict(verdict: &PolicyVerdict) -> Value {
     match &verdict.answer {
         Ok(Some(answer)) => json!({
             "policy_version_id": verdict.policy_version_id, "decision": answer.decision,
-            "evaluation_status": answer.evaluation_status, "determining_policies": answer.determining_policies,
+            "evaluation_status": answer.evaluation_status,
+            "determining_policies": redact(Value::Array(answer.determining_policies.clone())),
             "diagnostics": redact(Value::Array(answer.diagnostics.clone())),
         }),
         Ok(None) => json!({"policy_version_id": verdict.policy_version_id, "decision": null}),

@@ -145,10 +145,7 @@ impl Watcher {
         event.policy_set_version_id = Some(question.manifest.version_id);
         event.manifest_sha = Some(question.manifest.sha256.clone());
         match ruling {
-            Some(ruling) => {
-                event.determining_policies_json = Value::Array(ruling.determining_policies);
-                event.diagnostics_json = caracal_domain::event::redact(Value::Array(ruling.diagnostics));
-            }
+            Some(ruling) => event.rule(&ruling),
             None => "error".clone_into(&mut event.evaluation_status),
         }
         event

@@ -6,16 +6,55 @@ use serde_json::Value;
 /// OPA's parser takes time quadratic in the depth of brackets; no policy a person wrote comes near.
 const MAX_DEPTH: usize = 256;
 
-/// Where the source nests deeper than OPA should be asked to look.
+/// What stands at a place in a source, as far as brackets are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Code,
+    /// `#` to the end of the line.
+    Comment,
+    /// `"…"`, which ends with its line at the latest.
+    Text,
+    /// The character after a backslash there.
+    Escaped,
+    /// `` `…` ``, over any number of lines.
+    Raw,
+}
+
+impl Within {
+    const fn after(self, character: char) -> Self {
+        match (self, character) {
+            (Self::Code, '#') => Self::Comment,
+            (Self::Code, '"') | (Self::Escaped, _) => Self::Text,
+            (Self::Code, '`') => Self::Raw,
+            (Self::Text, '\\') => Self::Escaped,
+            (Self::Text, '"') | (Self::Raw, '`') => Self::Code,
+            (unchanged, _) => unchanged,
+        }
+    }
+
+    const fn at_line_end(self) -> Self {
+        match self {
+            Self::Raw => Self::Raw,
+            Self::Code | Self::Comment | Self::Text | Self::Escaped => Self::Code,
+        }
+    }
+}
+
+/// Where the source nests deeper than OPA should be asked to look. Brackets in texts and comments nest nothing; but a
+/// template (`$"…{code}…"`) holds code, so where there may be one every bracket counts.
 pub(super) fn too_deep(content: &str) -> Option<Issue> {
-    let mut depth = 0_usize;
+    let has_template = content.contains("$\"") || content.contains("$`");
+    let (mut depth, mut within) = (0_usize, Within::Code);
     for (line, text) in (1..).zip(content.lines()) {
         for (column, character) in (1..).zip(text.chars()) {
-            match character {
-                '(' | '[' | '{' => depth += 1,
-                ')' | ']' | '}' => depth = depth.saturating_sub(1),
-                _ => {}
+            if has_template || within == Within::Code {
+                match character {
+                    '(' | '[' | '{' => depth += 1,
+                    ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
             }
+            within = within.after(character);
             if depth > MAX_DEPTH {
                 return Some(Issue::new(
                     line,
@@ -24,6 +63,7 @@ pub(super) fn too_deep(content: &str) -> Option<Issue> {
                 ));
             }
         }
+        within = within.at_line_end();
     }
     None
 }
@@ -140,6 +180,29 @@ mod tests {
 
     fn result_rule() -> Value {
         json!([{"head": {"name": "result", "ref": [{"type": "var", "value": "result"}]}}])
+    }
+
+    #[test]
+    fn only_brackets_of_code_nest() {
+        let deep = "[".repeat(300);
+        assert!(too_deep(&format!("x := {deep}")).is_some());
+        for harmless in [
+            format!("# {deep}\nx := 1"),
+            format!("x := \"{deep}\""),
+            format!("x := \"\\\"{deep}\""),
+            format!("x := `a\n\"{deep}\n`"),
+        ] {
+            assert_eq!(too_deep(&harmless), None, "{harmless}");
+        }
+        for code in [
+            format!("x := \"a\" {deep}"),
+            format!("# a\n{deep}"),
+            format!("x := \"\\\\\" {deep}"),
+            format!("x := `a\n` {deep}"),
+            format!("x := $\"# {{{deep}\""),
+        ] {
+            assert!(too_deep(&code).is_some(), "{code}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long a run may wait until others have ended: a crowd of policies takes its time, a hung OPA must not hold up for ever.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// More at once would only take the processor from each other.
 const AT_ONCE: usize = 4;
 
@@ -162,17 +164,16 @@ impl Opa {
     }
 
     async fn run(&self, at: &TempDir, arguments: &[&str]) -> Result<Output, CompileError> {
-        let work = async {
-            let _turn = self.turns.acquire().await;
-            Command::new(&self.executable)
-                .args(arguments)
-                .env_clear()
-                .current_dir(at.path())
-                .stdin(Stdio::null())
-                .kill_on_drop(true)
-                .output()
-                .await
-        };
+        let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| CompileError::Unavailable("too many policies wait for opa".into()))?;
+        // Its own time begins with its turn.
+        let work = Command::new(&self.executable)
+            .args(arguments)
+            .env_clear()
+            .current_dir(at.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
         match tokio::time::timeout(TIME_LIMIT, work).await {
             Ok(Ok(output)) if output.status.code().is_some() => Ok(output),
             Ok(Ok(_)) => Err(CompileError::Unavailable("opa was killed".into())),

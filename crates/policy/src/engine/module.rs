@@ -85,10 +85,10 @@ impl Modules {
         name: &str,
         wasm: Vec<u8>,
         deadline: Duration,
-    ) -> Result<(), PolicyFault> {
+    ) -> Result<Arc<Module>, PolicyFault> {
         let _turn = self.loading.lock().await;
-        if self.get(name).is_some() {
-            return Ok(());
+        if let Some(loaded) = self.get(name) {
+            return Ok(loaded);
         }
         let (engine, cache, named) = (self.wasm.clone(), self.cache.clone(), name.to_owned());
         let compile = move || {
@@ -108,11 +108,13 @@ impl Modules {
         module.prove(deadline).await.inspect_err(|fault| {
             tracing::warn!(module = name, %fault, "a policy module failed its self-test");
         })?;
-        self.admit(name, Arc::new(module));
-        Ok(())
+        let module = Arc::new(module);
+        self.admit(name, Arc::clone(&module));
+        Ok(module)
     }
 
-    /// Adds a module and, over budget, forgets those used longest ago.
+    /// Adds a module and, over budget, forgets those used longest ago. What somebody holds stays: to forget it would free
+    /// nothing.
     fn admit(&self, name: &str, module: Arc<Module>) {
         module
             .last_use
@@ -125,7 +127,7 @@ impl Modules {
         }
         let mut by_age: Vec<(u64, String, usize)> = loaded
             .iter()
-            .filter(|(other, _)| *other != name)
+            .filter(|(other, m)| *other != name && Arc::strong_count(m) == 1)
             .map(|(name, m)| (m.last_use.load(Ordering::Relaxed), name.clone(), m.bytes()))
             .collect();
         by_age.sort_unstable();

@@ -142,3 +142,22 @@ async fn a_missing_compiler_is_unavailable() {
         Err(CompileError::Unavailable(_))
     ));
 }
+
+#[tokio::test]
+async fn waiting_for_a_turn_is_no_part_of_the_time_a_policy_has() {
+    use std::os::unix::fs::PermissionsExt;
+    let at = tempfile::tempdir().expect("a directory");
+    let slow = at.path().join("opa");
+    // Four at once, each a second: the last of 48 begins after eleven.
+    let script = "#!/bin/sh\ncase $1 in\n  version) echo 'Version: 0.0.0' ;;\n  capabilities) echo '{}' ;;\n  *) sleep 1; exit 1 ;;\nesac\n";
+    std::fs::write(&slow, script).expect("written");
+    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let compiler = Compiler::new(slow);
+    let checks = futures::future::join_all((0..24).map(|_| compiler.check(GOOD))).await;
+    for checked in checks {
+        let Err(CompileError::Unavailable(why)) = checked else {
+            panic!("it says nothing that could be read: {checked:?}");
+        };
+        assert!(!why.contains("did not finish") && !why.contains("wait"), "{why}");
+    }
+}

@@ -50,6 +50,37 @@ async fn modules_and_instances_stay_within_the_budget_and_come_back_when_asked_f
 }
 
 #[tokio::test]
+async fn what_is_held_stays_beyond_the_budget_until_it_is_let_go() {
+    let plain = compile(PLAIN).await;
+    let engine = Engine::new(EngineConfig {
+        memory_budget_bytes: 1 << 20,
+        deadline: std::time::Duration::from_secs(5),
+        ..EngineConfig::default()
+    })
+    .expect("an engine");
+    let all: Vec<_> = (0..6).map(|number| distinct(&plain, number)).collect();
+    let mut held = Vec::new();
+    for module in &all {
+        let loaded = engine.load(&module.name, module.wasm.clone(), &module.wasm_sha256);
+        held.push(loaded.await.expect("loads"));
+    }
+    let named: Vec<_> = all.iter().collect();
+    let answered = engine.evaluate(&manifest(&named), &json!({"x": true})).await;
+    assert!(
+        answered.verdicts.len() == 6 && answered.verdicts.iter().all(|verdict| verdict.answer.is_ok()),
+        "{answered:?}"
+    );
+    drop(held);
+    let next = distinct(&plain, 7);
+    engine
+        .load(&next.name, next.wasm.clone(), &next.wasm_sha256)
+        .await
+        .expect("loads");
+    let memory = engine.memory();
+    assert!(memory.total_bytes() <= 1 << 20, "{memory:?}");
+}
+
+#[tokio::test]
 async fn waiting_instances_count_too() {
     let plain = compile(PLAIN).await;
     let engine = Engine::new(EngineConfig::default()).expect("an engine");

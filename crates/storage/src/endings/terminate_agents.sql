@@ -5,6 +5,8 @@ WITH RECURSIVE doomed AS (
     SELECT agent_sessions.id FROM sessions
     JOIN agent_sessions ON agent_sessions.zone_id = sessions.zone_id AND agent_sessions.session_id = sessions.id
     WHERE sessions.zone_id = $1 AND sessions.subject_id = $3 AND agent_sessions.ended_at IS NULL
+    UNION
+    SELECT id FROM agent_sessions WHERE zone_id = $1 AND session_id = ANY ($5) AND ended_at IS NULL
   )
   UNION
   SELECT child.id FROM doomed

@@ -4,7 +4,7 @@ use super::touch;
 use crate::Conn;
 use crate::column::Optional;
 use crate::error::Result;
-use crate::schema::zone_activations;
+use crate::schema::{policy_set_versions, zone_activations};
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{Epoch, Timestamp};
 use diesel::prelude::*;
@@ -106,4 +106,35 @@ pub async fn deactivate(conn: &mut Conn, zone: ZoneId, set: PolicySetId) -> Resu
     let row = zone_activations::table.find(Uuid::from(zone));
     let active = row.filter(zone_activations::policy_set_id.eq(Uuid::from(set)));
     Ok(diesel::delete(active).execute(conn).await? > 0)
+}
+
+/// Ends the observation of a version of this set beside the zone's active one, and moves on the version of the set that
+/// showed it; which it was.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn end_shadow(
+    conn: &mut Conn,
+    zone: ZoneId,
+    set: PolicySetId,
+) -> Result<Option<PolicySetVersionId>> {
+    let Some(active) = activation(conn, zone).await? else {
+        return Ok(None);
+    };
+    let of_set = policy_set_versions::table
+        .filter(policy_set_versions::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_set_versions::policy_set_id.eq(Uuid::from(set)))
+        .select(policy_set_versions::id.nullable());
+    let observed = zone_activations::table
+        .find(Uuid::from(zone))
+        .filter(zone_activations::shadow_version_id.eq_any(of_set));
+    let ended = diesel::update(observed)
+        .set(zone_activations::shadow_version_id.eq(None::<Uuid>))
+        .execute(conn)
+        .await?;
+    if ended == 0 {
+        return Ok(None);
+    }
+    touch(conn, zone, active.policy_set_id).await?;
+    Ok(active.shadow_version_id)
 }

@@ -1,8 +1,10 @@
 use crate::fixture;
 use crate::scratch::Scratch;
+use caracal_domain::AnchorKind;
 use caracal_storage::Page;
-use caracal_storage::sessions::{self, SessionFilter, SessionState, SessionStatus};
+use caracal_storage::sessions::{self, SessionFilter, SessionState, SessionStatus, Whose};
 use chrono::Duration;
+use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_active_then_revoked_or_expired_and_found_by_that() {
@@ -72,14 +74,45 @@ async fn revoking_a_root_revokes_the_sessions_below_it() {
     );
 
     fixture::session(conn, zone, application).await;
-    let ended = sessions::revoke_of_subject(conn, zone, &application.to_string(), "kill")
+    let subject = application.to_string();
+    let ended = sessions::end(conn, zone, Whose::Subject(&subject), "kill")
         .await
         .unwrap();
-    assert_eq!(ended, 1);
-    assert_eq!(
-        sessions::revoke_of_application(conn, zone, application, "kill")
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(ended.len(), 1);
+    let again = sessions::end(conn, zone, Whose::Application(application), "kill")
+        .await
+        .unwrap();
+    assert_eq!(again, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_below_ends_too_and_is_named_where_no_cut_off_reaches_it() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let mut user = fixture::new_session(zone, application);
+    user.subject_id = "ada".into();
+    let mut below = fixture::new_session(zone, application);
+    (below.parent_id, below.root_id) = (Some(user.id), user.id);
+    let mut deeper = fixture::new_session(zone, application);
+    (deeper.parent_id, deeper.root_id) = (Some(below.id), user.id);
+    let beside = fixture::new_session(zone, application);
+    for session in [&user, &below, &deeper, &beside] {
+        sessions::insert(conn, session).await.unwrap();
+    }
+    let whose = Whose::Subject("ada");
+    let ended = sessions::end(conn, zone, whose, "kill").await.unwrap();
+    let ids: BTreeSet<_> = ended.iter().map(|session| session.id.to_string()).collect();
+    let all = [user.id, below.id, deeper.id].map(|id| id.to_string());
+    assert_eq!(ids, BTreeSet::from(all));
+    let named: BTreeSet<_> = ended
+        .iter()
+        .flat_map(|session| session.anchors(whose))
+        .map(|(kind, value, _)| (kind, value))
+        .collect();
+    let below = [below.id, deeper.id].map(|id| (AnchorKind::Sid, id.to_string()));
+    assert_eq!(named, BTreeSet::from(below), "nothing hangs on the root");
+    let left = sessions::find(conn, zone, beside.id).await.unwrap().unwrap();
+    assert_eq!(left.revoked_at, None);
 }

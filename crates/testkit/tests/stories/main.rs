@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, measures by printing, and starts its own tasks"
 )]
 
+mod activations;
 mod broken_policy;
 mod freshness;
 mod half_open;

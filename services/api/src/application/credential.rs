@@ -34,17 +34,32 @@ pub(super) struct Credential {
 }
 
 impl Api {
-    /// Checks that the fields fit the type, makes a secret when one is needed and none was given, and hashes it.
+    /// What an application is to prove itself by.
     pub(super) async fn credential(&self, offered: Offered) -> Result<Credential, Failure> {
-        use CredentialType::{Password, PublicKey, Token, Url};
+        self.check_offered(&offered)?;
+        let hash = self.chosen_hash(offered.secret.as_ref()).await?;
+        self.kept(offered, hash)
+    }
+
+    /// The hash of the secret that the caller chose. It takes a while, so it comes before any transaction.
+    pub(super) async fn chosen_hash(&self, secret: Option<&SecretText>) -> Result<Option<String>, Failure> {
+        match secret {
+            Some(SecretText(chosen)) => self.hash(chosen.clone()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Checks that the fields fit the type.
+    pub(super) fn check_offered(&self, offered: &Offered) -> Result<(), Failure> {
+        use CredentialType::{PublicKey, Url};
         let Offered {
             credential_type,
             secret,
             jwks,
             jwks_uri,
         } = offered;
-        let shared = matches!(credential_type, Token | Password);
-        if secret.is_some() && !shared {
+        let credential_type = *credential_type;
+        if secret.is_some() && !is_shared(credential_type) {
             return Err(Failure::field(
                 "client_secret",
                 "goes with credential_type token or password only",
@@ -62,25 +77,30 @@ impl Api {
                 "is required for credential_type url, and only there",
             ));
         }
-        if let Some(jwks) = &jwks {
+        if let Some(jwks) = jwks {
             check_jwks(jwks)?;
         }
-        if let Some(uri) = &jwks_uri {
+        if let Some(uri) = jwks_uri {
             check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
         }
-        let (secret_hash, shown) = match (shared, secret) {
+        Ok(())
+    }
+
+    /// What is kept of an offer that was checked; a secret is made when one is needed and none was chosen.
+    pub(super) fn kept(&self, offered: Offered, chosen_hash: Option<String>) -> Result<Credential, Failure> {
+        let (secret_hash, shown) = match (is_shared(offered.credential_type), chosen_hash) {
             (false, _) => (None, None),
-            (true, Some(SecretText(chosen))) => (Some(self.hash(chosen).await?), None),
+            (true, Some(hash)) => (Some(hash), None),
             (true, None) => {
                 let (hash, made) = self.new_secret()?;
                 (Some(hash), Some(made))
             }
         };
         Ok(Credential {
-            credential_type,
+            credential_type: offered.credential_type,
             secret_hash,
-            jwks,
-            jwks_uri,
+            jwks: offered.jwks,
+            jwks_uri: offered.jwks_uri,
             shown,
         })
     }
@@ -90,6 +110,11 @@ impl Api {
         let made = self.secrets.application_secret()?;
         Ok((caracal_jose::hash_generated(made.expose_secret())?, made))
     }
+}
+
+/// Whether it is a secret that both sides know.
+pub(super) const fn is_shared(credential_type: CredentialType) -> bool {
+    matches!(credential_type, CredentialType::Token | CredentialType::Password)
 }
 
 /// A JWK Set (RFC 7517 §5) of public keys.

@@ -1,6 +1,6 @@
 //! What is done with applications.
 
-use super::credential::{Credential, Offered, check_redirect_uris};
+use super::credential::{Offered, check_redirect_uris, is_shared};
 use super::{ApplicationPatch, ApplicationView, NewApplicationBody};
 use crate::app::Api;
 use crate::change::{By, Deed};
@@ -10,9 +10,9 @@ use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::{CredentialType, RegistrationMethod};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
-use caracal_storage::Conn;
 use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
 use caracal_storage::zones::{self, ZoneRow};
+use caracal_storage::{Conn, Transaction};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
@@ -67,7 +67,9 @@ impl Api {
             admit_registration(&mut tx, zone.id).await?;
         }
         let row = applications::insert(&mut tx, &new).await?;
-        let deed = Deed::new(zone.id, "application.create", row.id).to(&ApplicationView::from(&row));
+        let deed = Deed::new(zone.id, "application.create", row.id)
+            .to(&ApplicationView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered {
             row,
@@ -120,7 +122,23 @@ impl Api {
             check_namespace(zone, &[name.as_str()])?;
         }
         check_redirect_uris(patch.redirect_uris.as_deref().unwrap_or_default())?;
-        let credential = self.changed_credential(zone.id, id, &patch).await?;
+        if patch.is_empty() {
+            return Err(Refusal::NoFields.into());
+        }
+        let hash = self.offered_hash(zone.id, id, &patch).await?;
+        let mut tx = self.database.begin(zone).await?;
+        let before = applications::find_for_update(&mut tx, zone.id, id)
+            .await?
+            .ok_or(Refusal::ApplicationNotFound)?;
+        if_match.check(before.version)?;
+        // Looked at again, now that nobody changes it any more.
+        let credential = match offered(&patch, &before) {
+            Some(offered) => {
+                self.check_offered(&offered)?;
+                Some(self.kept(offered, hash)?)
+            }
+            None => None,
+        };
         let mut changes = ApplicationChanges {
             name: patch.name.map(Name::into_string),
             traits: patch
@@ -133,58 +151,33 @@ impl Api {
         };
         let mut secret = None;
         if let Some(new) = credential {
-            // Together, so that of two changes at once one holds as a whole.
             changes.credential_type = Some(new.credential_type);
             changes.secret_hash = Some(new.secret_hash);
             changes.jwks = Some(new.jwks);
             changes.jwks_uri = Some(new.jwks_uri);
             secret = new.shown;
-        } else if changes.credential_type.is_none()
-            && changes.name.is_none()
-            && changes.traits.is_none()
-            && changes.consent.is_none()
-            && changes.redirect_uris.is_none()
-            && changes.credential_type.is_none()
-        {
-            return Err(Refusal::NoFields.into());
         }
-        self.update_application(by, zone.id, id, Some(if_match), changes, secret)
+        check_downgrade(&mut tx, &before, &changes).await?;
+        let deed = Deed::new(zone.id, "application.update", id);
+        self.update_application(tx, by, deed, &before, changes, secret)
             .await
     }
 
-    /// The new credential, when the patch asks for one.
-    async fn changed_credential(
+    /// Refuses at once what is no credential of the application as it is, and hashes a secret that was chosen.
+    async fn offered_hash(
         &self,
         zone: ZoneId,
         id: ApplicationId,
         patch: &ApplicationPatch,
-    ) -> Result<Option<Credential>, Failure> {
-        let no_proof = patch.client_secret.is_none() && patch.jwks.is_none() && patch.jwks_uri.is_none();
-        if patch.credential_type.is_none() && no_proof {
-            return Ok(None);
-        }
-        let mut conn = self.database.acquire(zone).await?;
-        let before = applications::find(&mut conn, zone, id)
+    ) -> Result<Option<String>, Failure> {
+        let before = self
+            .read(zone, async |conn| applications::find(conn, zone, id).await)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
-        drop(conn);
-        let credential_type = patch.credential_type.unwrap_or(before.credential_type);
-        // The same kind of proof by the same or its other name: what is kept stays good. Nothing is kept of a public one,
-        // and saying so again also undoes what another change may be adding at this moment.
-        if no_proof
-            && credential_type != CredentialType::Public
-            && (credential_type == before.credential_type
-                || both_secret(credential_type, before.credential_type))
-        {
-            return Ok(None);
+        if let Some(offered) = offered(patch, &before) {
+            self.check_offered(&offered)?;
         }
-        let offered = Offered {
-            credential_type,
-            secret: patch.client_secret.clone(),
-            jwks: patch.jwks.clone(),
-            jwks_uri: patch.jwks_uri.clone(),
-        };
-        self.credential(offered).await.map(Some)
+        self.chosen_hash(patch.client_secret.as_ref()).await
     }
 
     /// Gives an application a new secret of our making.
@@ -194,52 +187,37 @@ impl Api {
         zone: ZoneId,
         id: ApplicationId,
     ) -> Result<Registered, Failure> {
-        let mut conn = self.database.acquire(zone).await?;
-        let before = applications::find(&mut conn, zone, id)
+        let (hash, secret) = self.new_secret()?;
+        let mut tx = self.database.begin(zone).await?;
+        let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
-        drop(conn);
         if before.secret_hash.is_none() {
             return Err(Refusal::ApplicationHasNoSecret.into());
         }
-        let (hash, secret) = self.new_secret()?;
         let changes = ApplicationChanges {
             secret_hash: Some(Some(hash)),
             ..ApplicationChanges::default()
         };
-        self.update_application(by, zone, id, None, changes, Some(secret))
+        let deed = Deed::new(zone, "application.rotate_secret", id);
+        self.update_application(tx, by, deed, &before, changes, Some(secret))
             .await
     }
 
     async fn update_application(
         &self,
+        mut tx: Transaction,
         by: &By,
-        zone: ZoneId,
-        id: ApplicationId,
-        if_match: Option<&IfMatch>,
+        deed: Deed,
+        before: &ApplicationRow,
         changes: ApplicationChanges,
         secret: Option<SecretString>,
     ) -> Result<Registered, Failure> {
-        let what = if if_match.is_some() {
-            "application.update"
-        } else {
-            "application.rotate_secret"
-        };
-        let mut tx = self.database.begin(zone).await?;
-        let before = applications::find_for_update(&mut tx, zone, id)
-            .await?
-            .ok_or(Refusal::ApplicationNotFound)?;
-        match if_match {
-            Some(if_match) => if_match.check(before.version)?,
-            // The type may have changed while the secret was derived.
-            None if before.secret_hash.is_none() => return Err(Refusal::ApplicationHasNoSecret.into()),
-            None => {}
-        }
-        check_downgrade(&mut tx, &before, &changes).await?;
-        let row = applications::update(&mut tx, zone, id, &changes).await?;
-        let deed = Deed::new(zone, what, id)
-            .from(&ApplicationView::from(&before))
-            .to(&ApplicationView::from(&row));
+        let row = applications::update(&mut tx, before.zone_id, before.id, &changes).await?;
+        let deed = deed
+            .from(&ApplicationView::from(before))
+            .to(&ApplicationView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered { row, secret, epoch })
     }
@@ -301,9 +279,22 @@ async fn check_downgrade(
     Ok(())
 }
 
-const fn both_secret(one: CredentialType, other: CredentialType) -> bool {
-    use CredentialType::{Password, Token};
-    matches!(one, Token | Password) && matches!(other, Token | Password)
+/// The new credential, when the patch asks for one.
+fn offered(patch: &ApplicationPatch, before: &ApplicationRow) -> Option<Offered> {
+    let credential_type = patch.credential_type.unwrap_or(before.credential_type);
+    let no_proof = patch.client_secret.is_none() && patch.jwks.is_none() && patch.jwks_uri.is_none();
+    // The same kind of proof by the same or its other name: what is kept stays good.
+    let same = credential_type == before.credential_type
+        || (is_shared(credential_type) && is_shared(before.credential_type));
+    if no_proof && same {
+        return None;
+    }
+    Some(Offered {
+        credential_type,
+        secret: patch.client_secret.clone(),
+        jwks: patch.jwks.clone(),
+        jwks_uri: patch.jwks_uri.clone(),
+    })
 }
 
 fn consent(required: bool) -> String {

@@ -64,7 +64,7 @@ impl Api {
             {
                 ending = ending.and(self.end_application(tx, by, row).await?);
                 let deed = Deed::new(zone, "application.archive", row.id).from(&ApplicationView::from(row));
-                self.record(tx, by, deed).await?;
+                self.record(tx, by, deed, None).await?;
             }
         }
     }

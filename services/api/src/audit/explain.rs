@@ -5,7 +5,7 @@ use super::{DetailedView, detailed};
 use crate::actor::{InZone, Read};
 use crate::app::Api;
 use crate::error::Failure;
-use crate::openapi::words::AuditDecisionWord;
+use crate::openapi::words::{AuditDecisionWord, DecisionWord};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::AuditDecision;
@@ -47,7 +47,7 @@ pub(crate) struct Denial {
     /// What each policy said, as far as policy was asked.
     policies: Vec<Opinion>,
     /// What the policies saw, redacted; null when they were not asked.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     input: Value,
     /// What would have to change.
     needs: Vec<String>,
@@ -57,16 +57,16 @@ pub(crate) struct Denial {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Opinion {
     /// The policy version.
-    #[schema(value_type = String)]
+    #[schema(value_type = Option<Uuid>)]
     policy_version_id: Value,
     /// `allow`, `deny`, or null when it has no opinion.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecisionWord>)]
     decision: Value,
     /// What decided, as it names it.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     determining_policies: Value,
     /// What it explained.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     diagnostics: Value,
 }
 

@@ -19,13 +19,14 @@ use caracal_web::{ApiError, QueryParams};
 use futures::stream;
 use serde::Deserialize;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// A quiet stream says this often that it lives, and looks whether its reader may still read. A reader that hung up is
-/// noticed by the second of these at the latest: a half-closed connection still counts as one that listens.
+/// A stream says this often that it lives, and looks whether its reader may still read, however much there is to read
+/// meanwhile. A reader that hung up is noticed by the second of these at the latest: a half-closed connection still counts
+/// as one that listens.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How many events are read at once.
 const CHUNK: i64 = 200;
@@ -89,6 +90,7 @@ pub(crate) async fn tail(
         filter: filter(query),
         waiting: VecDeque::from([Bytes::from_static(b"retry: 2000\n\n")]),
         stale: true,
+        look_at: Instant::now() + HEARTBEAT,
         api,
         zone,
         place,
@@ -132,12 +134,23 @@ struct Tail {
     waiting: VecDeque<Bytes>,
     /// Whether there may be more to read now.
     stale: bool,
+    /// When to look again whether its reader may still read.
+    look_at: Instant,
 }
 
 impl Tail {
     async fn advance(mut self) -> Result<Option<(Bytes, Self)>, ApiError> {
         let draining = self.api.draining.clone();
         loop {
+            if Instant::now() >= self.look_at {
+                if !self.may_go_on().await? {
+                    return Ok(None);
+                }
+                self.look_at = Instant::now() + HEARTBEAT;
+                // The wake-up may have been lost with its connection.
+                self.stale = true;
+                self.waiting.push_back(Bytes::from_static(b": still here\n\n"));
+            }
             if let Some(next) = self.waiting.pop_front() {
                 return Ok(Some((next, self)));
             }
@@ -152,14 +165,7 @@ impl Tail {
             tokio::select! {
                 () = draining.cancelled() => return Ok(None),
                 _ = self.place.grown.changed() => self.stale = true,
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    if !self.may_go_on().await? {
-                        return Ok(None);
-                    }
-                    // The wake-up may have been lost with its connection.
-                    self.stale = true;
-                    self.waiting.push_back(Bytes::from_static(b": still here\n\n"));
-                }
+                () = tokio::time::sleep_until(self.look_at.into()) => {}
             }
         }
     }

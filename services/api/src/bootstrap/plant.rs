@@ -15,10 +15,10 @@ use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, CredentialType, RegistrationMethod, SigningKey};
 use caracal_jose::Purpose;
 use caracal_policy::templates;
-use caracal_storage::applications::{self, ApplicationChanges, ApplicationRow, NewApplication};
+use caracal_storage::applications::{self, ApplicationChanges, NewApplication};
 use caracal_storage::resources::{self, NewResource};
 use caracal_storage::zones::{self, ZoneRow};
-use caracal_storage::{Conn, Page, keys};
+use caracal_storage::{Conn, keys};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -59,52 +59,76 @@ impl Api {
     }
 
     async fn found(&self, by: &By, force: bool) -> Result<Option<Planted>, Failure> {
-        let mut conn = self.database.acquire(Sight::Everything).await?;
-        let Some(zone) = zones::find_by_slug(&mut conn, SLUG).await? else {
+        let found = self
+            .read(Sight::Everything, async |conn| {
+                zones::find_by_slug(conn, SLUG).await
+            })
+            .await?;
+        let Some(zone) = found else {
             return Ok(None);
         };
         if zone.org_id != ORGANISATION {
             return Err(Refusal::ZoneNotLocalBootstrap.into());
         }
-        let rows = applications::list(&mut conn, zone.id, &Page::first(1000)).await?;
-        drop(conn);
-        let application = rows.into_iter().find(|row| row.name == APPLICATION);
-        let application = application.ok_or(Refusal::ZoneNotLocalBootstrap)?;
-        let (epoch, secret) = if force {
-            self.renew(by, &zone, &application).await?
-        } else {
-            (zone.epoch, None)
-        };
-        let rotated = secret.is_some();
-        Ok(Some(Planted {
-            zone: zone.id,
-            application: application.id,
-            secret,
-            new: false,
-            rotated,
-            epoch,
-        }))
+        match self.mend(by, &zone, force).await {
+            // Somebody mends it at the same moment: what they made is found now.
+            Err(Failure::Storage(error)) if error.conflict().is_some() => self.mend(by, &zone, force).await,
+            mended => mended,
+        }
+        .map(Some)
     }
 
-    /// A new secret for the application, and the zone's signing keys sealed anew.
-    async fn renew(
-        &self,
-        by: &By,
-        zone: &ZoneRow,
-        application: &ApplicationRow,
-    ) -> Result<(Epoch, Option<SecretString>), Failure> {
-        let (hash, secret) = self.new_secret()?;
-        let mut tx = self.database.begin(zone).await?;
-        let changes = ApplicationChanges {
-            secret_hash: Some(Some(hash)),
-            ..ApplicationChanges::default()
+    /// What is missing of it is made again: whoever renamed or archived the application, or archived the resource, has no
+    /// bootstrap any more. With `force` the application proves itself by a new secret, whatever it did before, and the
+    /// zone's signing keys are sealed anew.
+    async fn mend(&self, by: &By, zone: &ZoneRow, force: bool) -> Result<Planted, Failure> {
+        // The caller's idempotency key is of no zone.
+        let mut tx = self.database.begin(Sight::Everything).await?;
+        let found = applications::find_named_for_update(&mut tx, zone.id, APPLICATION).await?;
+        let has_resource = resources::is_taken(&mut tx, zone.id, RESOURCE).await?;
+        if !has_resource {
+            resources::insert(&mut tx, &self.example_resource(zone.id)).await?;
+        }
+        let new = found.is_none();
+        let (application, secret) = match found {
+            Some(application) if !force => (application.id, None),
+            Some(application) => {
+                let (hash, secret) = self.new_secret()?;
+                applications::update(&mut tx, zone.id, application.id, &proving_by(hash)).await?;
+                (application.id, Some(secret))
+            }
+            None => {
+                let (hash, secret) = self.new_secret()?;
+                let made = applications::insert(&mut tx, &self.local_application(zone.id, hash)).await?;
+                (made.id, Some(secret))
+            }
         };
-        applications::update(&mut tx, zone.id, application.id, &changes).await?;
-        self.reseal_keys(&mut tx, zone.id).await?;
-        let view = BootstrapView::of(zone.id, application.id, true);
-        let deed = Deed::new(zone.id, "local.rebootstrap", application.id).answered(StatusCode::OK, &view);
+        let planted = |secret, epoch| Planted {
+            zone: zone.id,
+            application,
+            secret,
+            new: new && !force,
+            rotated: force,
+            epoch,
+        };
+        if secret.is_none() && has_resource {
+            tx.rollback().await?;
+            return Ok(planted(None, zone.epoch));
+        }
+        if force {
+            self.reseal_keys(&mut tx, zone.id).await?;
+        }
+        let view = BootstrapView::of(zone.id, application, force);
+        let status = if new && !force {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        let deed = Deed::new(zone.id, "local.rebootstrap", application)
+            .to(&json!({"application_id": application, "rotated": force}))
+            .answered(status, &view);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok((epoch, Some(secret)))
+        Ok(planted(secret, epoch))
     }
 
     async fn reseal_keys(&self, tx: &mut Conn, zone: ZoneId) -> Result<(), Failure> {
@@ -150,11 +174,11 @@ impl Api {
         let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
         let view = BootstrapView::of(zone, application.id, false);
         let deed = Deed::new(zone, "local.bootstrap", zone).to(&made);
-        self.record(&mut tx, by, deed.answered(StatusCode::CREATED, &view))
-            .await?;
         let active = self
-            .activate_in(&mut tx, by, zone, set.id, set_version.id, None)
+            .activate_in(&mut tx, &by.within_another(), zone, set.id, set_version.id, None)
             .await?;
+        let deed = deed.answered(StatusCode::CREATED, &view);
+        self.record(&mut tx, by, deed, Some(active.epoch)).await?;
         tx.commit().await?;
         Ok(Planted {
             zone,
@@ -197,5 +221,16 @@ impl Api {
             redirect_uris: Vec::new(),
             expires_at: None,
         }
+    }
+}
+
+/// By a shared secret and nothing else.
+fn proving_by(secret_hash: String) -> ApplicationChanges {
+    ApplicationChanges {
+        credential_type: Some(CredentialType::Token),
+        secret_hash: Some(Some(secret_hash)),
+        jwks: Some(None),
+        jwks_uri: Some(None),
+        ..ApplicationChanges::default()
     }
 }

@@ -3,9 +3,11 @@
 use crate::actor::{InZone, Write};
 use crate::admin_token::sha256;
 use crate::app::Api;
-use crate::change::{By, Deed};
+use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
+use crate::reply;
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +17,7 @@ use caracal_domain::upstream_oauth::Flow;
 use caracal_jose::{Purpose, random_token};
 use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::connections::{self, NewState};
-use caracal_storage::{providers, resources};
+use caracal_storage::{providers, resources, zones};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
@@ -76,9 +78,9 @@ pub(crate) async fn authorize(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, JsonBody(body)) = request.open();
     let begun = to_completion(async move { api.authorize_connection(&by, zone.id, body).await }).await?;
-    Ok(HttpResponse::Ok()
+    Ok(reply::written(StatusCode::OK, begun.epoch)
         .insert_header(("Cache-Control", "no-store"))
-        .json(begun))
+        .json(begun.value))
 }
 
 impl Api {
@@ -87,7 +89,7 @@ impl Api {
         by: &By,
         zone: ZoneId,
         body: AuthorizeBody,
-    ) -> Result<Authorization, ApiError> {
+    ) -> Result<Written<Authorization>, ApiError> {
         check_texts(&body)?;
         let provider = self.connectable(zone, &body).await?;
         let provider = self.asker.discovered(provider).await.map_err(undiscovered)?;
@@ -126,17 +128,21 @@ impl Api {
             "user_id": new.user_id, "resource_id": new.resource_id, "provider_id": new.provider_id,
             "scopes": new.scopes, "expires_at": new.expires_at,
         });
-        self.record(
-            &mut tx,
-            by,
-            Deed::new(zone, "connection.authorize", new.provider_id).to(&begun),
-        )
-        .await?;
-        tx.commit().await.map_err(Failure::from)?;
-        Ok(Authorization {
+        let authorization = Authorization {
             authorization_url: url,
             state,
             expires_at,
+        };
+        // Whoever repeats the request needs the state again: it is in the address, and no use without the provider's code.
+        let deed = Deed::new(zone, "connection.authorize", new.provider_id).to(&begun);
+        let deed = deed.answered(StatusCode::OK, &authorization);
+        let epoch = zones::epoch(&mut tx, zone).await.map_err(Failure::from)?;
+        let epoch = epoch.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
+        tx.commit().await.map_err(Failure::from)?;
+        Ok(Written {
+            value: authorization,
+            epoch,
         })
     }
 

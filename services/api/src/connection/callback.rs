@@ -54,7 +54,9 @@ struct Callback {
         ("iss" = Option<String>, Query),
     ),
     responses(
-        (status = 200, description = "Connected; a small page where `Accept` asks for one.", body = Connected),
+        (status = 200, description = "Connected; a small page where `Accept` asks for one.", content(
+            (Connected = "application/json"), (String = "text/html"),
+        )),
         (status = 400, description = "`invalid_oauth_callback`, `oauth_state_invalid`, `provider_oauth_denied`"),
         (status = 502, description = "`provider_token_exchange_failed`"),
     ),
@@ -186,9 +188,9 @@ impl Api {
             view.insert("authorized_by".to_owned(), json!(state.created_by));
             view.insert("replaces".to_owned(), json!(replaced));
         }
-        self.record(&mut tx, by, Deed::new(zone, "connection.create", id).to(&view))
-            .await?;
+        let deed = Deed::new(zone, "connection.create", id).to(&view);
         let epoch = change.announce(&tx, FeedBody::ZoneChanged).await?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok((row, epoch))
     }

@@ -24,12 +24,16 @@ impl Api {
             .ok_or(Refusal::ConnectionNotFound)?;
         let Some(row) = connections::revoke(&mut tx, zone, id).await? else {
             let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-            tx.rollback().await?;
+            let nothing = Deed::new(zone, "connection.revoke", id).to(&ConnectionView::from(&before));
+            by.complete(&mut tx, &nothing.version(before.version), Some(epoch))
+                .await?;
+            tx.commit().await?;
             return Ok(Written { value: before, epoch });
         };
         let deed = Deed::new(zone, "connection.revoke", id)
             .from(&ConnectionView::from(&before))
-            .to(&ConnectionView::from(&row));
+            .to(&ConnectionView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         if let Err(why) = self.tell_provider(&row).await {
             tracing::warn!(connection = %id, why, "a provider was not told that a connection has ended");

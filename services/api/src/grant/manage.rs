@@ -44,7 +44,9 @@ impl Api {
             created_by: by.name(),
         };
         let row = grants::insert(&mut tx, &new).await?;
-        let deed = Deed::new(zone, "grant.create", row.id).to(&GrantView::from(&row));
+        let deed = Deed::new(zone, "grant.create", row.id)
+            .to(&GrantView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }

@@ -6,6 +6,7 @@ use crate::admin_token::{self, sha256};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
+use crate::reply::IfMatch;
 use crate::sight::Sight;
 use caracal_domain::Epoch;
 use caracal_domain::id::{AdminTokenId, InvitationId, ZoneId};
@@ -40,8 +41,9 @@ impl Api {
         let mut tx = self.database.begin(zone).await?;
         let row = invitations::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone, "invitation.create", row.id).to(&InvitationView::of(&row, now));
-        self.record(&mut tx, by, deed).await?;
         let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed.version(row.version), Some(epoch))
+            .await?;
         tx.commit().await?;
         Ok((Written { value: row, epoch }, token))
     }
@@ -52,15 +54,18 @@ impl Api {
         by: &By,
         zone: ZoneId,
         id: InvitationId,
+        if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin(zone).await?;
         let row = invitations::revoke(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::InvitationNotFound)?;
+        // Checked after the row is ours, so that nobody moves the version on meanwhile.
+        if_match.check(row.version - 1)?;
         let view = InvitationView::of(&row, self.clock.now());
-        self.record(&mut tx, by, Deed::new(zone, "invitation.revoke", id).from(&view))
-            .await?;
+        let deed = Deed::new(zone, "invitation.revoke", id).from(&view);
         let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(epoch)
     }
@@ -100,7 +105,7 @@ impl Api {
         let deed = Deed::new(zone, "invitation.accept", invitation.id)
             .from(&InvitationView::of(&invitation, now))
             .to(&InvitationView::of(&accepted, now));
-        self.record(&mut tx, &by, deed).await?;
+        self.record(&mut tx, &by, deed, None).await?;
         tx.commit().await?;
         Ok((token, secret))
     }

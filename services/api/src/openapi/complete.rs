@@ -1,7 +1,9 @@
 //! What holds for every route and so is said once: who may call, path ids, idempotency, the envelope, headers.
 
+use super::probes;
 use serde_json::{Map, Value, json};
 
+const ZONE: &str = "/v1/zones/{zone_id}";
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 /// Every status that may be refused with, and why.
 const REFUSALS: [(&str, &str); 13] = [
@@ -23,6 +25,19 @@ const REFUSALS: [(&str, &str); 13] = [
     ("503", "Something it needs cannot be reached; nothing was done."),
 ];
 
+/// What is a POST in a zone and tells of no epoch: it changes nothing.
+const WITHOUT_EPOCH: [&str; 3] = [
+    "/v1/zones/{zone_id}/policy-sets/{id}/simulate",
+    "/v1/zones/{zone_id}/policy-sets/{id}/replay",
+    "/v1/zones/{zone_id}/providers/{id}/check",
+];
+/// What is made or shown without a version of its own.
+const WITHOUT_ETAG: [&str; 3] = [
+    "/v1/invitations/accept",
+    "/v1/local/bootstrap",
+    "/v1/zones/{zone_id}/audit/by-request/{request_id}",
+];
+
 /// Completes a document that holds what the handlers say of themselves.
 pub(super) fn complete(document: &mut Value) {
     if let Some(components) = member(document, "components") {
@@ -36,13 +51,14 @@ pub(super) fn complete(document: &mut Value) {
     let Some(paths) = member(document, "paths") else {
         return;
     };
-    for (path, item) in paths {
+    for (path, item) in paths.iter_mut() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
                 complete_operation(method, path, operation);
             }
         }
     }
+    probes::add(paths);
 }
 
 fn refusal(why: &str) -> Value {
@@ -76,7 +92,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     };
     let body = operation.contains_key("requestBody");
     let reasons = [
-        ("400", body || takes("query") || named("Idempotency-Key")),
+        ("400", !public || body || takes("query")),
         ("401", !public),
         ("403", !public),
         ("404", takes("path")),
@@ -88,7 +104,8 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         ("503", true),
     ];
     let facts = Facts {
-        tells: !public && method != "get" && path.starts_with("/v1/zones/{zone_id}"),
+        tells: !public && method != "get" && path.starts_with(ZONE) && !WITHOUT_EPOCH.contains(&path),
+        has_version: !WITHOUT_ETAG.contains(&path),
         item: path.ends_with("id}") && method != "delete",
         pages: named("cursor"),
     };
@@ -110,8 +127,10 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
 }
 
 /// What the headers of a success depend on.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 struct Facts {
     tells: bool,
+    has_version: bool,
     item: bool,
     pages: bool,
 }
@@ -119,9 +138,11 @@ struct Facts {
 fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
     let mut headers = Map::new();
     let mut header = |name: &str, what: &str| {
+        // Whatever is named here is sent; only the last page has no next.
+        let always = name != "Link";
         headers.insert(
             name.to_owned(),
-            json!({"description": what, "schema": {"type": "string"}}),
+            json!({"description": what, "required": always, "schema": {"type": "string"}}),
         );
     };
     header(
@@ -131,7 +152,7 @@ fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
     if facts.tells {
         header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
     }
-    if facts.item || status == "201" {
+    if facts.has_version && (facts.item || status == "201") {
         header("ETag", "The object's version, for If-Match.");
     }
     if facts.pages {

@@ -1,6 +1,7 @@
 //! The words of other crates as `OpenAPI` shows them (`build.rs` says which stands for which).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -37,15 +38,23 @@ closed! {
     AuditDecisionWord: "allow" | "deny" | "partial";
     /// How the gateway authenticates to a resource's upstream.
     AuthModeWord: "caracal_jwt" | "provider_oauth" | "provider_apikey" | "none";
+    /// What proof is asked for.
+    ChallengeTypeWord: "mfa" | "human_approval" | "software_attestation";
     /// How an application proves itself.
     CredentialTypeWord: "token" | "password" | "public-key" | "url" | "public";
+    /// What a policy or a set of them says.
+    DecisionWord: "allow" | "deny";
     /// Where a signing key stands in its life.
     KeyStatusWord: "next" | "active" | "retiring" | "retired";
+    /// How far an activation has come.
+    PropagationStatusWord: "pending" | "loaded" | "failed";
     /// What a provider is; the finer names are equal values.
     ProviderKindWord: "oauth2" | "oidc" | "apikey" | "workload" | "oauth2_authorization_code"
         | "oauth2_client_credentials" | "api_key" | "bearer_token";
     /// How an application came to be.
     RegistrationMethodWord: "managed" | "dcr";
+    /// Where a session stands.
+    SessionStatusWord: "active" | "revoked" | "expired";
     /// What a session is of.
     SubjectTypeWord: "application" | "user";
 }
@@ -61,6 +70,51 @@ pub(crate) struct ScopeWord(String);
 #[schema(as = ResourceIdentifier, min_length = 1, max_length = 2048)]
 #[expect(dead_code, reason = "only its schema is wanted")]
 pub(crate) struct ResourceIdentifierWord(String);
+
+/// Public keys (RFC 7517 §5).
+#[derive(Debug, ToSchema)]
+#[schema(as = JwkSet)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct JwkSetWord {
+    #[schema(min_items = 1, max_items = 16)]
+    keys: Vec<JwkWord>,
+}
+
+/// A public key (RFC 7517 §4); which other members there are follows from its kind.
+#[derive(Debug, ToSchema)]
+#[schema(as = Jwk)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct JwkWord {
+    kty: String,
+}
+
+/// How a provider is reached. Which of these it takes follows from its kind; `…_url` are other names of `…_endpoint`.
+#[derive(Debug, ToSchema)]
+#[schema(as = ProviderConfiguration)]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct ProviderConfigurationWord {
+    authorization_endpoint: Option<String>,
+    authorization_url: Option<String>,
+    token_endpoint: Option<String>,
+    token_url: Option<String>,
+    revocation_endpoint: Option<String>,
+    issuer: Option<String>,
+    client_id: Option<String>,
+    scopes: Option<Vec<String>>,
+    /// `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
+    client_auth_method: Option<String>,
+    authorization_params: Option<HashMap<String, String>>,
+    token_params: Option<HashMap<String, String>>,
+    allowed_token_hosts: Option<Vec<String>>,
+    audience: Option<String>,
+    resource: Option<String>,
+    /// `header` or `query`.
+    location: Option<String>,
+    name: Option<String>,
+    scheme: Option<String>,
+    subject: Option<String>,
+    ttl_seconds: Option<i64>,
+}
 
 /// One permitted call of a resource.
 #[derive(Debug, ToSchema)]
@@ -78,7 +132,9 @@ pub(crate) struct OperationWord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use caracal_domain::{AuditDecision, SubjectType, zone};
+    use caracal_domain::decision::ChallengeType;
+    use caracal_domain::{AuditDecision, Decision, SubjectType, zone};
+    use caracal_storage::sessions::SessionStatus;
     use serde::de::DeserializeOwned;
 
     #[test]
@@ -89,11 +145,18 @@ mod tests {
             }
         }
         understood::<AuditDecision>(AuditDecisionWord::WORDS);
+        understood::<ChallengeType>(ChallengeTypeWord::WORDS);
+        understood::<Decision>(DecisionWord::WORDS);
         understood::<zone::AuthMode>(AuthModeWord::WORDS);
         understood::<zone::CredentialType>(CredentialTypeWord::WORDS);
         understood::<zone::KeyStatus>(KeyStatusWord::WORDS);
         understood::<zone::ProviderKind>(ProviderKindWord::WORDS);
         understood::<zone::RegistrationMethod>(RegistrationMethodWord::WORDS);
         understood::<SubjectType>(SubjectTypeWord::WORDS);
+        assert!(
+            SessionStatusWord::WORDS
+                .iter()
+                .all(|word| SessionStatus::parse(word).is_some())
+        );
     }
 }

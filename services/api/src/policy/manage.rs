@@ -46,13 +46,24 @@ impl Api {
         spec: NewPolicySpec,
     ) -> Result<Written<(PolicyRow, PolicyVersionRow)>, Failure> {
         check_namespace(zone, &[&spec.name])?;
+        // Asked before the compiler is, so that a name that is taken costs nothing; the insert has the last word.
+        let taken = self
+            .read(zone, async |conn| {
+                policies::is_taken(conn, zone.id, &spec.name).await
+            })
+            .await?;
+        if taken {
+            return Err(Refusal::PolicyAlreadyExists.into());
+        }
         let module = self.compiler.compile(&spec.content).await?;
         let mut tx = self.database.begin(zone).await?;
         let (policy, version) = self.insert_policy(&mut tx, by, zone.id, spec, module).await?;
         let mut view = PolicyView::from(&policy);
         view.version = Some(PolicyVersionView::from(&version));
         view.version_id = Some(version.id);
-        let deed = Deed::new(zone.id, "policy.create", policy.id).to(&view);
+        let deed = Deed::new(zone.id, "policy.create", policy.id)
+            .to(&view)
+            .version(policy.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {
             value: (policy, version),
@@ -102,8 +113,9 @@ impl Api {
         let version = self
             .insert_version(&mut tx, by, &policy, body.content, body.schema_version, module)
             .await?;
-        let deed =
-            Deed::new(zone, "policy_version.create", version.id).to(&PolicyVersionView::from(&version));
+        let deed = Deed::new(zone, "policy_version.create", version.id)
+            .to(&PolicyVersionView::from(&version))
+            .version(version.version.into());
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {
             value: version,

@@ -5,6 +5,7 @@ use super::{ActivateBody, ActivatedView};
 use crate::app::Api;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
+use crate::openapi::words::PropagationStatusWord;
 use actix_web::http::StatusCode;
 use caracal_domain::id::{OutboxId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{Epoch, FeedBody, Timestamp};
@@ -33,6 +34,7 @@ pub(super) struct ActivationStatus {
     version_id: Option<PolicySetVersionId>,
     outbox_id: Option<OutboxId>,
     epoch: Option<Epoch>,
+    #[schema(value_type = PropagationStatusWord)]
     propagation_status: &'static str,
     replicas: Vec<Replica>,
 }
@@ -85,7 +87,10 @@ impl Api {
         }
         check_complete(tx, zone, version_id).await?;
         if let Some(shadow) = shadow_version_id {
-            policy_sets::find_version(tx, zone, shadow)
+            let observed = policy_sets::find_version(tx, zone, shadow)
+                .await?
+                .ok_or(Refusal::ShadowVersionNotFound)?;
+            policy_sets::find(tx, zone, observed.policy_set_id)
                 .await?
                 .ok_or(Refusal::ShadowVersionNotFound)?;
             check_complete(tx, zone, shadow).await?;
@@ -106,12 +111,8 @@ impl Api {
             outbox_id,
             epoch,
         };
-        self.record(
-            tx,
-            by,
-            deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done)),
-        )
-        .await?;
+        let deed = deed.answered(StatusCode::ACCEPTED, &ActivatedView::from(&done));
+        self.record(tx, by, deed, Some(epoch)).await?;
         let activated_by = by.name();
         let row = Activation {
             zone_id: zone,

@@ -5,10 +5,17 @@ use crate::error::{Failure, Refusal};
 use caracal_domain::decision::PolicyFault;
 use caracal_domain::id::{PolicyId, PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
 use caracal_domain::zone::{Manifest, ManifestEntry};
+use caracal_policy::Held;
 use caracal_storage::policy_sets::{self, ManifestLine, PolicySetVersionRow};
 use caracal_storage::{Conn, modules};
 use caracal_web::Issue;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a draft may wait until others have let go of enough modules.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +26,15 @@ pub(crate) struct Draft {
     pub(super) schema_version: String,
     /// Whose versions they are.
     pub(super) policies: HashMap<PolicyVersionId, PolicyId>,
+    /// Its modules: the largest set there may be does not fit the engine's budget beside others, and must be whole.
+    _modules: Modules,
+}
+
+/// Modules that stay loaded, as their part of all that may.
+#[derive(Debug)]
+struct Modules {
+    _held: Vec<Held>,
+    _part: OwnedSemaphorePermit,
 }
 
 impl Api {
@@ -36,37 +52,48 @@ impl Api {
         let version = choose(&mut conn, zone, set, wish).await?;
         let version = version.ok_or(Refusal::VersionNotFound)?;
         let lines = policy_sets::manifest(&mut conn, zone, version.id).await?;
-        let wanted = lines.iter().map(|line| line.module.as_str());
-        self.load_modules(&mut conn, wanted).await?;
+        drop(conn);
+        let wanted = lines.iter().map(|line| line.module.as_str()).collect();
+        let modules = self.hold_modules(zone, wanted).await?;
         let policies = lines.iter().map(|line| (line.policy_version_id, line.policy_id));
         Ok(Draft {
+            _modules: modules,
             policies: policies.collect(),
             schema_version: version.schema_version.clone(),
             manifest: manifest(&version, &lines),
         })
     }
 
-    /// Loads the modules that are not loaded yet. One that cannot be loaded is left out: asking it answers
-    /// `policy_error`, as it would at the STS.
-    async fn load_modules<'a>(
-        &self,
-        conn: &mut Conn,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Result<(), Failure> {
-        for name in names.collect::<BTreeSet<_>>() {
-            if let Err(fault) = self.load_module(conn, name).await? {
-                tracing::warn!(module = name, %fault, "a policy module cannot be asked");
+    /// Loads the modules that are not loaded yet, and keeps them all so. One that cannot be loaded is left out: asking it
+    /// answers `policy_error`, as it would at the STS.
+    async fn hold_modules(&self, zone: ZoneId, names: BTreeSet<&str>) -> Result<Modules, Failure> {
+        let busy = || Failure::Busy("Other policy sets are being asked; try again in a moment.");
+        let part =
+            Arc::clone(&self.held_modules).acquire_many_owned(u32::try_from(names.len()).unwrap_or(u32::MAX));
+        let part = tokio::time::timeout(PATIENCE, part).await.map_err(|_| busy())?;
+        let part = part.map_err(|_| busy())?;
+        let mut held = Vec::with_capacity(names.len());
+        for name in names {
+            match self.load_module(zone, name).await? {
+                Ok(module) => held.push(module),
+                Err(fault) => tracing::warn!(module = name, %fault, "a policy module cannot be asked"),
             }
         }
-        Ok(())
+        Ok(Modules {
+            _held: held,
+            _part: part,
+        })
     }
 
-    /// Whether the module is stored and may serve; it is loaded then.
-    async fn load_module(&self, conn: &mut Conn, name: &str) -> Result<Result<(), PolicyFault>, Failure> {
-        if self.engine.is_loaded(name) {
-            return Ok(Ok(()));
+    /// The module, loaded, if it is stored and may serve. Compiling it takes a while, in which no connection waits.
+    async fn load_module(&self, zone: ZoneId, name: &str) -> Result<Result<Held, PolicyFault>, Failure> {
+        if let Some(held) = self.engine.hold(name) {
+            return Ok(Ok(held));
         }
-        let Some(stored) = modules::get(conn, name).await? else {
+        let stored = self
+            .read(zone, async |conn| modules::get(conn, name).await)
+            .await?;
+        let Some(stored) = stored else {
             return Ok(Err(PolicyFault::Error));
         };
         Ok(self.engine.load(name, stored.wasm, &stored.wasm_sha256).await)
@@ -76,12 +103,12 @@ impl Api {
     /// input (seed `004`, `invalid_policy_contract`).
     pub(super) async fn check_contract(
         &self,
-        conn: &mut Conn,
+        zone: ZoneId,
         modules: &[(PolicyVersionId, String)],
     ) -> Result<(), Failure> {
         let mut issues = Vec::new();
         for (place, (id, module)) in modules.iter().enumerate() {
-            if self.load_module(conn, module).await?.is_err() {
+            if self.load_module(zone, module).await?.is_err() {
                 let why = format!("the policy version {id} aborts, or its module is missing");
                 issues.push(Issue::at(&format!("manifest.{place}.policy_version_id"), why));
             }

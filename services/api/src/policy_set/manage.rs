@@ -31,7 +31,9 @@ impl Api {
         let set = self
             .insert_policy_set(&mut tx, by, zone.id, body.name, body.description)
             .await?;
-        let deed = Deed::new(zone.id, "policy_set.create", set.id).to(&PolicySetView::of(&set, None));
+        let deed = Deed::new(zone.id, "policy_set.create", set.id)
+            .to(&PolicySetView::of(&set, None))
+            .version(set.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: set, epoch })
     }
@@ -62,7 +64,7 @@ impl Api {
         zone: ZoneId,
         set: PolicySetId,
         body: NewPolicySetVersionBody,
-    ) -> Result<PolicySetVersionRow, Failure> {
+    ) -> Result<Written<PolicySetVersionRow>, Failure> {
         let manifest: Vec<PolicyVersionId> = body
             .manifest
             .iter()
@@ -83,11 +85,16 @@ impl Api {
         let version = self
             .insert_policy_set_version(&mut tx, by, zone, set, manifest, body.schema_version)
             .await?;
-        let deed = Deed::new(zone, "policy_set_version.create", version.id);
-        self.record(&mut tx, by, deed.to(&PolicySetVersionView::from(&version)))
-            .await?;
+        let deed = Deed::new(zone, "policy_set_version.create", version.id)
+            .to(&PolicySetVersionView::from(&version))
+            .version(version.version.into());
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
-        Ok(version)
+        Ok(Written {
+            value: version,
+            epoch,
+        })
     }
 
     /// Whether each policy could serve. Trying one may compile it, so this is done before any transaction.
@@ -108,7 +115,8 @@ impl Api {
         };
         let modules: Option<Vec<_>> = manifest.iter().map(module).collect();
         let modules = modules.ok_or(Refusal::PolicyVersionNotFound)?;
-        self.check_contract(&mut conn, &modules).await
+        drop(conn);
+        self.check_contract(zone, &modules).await
     }
 
     /// The same within a transaction of the caller's.
@@ -176,7 +184,7 @@ impl Api {
         Ok((version, lines))
     }
 
-    /// Archives a set; if it is the active one, the zone is left without.
+    /// Archives a set; if it is the active one, the zone is left without, and if a version of it is only observed, that ends.
     pub(super) async fn archive_policy_set(
         &self,
         by: &By,
@@ -193,9 +201,14 @@ impl Api {
             .await?
             .ok_or(Refusal::PolicySetNotFound)?;
         if_match.check(before.version)?;
+        let activation = policy_sets::activation(&mut tx, zone).await?;
         let was_active = policy_sets::deactivate(&mut tx, zone, id).await?;
+        let shadowed = policy_sets::end_shadow(&mut tx, zone, id).await?;
         policy_sets::archive(&mut tx, zone, id).await?;
-        let deed = Deed::new(zone, "policy_set.archive", id).from(&PolicySetView::of(&before, None));
+        let mut view = PolicySetView::of(&before, activation.as_ref());
+        // Also where it was another set's shadow.
+        view.shadow_version_id = view.shadow_version_id.or(shadowed);
+        let deed = Deed::new(zone, "policy_set.archive", id).from(&view);
         let body = if was_active {
             FeedBody::PolicyActivated {
                 policy_set_version_id: None,

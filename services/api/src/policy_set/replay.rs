@@ -5,11 +5,13 @@ use super::draft::Draft;
 use crate::actor::{InZone, Read};
 use crate::app::Api;
 use crate::error::Failure;
+use crate::text::Moment;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use caracal_domain::decision::{PolicyAnswer, PolicyFault, PolicyVerdict};
 use caracal_domain::event::REDACTED;
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
-use caracal_domain::{AuditDecision, Decision, Ruling, Timestamp, combine};
+use caracal_domain::{Decision, Ruling, Timestamp, combine};
 use caracal_storage::Page;
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_web::{ApiError, JsonBody, PathId};
@@ -40,7 +42,8 @@ pub(crate) struct ReplayBody {
     /// The version to ask.
     version_id: PolicySetVersionId,
     /// From when on.
-    since: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    since: Moment,
 }
 
 /// What would have changed.
@@ -94,6 +97,17 @@ pub(crate) enum Outcome {
     StepUp,
 }
 
+impl Outcome {
+    /// The same where the root issuer of a delegation must be allowed too; a proof it would have to give is not given
+    /// here.
+    const fn with_delegator(self, delegator: Self) -> Self {
+        match (self, delegator) {
+            (Self::Allow, Self::Deny | Self::StepUp) => Self::Deny,
+            (alone, _) => alone,
+        }
+    }
+}
+
 /// Replays recorded decisions against a version of a set; read-only tokens may.
 #[utoipa::path(
     post,
@@ -113,7 +127,7 @@ pub(crate) async fn replay(
     let (PathId(id), JsonBody(body)) = request.rest;
     let zone = request.zone.id;
     let draft = api.draft(zone, id, Some(body.version_id)).await?;
-    let replay = Api::replay(Arc::clone(&api), zone, draft, body.since).await?;
+    let replay = Api::replay(Arc::clone(&api), zone, draft, body.since.0).await?;
     Ok(HttpResponse::Ok().json(replay))
 }
 
@@ -184,18 +198,45 @@ impl Api {
 
     async fn replay_one(&self, draft: &Draft, row: &AuditRow, replay: &mut Replay) {
         replay.total += 1;
-        let after = match replayable(draft, row) {
-            Ok(input) => {
-                let verdicts = self.engine.evaluate(&draft.manifest, input).await.verdicts;
-                combine(&verdicts)
-                    .map_err(|_| "policy_failed")
-                    .map(|ruling| outcome(&ruling))
-            }
-            Err(reason) => Err(reason),
-        };
-        match after {
-            Ok(after) => replay.count(row.id, before(row), after),
+        match self.both(draft, row).await {
+            Ok((before, after)) => replay.count(row.id, before, after),
             Err(reason) => *replay.unreplayable.entry(reason).or_default() += 1,
+        }
+    }
+
+    /// What the policies came to then, and what the draft comes to; or why that cannot be said.
+    async fn both(&self, draft: &Draft, row: &AuditRow) -> Result<(Outcome, Outcome), &'static str> {
+        let caller = replayable(draft, &row.metadata_json)?;
+        let delegator = match row.metadata_json.get("delegator") {
+            Some(delegator) => Some(replayable(draft, delegator)?),
+            None => None,
+        };
+        let before = match &delegator {
+            Some(delegator) => caller.before.with_delegator(delegator.before),
+            None => caller.before,
+        };
+        let after = self.ask_again(draft, caller.input).await?;
+        if after != Outcome::Allow {
+            return Ok((before, after));
+        }
+        let after = match &delegator {
+            Some(delegator) => after.with_delegator(self.ask_again(draft, delegator.input).await?),
+            // What the root issuer would have been asked is not on record where the caller was refused already.
+            None if row.metadata_json.get("delegation_edge_id").is_some() => {
+                return Err("delegator_not_asked");
+            }
+            None => after,
+        };
+        Ok((before, after))
+    }
+
+    async fn ask_again(&self, draft: &Draft, input: &Value) -> Result<Outcome, &'static str> {
+        let verdicts = self.engine.evaluate(&draft.manifest, input).await.verdicts;
+        match combine(&verdicts) {
+            Ok(ruling) => Ok(outcome(&ruling)),
+            // Those who simulate the same set at this moment: nothing the draft says.
+            Err(PolicyFault::Busy) => Err("replay_busy"),
+            Err(_) => Err("policy_failed"),
         }
     }
 }
@@ -219,9 +260,16 @@ impl Replay {
     }
 }
 
-/// What the decision saw, if that is all on record.
-fn replayable<'a>(draft: &Draft, row: &'a AuditRow) -> Result<&'a Value, &'static str> {
-    let input = row.metadata_json.get("input").filter(|input| input.is_object());
+/// One question as it was put, and what the policies of then came to. Not what came of the request: another resource that
+/// is held holds this one too, and what is refused after policy is none of its doing.
+struct Recorded<'a> {
+    input: &'a Value,
+    before: Outcome,
+}
+
+/// What the policies saw and said, if that is all on record.
+fn replayable<'a>(draft: &Draft, record: &'a Value) -> Result<Recorded<'a>, &'static str> {
+    let input = record.get("input").filter(|input| input.is_object());
     // Refused before policy was asked: an unknown resource, a scope it lacks, a rate exceeded.
     let input = input.ok_or("policy_not_asked")?;
     if input.get("schema_version").and_then(Value::as_str) != Some(draft.schema_version.as_str()) {
@@ -230,7 +278,29 @@ fn replayable<'a>(draft: &Draft, row: &'a AuditRow) -> Result<&'a Value, &'stati
     if holds_redacted(input) {
         return Err("input_redacted");
     }
-    Ok(input)
+    let said = record.get("policies").and_then(Value::as_array);
+    let verdicts: Option<Vec<PolicyVerdict>> =
+        said.map_or(Some(Vec::new()), |all| all.iter().map(verdict).collect());
+    // A policy that failed then said nothing that a change could be told from.
+    let ruling = combine(&verdicts.ok_or("record_unreadable")?).map_err(|_| "policy_failed_then")?;
+    Ok(Recorded {
+        input,
+        before: outcome(&ruling),
+    })
+}
+
+/// What one policy said then (`record.rs` at the STS writes it).
+fn verdict(recorded: &Value) -> Option<PolicyVerdict> {
+    let policy_version_id = recorded.get("policy_version_id")?.as_str()?.parse().ok()?;
+    let answer = match recorded.get("decision") {
+        _ if recorded.get("error").is_some() => Err(PolicyFault::Error),
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => Ok(Some(PolicyAnswer::deserialize(recorded).ok()?)),
+    };
+    Some(PolicyVerdict {
+        policy_version_id,
+        answer,
+    })
 }
 
 fn holds_redacted(value: &Value) -> bool {
@@ -239,14 +309,6 @@ fn holds_redacted(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(holds_redacted),
         Value::Object(members) => members.values().any(holds_redacted),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-fn before(row: &AuditRow) -> Outcome {
-    match (row.decision, row.reason.as_deref()) {
-        (AuditDecision::Allow | AuditDecision::Partial, _) => Outcome::Allow,
-        (AuditDecision::Deny, Some("step_up_required")) => Outcome::StepUp,
-        (AuditDecision::Deny, _) => Outcome::Deny,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use crate::actor::{InZone, Read};
 use crate::app::Api;
+use crate::openapi::words::DecisionWord;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use caracal_domain::decision::{PolicyFault, PolicyVerdict};
@@ -29,15 +30,13 @@ pub(crate) struct SimulateBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Simulation {
     /// Allow or deny; a policy that fails denies.
-    #[schema(value_type = String, example = "deny")]
+    #[schema(value_type = DecisionWord, example = "deny")]
     decision: Decision,
     /// `complete`, or how a policy failed: `policy_error`, `policy_deadline`, `policy_memory`, `policy_result`.
     evaluation_status: String,
     /// Everything the deciding policies named.
-    #[schema(value_type = Vec<Object>)]
     determining_policies: Vec<Value>,
     /// Everything the deciding policies explained.
-    #[schema(value_type = Vec<Object>)]
     diagnostics: Vec<Value>,
     /// Each policy by itself, up to and including one that failed.
     policies: Vec<SimulatedPolicy>,
@@ -51,15 +50,13 @@ pub(crate) struct SimulatedPolicy {
     /// Its version.
     policy_version_id: caracal_domain::id::PolicyVersionId,
     /// Allow or deny; null when `result` is undefined or the policy failed.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecisionWord>)]
     decision: Option<Decision>,
     /// `complete`, or how it failed.
     evaluation_status: String,
     /// What decided, as it names it.
-    #[schema(value_type = Vec<Object>)]
     determining_policies: Vec<Value>,
     /// What it explained.
-    #[schema(value_type = Vec<Object>)]
     diagnostics: Vec<Value>,
 }
 

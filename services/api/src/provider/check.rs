@@ -7,23 +7,25 @@ use crate::app::Api;
 use crate::error::{Failure, Refusal};
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use caracal_domain::ScopeSet;
 use caracal_domain::id::{ApplicationId, ProviderId, ResourceId, ZoneId};
 use caracal_domain::upstream_oauth::{ClientAuth, Flow, Grant};
 use caracal_domain::zone::ProviderKind;
-use caracal_domain::{Scope, ScopeSet};
 use caracal_egress::{TokenError, check_url};
 use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::providers::ProviderRow;
 use caracal_storage::resources::ResourceRow;
-use caracal_storage::{Conn, applications, connections, providers, resources};
-use caracal_web::{ApiError, JsonBody, PathId};
+use caracal_storage::{Conn, applications, connections, grants, providers, resources};
+use caracal_web::{ApiError, OptionalBody, PathId};
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::Validate;
 
-/// How many of a provider's resources are looked at.
-const MOST_RESOURCES: i64 = 20;
+/// How many of a provider's resources are looked at, and how many of them at once.
+const MOST_RESOURCES: i64 = 200;
+const AT_ONCE: usize = 32;
 /// A code that no server has given out: whoever says `invalid_grant` to it has accepted the client.
 const NO_CODE: &str = "caracal-readiness-check";
 
@@ -94,7 +96,7 @@ impl Check {
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/providers/{id}/check",
-    request_body = CheckBody,
+    request_body = Option<CheckBody>,
     responses(
         (status = 200, description = "What was found, good or bad.", body = Readiness),
         (status = 400, description = "`invalid_body`"),
@@ -103,9 +105,9 @@ impl Check {
 )]
 pub(crate) async fn check(
     api: Data<Api>,
-    request: InZone<Read, (PathId<ProviderId>, JsonBody<CheckBody>)>,
+    request: InZone<Read, (PathId<ProviderId>, OptionalBody<CheckBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (PathId(id), JsonBody(body)) = request.rest;
+    let (PathId(id), OptionalBody(body)) = request.rest;
     let checks = api.check_provider(request.zone.id, id, &body).await?;
     let failed = checks.iter().any(|check| check.status == "failed");
     let status = if failed { "not_ready" } else { "ready" };
@@ -123,13 +125,18 @@ impl Api {
         let row = providers::find(&mut conn, zone, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;
-        let resources = bound(&mut conn, &row, body.resource_id).await?;
+        let (resources, further) = bound(&mut conn, &row, body.resource_id).await?;
         let mut checks = Vec::new();
+        if further > 0 {
+            let why = format!("{further} more resources are bound; name one as resource_id");
+            checks.push(Check::skipped("resource", "", why));
+        }
         checks.extend(connection(&mut conn, &row, body).await?);
-        checks.push(self.check_policy(&mut conn, zone, body).await?);
+        let question = question(&mut conn, zone, body).await?;
         let provider = self.oauth_provider(&mut conn, &row).await?;
-        // Nothing of the database is held while strangers are asked.
+        // Nothing of the database is held while strangers are asked, or policy.
         drop(conn);
+        checks.push(self.check_policy(zone, question).await?);
         let mut found = match provider.flow {
             Flow::ApiKey | Flow::BearerToken => vec![configured_key(&row)],
             Flow::Workload => vec![configured_workload(&row)],
@@ -137,14 +144,11 @@ impl Api {
                 self.check_oauth(provider).await
             }
         };
-        found.extend(
-            join_all(
-                resources
-                    .iter()
-                    .map(|resource| self.check_resource(&row, resource)),
-            )
-            .await,
-        );
+        let looked = resources
+            .iter()
+            .map(|resource| self.check_resource(&row, resource));
+        let looked: Vec<Check> = stream::iter(looked).buffered(AT_ONCE).collect().await;
+        found.extend(looked);
         found.append(&mut checks);
         Ok(found)
     }
@@ -238,48 +242,72 @@ impl Api {
         }
     }
 
-    async fn check_policy(&self, conn: &mut Conn, zone: ZoneId, body: &CheckBody) -> Result<Check, Failure> {
-        let application = match body.application_id {
-            Some(id) => Some(
-                applications::find(conn, zone, id)
-                    .await?
-                    .ok_or(Refusal::ApplicationNotFound)?,
-            ),
-            None => None,
-        };
-        let (Some(application), Some(resource)) = (application, body.resource_id) else {
-            return Ok(Check::skipped(
+    async fn check_policy(&self, zone: ZoneId, question: Option<(String, DryRun)>) -> Result<Check, Failure> {
+        match question {
+            Some((identifier, asked)) => {
+                let outcome = self.dry_run(zone, asked).await?;
+                Ok(Check::new("policy", identifier, outcome))
+            }
+            None => Ok(Check::skipped(
                 "policy",
                 "",
                 "needs application_id and resource_id",
-            ));
-        };
-        let resource = resources::find(conn, zone, resource)
-            .await?
-            .ok_or(Refusal::ResourceNotFound)?;
-        let identifier = resource.identifier.clone();
-        let asked = DryRun::new(
-            application.into(),
-            resource.try_into()?,
-            body.user_id.clone(),
-            body.scopes.clone(),
-        );
-        let outcome = self.dry_run(conn, zone, asked).await?;
-        Ok(Check::new("policy", identifier, outcome))
+            )),
+        }
     }
 }
 
-/// The resources to look at: the one asked for, which may turn out not to be bound, else those that are.
+/// What to ask policy, and about which resource, if the body says enough.
+async fn question(
+    conn: &mut Conn,
+    zone: ZoneId,
+    body: &CheckBody,
+) -> Result<Option<(String, DryRun)>, Failure> {
+    let Some(application) = body.application_id else {
+        return Ok(None);
+    };
+    let application = applications::find(conn, zone, application)
+        .await?
+        .ok_or(Refusal::ApplicationNotFound)?;
+    let Some(resource) = body.resource_id else {
+        return Ok(None);
+    };
+    let resource = resources::find(conn, zone, resource)
+        .await?
+        .ok_or(Refusal::ResourceNotFound)?;
+    let grant = match &body.user_id {
+        Some(user) => grants::find_active(conn, zone, application.id, user, resource.id).await?,
+        None => None,
+    };
+    let (identifier, user, scopes) = (
+        resource.identifier.clone(),
+        body.user_id.clone(),
+        body.scopes.clone(),
+    );
+    let asked = DryRun::new(application.into(), resource.try_into()?, user, scopes, grant)?;
+    Ok(Some((identifier, asked)))
+}
+
+/// The resources to look at: the one asked for, which may turn out not to be bound, else those that are; and how many
+/// more there are.
 async fn bound(
     conn: &mut Conn,
     provider: &ProviderRow,
     wish: Option<ResourceId>,
-) -> Result<Vec<ResourceRow>, Failure> {
-    let Some(id) = wish else {
-        return Ok(resources::of_provider(conn, provider.zone_id, provider.id, MOST_RESOURCES).await?);
+) -> Result<(Vec<ResourceRow>, i64), Failure> {
+    let (zone, provider) = (provider.zone_id, provider.id);
+    if let Some(id) = wish {
+        let resource = resources::find(conn, zone, id).await?;
+        return Ok((vec![resource.ok_or(Refusal::ResourceNotFound)?], 0));
+    }
+    let rows = resources::of_provider(conn, zone, provider, MOST_RESOURCES).await?;
+    let shown = i64::try_from(rows.len()).unwrap_or(MOST_RESOURCES);
+    let further = if shown < MOST_RESOURCES {
+        0
+    } else {
+        resources::count_of_provider(conn, zone, provider).await? - shown
     };
-    let resource = resources::find(conn, provider.zone_id, id).await?;
-    Ok(vec![resource.ok_or(Refusal::ResourceNotFound)?])
+    Ok((rows, further))
 }
 
 async fn connection(
@@ -368,19 +396,4 @@ fn refuses_client(why: &Unasked) -> bool {
 fn told(why: &Unasked) -> String {
     let cause = std::error::Error::source(why).map_or_else(String::new, |cause| format!(": {cause}"));
     format!("{why}{cause}")
-}
-
-/// All that the resource offers, when nothing is named.
-pub(super) fn asked_for(scopes: Option<ScopeSet>, offered: &ScopeSet) -> Result<ScopeSet, String> {
-    let scopes = scopes.unwrap_or_else(|| offered.clone());
-    let beyond: Vec<String> = scopes
-        .iter()
-        .filter(|scope| !offered.contains(scope))
-        .map(Scope::to_string)
-        .collect();
-    if beyond.is_empty() {
-        Ok(scopes)
-    } else {
-        Err(format!("scope_exceeds_resource: {}", beyond.join(" ")))
-    }
 }

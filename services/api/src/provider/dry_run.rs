@@ -1,15 +1,16 @@
 //! What the active policy set would say if an application asked for a resource now.
 
-use super::check::asked_for;
 use crate::app::Api;
 use crate::error::Failure;
-use caracal_domain::id::{SessionId, ZoneId};
+use caracal_domain::id::{GrantId, SessionId, ZoneId};
 use caracal_domain::policy_input::{
-    ActionInput, ContextInput, PolicyInput, PrincipalInput, ResourceInput, SCHEMA_VERSION, SessionInput,
+    ActionInput, ContextInput, GrantInput, PolicyInput, PrincipalInput, ResourceInput, SCHEMA_VERSION,
+    SessionInput,
 };
 use caracal_domain::zone::{Application, Resource};
-use caracal_domain::{Decision, ScopeSet, SubjectType, combine};
-use caracal_storage::{Conn, policy_sets};
+use caracal_domain::{Decision, Scope, ScopeSet, SubjectType, combine};
+use caracal_storage::grants::GrantRow;
+use caracal_storage::policy_sets;
 
 /// Who would ask for what.
 pub(super) struct DryRun {
@@ -17,7 +18,31 @@ pub(super) struct DryRun {
     resource: Resource,
     user_id: Option<String>,
     scopes: Option<ScopeSet>,
+    /// What the user lets the application do there; `None` for an application acting for itself.
+    grant: Option<Granted>,
     subject_id: String,
+}
+
+/// An active grant.
+struct Granted {
+    id: GrantId,
+    scopes: ScopeSet,
+}
+
+impl TryFrom<GrantRow> for Granted {
+    type Error = Failure;
+
+    fn try_from(row: GrantRow) -> Result<Self, Failure> {
+        let scopes = row
+            .scopes
+            .iter()
+            .map(|scope| scope.parse())
+            .collect::<Result<_, _>>();
+        Ok(Self {
+            id: row.id,
+            scopes: scopes.map_err(|_| Failure::Fault("reading a grant's scopes"))?,
+        })
+    }
 }
 
 impl DryRun {
@@ -27,15 +52,17 @@ impl DryRun {
         resource: Resource,
         user_id: Option<String>,
         scopes: Option<ScopeSet>,
-    ) -> Self {
+        grant: Option<GrantRow>,
+    ) -> Result<Self, Failure> {
         let subject_id = user_id.clone().unwrap_or_else(|| application.id.to_string());
-        Self {
+        Ok(Self {
             application,
             resource,
             user_id,
             scopes,
+            grant: grant.map(TryInto::try_into).transpose()?,
             subject_id,
-        }
+        })
     }
 }
 
@@ -43,11 +70,13 @@ impl Api {
     /// Asks the zone's active set; `Ok` when it would allow, `Err` with why not.
     pub(super) async fn dry_run(
         &self,
-        conn: &mut Conn,
         zone: ZoneId,
         asked: DryRun,
     ) -> Result<Result<String, String>, Failure> {
-        let Some(active) = policy_sets::activation(conn, zone).await? else {
+        let active = self
+            .read(zone, async |conn| policy_sets::activation(conn, zone).await)
+            .await?;
+        let Some(active) = active else {
             return Ok(Err("no_active_policy_set".to_owned()));
         };
         let scopes = match asked_for(asked.scopes.clone(), &asked.resource.scopes) {
@@ -102,7 +131,15 @@ impl Api {
                 authenticated_at: now,
             }),
             delegation_edge: None,
-            grant: None,
+            grant: asked
+                .grant
+                .as_ref()
+                .zip(asked.user_id.as_deref())
+                .map(|(grant, user_id)| GrantInput {
+                    id: grant.id,
+                    user_id,
+                    scopes: &grant.scopes,
+                }),
             context: ContextInput {
                 actor_claims: None,
                 subject_claims: None,
@@ -116,5 +153,20 @@ impl Api {
                 time: now.into(),
             },
         }
+    }
+}
+
+/// All that the resource offers, when nothing is named.
+fn asked_for(scopes: Option<ScopeSet>, offered: &ScopeSet) -> Result<ScopeSet, String> {
+    let scopes = scopes.unwrap_or_else(|| offered.clone());
+    let beyond: Vec<String> = scopes
+        .iter()
+        .filter(|scope| !offered.contains(scope))
+        .map(Scope::to_string)
+        .collect();
+    if beyond.is_empty() {
+        Ok(scopes)
+    } else {
+        Err(format!("scope_exceeds_resource: {}", beyond.join(" ")))
     }
 }

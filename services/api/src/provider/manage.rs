@@ -44,7 +44,9 @@ impl Api {
             secrets: seal(&dek, zone.id, id, merge(Map::new(), secrets))?,
         };
         let row = providers::insert(&mut tx, &new).await?;
-        let deed = Deed::new(zone.id, "provider.create", id).to(&ProviderView::from(&row));
+        let deed = Deed::new(zone.id, "provider.create", id)
+            .to(&ProviderView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -64,21 +66,21 @@ impl Api {
         let names = [&patch.identifier, &patch.name].map(|name| name.as_ref().map(Name::as_str));
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
         let mut tx = self.database.begin(zone).await?;
+        providers::lock(&mut tx, zone.id).await?;
         let before = providers::find_for_update(&mut tx, zone.id, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;
         if_match.check(before.version)?;
         let stored = || before.config_json.as_object().cloned().unwrap_or_default();
-        let config = patch.config_json.unwrap_or_else(stored);
+        // What the kind it had left behind may be taken away, whatever the kind it gets.
+        let known = &before.secret_config_keys;
+        let (mut gone, config) = without(patch.config_json.unwrap_or_else(stored), known);
+        let (also_gone, given) = without(patch.secret_config.unwrap_or_default(), known);
+        gone.extend(also_gone);
         let kind = patch.kind.unwrap_or(before.kind);
-        let Configuration { shown, secrets } = configuration::read(
-            kind,
-            config,
-            patch.secret_config.unwrap_or_default(),
-            &self.egress,
-        )?;
+        let Configuration { shown, secrets } = configuration::read(kind, config, given, &self.egress)?;
         let dek = self.dek(&mut tx, zone.id).await?;
-        let merged = merge(open(&dek, &before)?, secrets);
+        let merged = merge(merge(open(&dek, &before)?, gone), secrets);
         // A kind that changes may leave secrets behind that it has no use for.
         configuration::read(kind, Map::new(), merged.clone(), &self.egress)?;
         let changes = ProviderChanges {
@@ -90,6 +92,7 @@ impl Api {
             secrets: Some(seal(&dek, zone.id, id, merged)?),
         };
         let row = providers::update(&mut tx, zone.id, id, &changes).await?;
+        self.follow_provider(&mut tx, by, &row).await?;
         let deed = Deed::new(zone.id, "provider.update", id);
         let deed = deed
             .from(&ProviderView::from(&before))
@@ -107,6 +110,7 @@ impl Api {
         if_match: &IfMatch,
     ) -> Result<Epoch, Failure> {
         let mut tx = self.database.begin(zone).await?;
+        providers::lock(&mut tx, zone).await?;
         let before = providers::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ProviderNotFound)?;
@@ -123,6 +127,12 @@ impl Api {
             .ok_or(Failure::Fault("finding the zone's key"))?;
         Ok(self.kek.open_dek(zone, &sealed)?)
     }
+}
+
+/// What of a patch takes one of these secrets away, and the rest of it.
+fn without(patch: Map<String, Value>, known: &[String]) -> (Map<String, Value>, Map<String, Value>) {
+    let taken_away = |(key, value): &(String, Value)| value.is_null() && known.contains(key);
+    patch.into_iter().partition(taken_away)
 }
 
 /// The secrets with those of `new` put in place; `null` removes.

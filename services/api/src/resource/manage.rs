@@ -1,20 +1,20 @@
 //! What is done with resources.
 
+use super::binding::{auth_mode, check_credential_header, live_provider, provider_of};
 use super::{NewResourceBody, ResourcePatch, ResourceView};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
-use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
-use caracal_domain::zone::{AuthMode, Operation, ProviderKind};
+use caracal_domain::id::{ResourceId, ZoneId};
+use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
-use caracal_storage::providers::ProviderRow;
+use caracal_storage::providers;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Conn, providers};
-use serde_json::Value;
+use std::collections::HashSet;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Headers that only the gateway, the credential or the connection may set (contract §5, "Forwarding").
@@ -46,13 +46,20 @@ impl Api {
             .name
             .map_or_else(|| body.identifier.to_string(), Name::into_string);
         check_namespace(zone, &[body.identifier.as_str(), &name])?;
-        check_scopes(&body.scopes)?;
-        check_operations(&body.operations, &body.scopes)?;
+        let scopes: ScopeSet = body.scopes.iter().cloned().collect();
+        check_scopes(&scopes)?;
+        check_operations(&body.operations, &scopes)?;
         check_forward_headers(&body.forward_headers)?;
         let mut tx = self.database.begin(zone).await?;
-        let provider = provider_of(&mut tx, zone.id, body.credential_provider_id).await?;
+        let provider = match body.credential_provider_id {
+            Some(id) => {
+                providers::hold(&mut tx, zone.id).await?;
+                Some(live_provider(&mut tx, zone.id, id).await?)
+            }
+            None => None,
+        };
         let auth_mode = auth_mode(provider.as_ref(), body.auth_mode)?;
-        check_credential_header(provider.as_ref(), &body.forward_headers)?;
+        check_credential_header(provider.as_ref(), auth_mode, &body.forward_headers)?;
         let new = NewResource {
             zone_id: zone.id,
             id: ResourceId::mint(&*self.clock),
@@ -67,7 +74,9 @@ impl Api {
             forward_headers: body.forward_headers,
         };
         let row = resources::insert(&mut tx, &new).await?;
-        let deed = Deed::new(zone.id, "resource.create", row.id).to(&ResourceView::from(&row));
+        let deed = Deed::new(zone.id, "resource.create", row.id)
+            .to(&ResourceView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -91,22 +100,19 @@ impl Api {
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
         check_forward_headers(patch.forward_headers.as_deref().unwrap_or_default())?;
         let mut tx = self.database.begin(zone).await?;
+        providers::hold(&mut tx, zone.id).await?;
         let before = resources::find_for_update(&mut tx, zone.id, id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;
         if_match.check(before.version)?;
         check_changed_scopes(&before, &patch)?;
-        let provider = patch
-            .credential_provider_id
-            .unwrap_or(before.credential_provider_id);
-        // A mode that was chosen stays as long as the provider does.
-        let wish = patch
-            .auth_mode
-            .or_else(|| patch.credential_provider_id.is_none().then_some(before.auth_mode));
-        let provider = provider_of(&mut tx, zone.id, provider).await?;
+        let provider = provider_of(&mut tx, &before, &patch).await?;
+        // `none`, which was chosen, stays as long as the provider does; every other mode follows it.
+        let stays = patch.credential_provider_id.is_none() && before.auth_mode == AuthMode::None;
+        let wish = patch.auth_mode.or(stays.then_some(AuthMode::None));
         let auth_mode = auth_mode(provider.as_ref(), wish)?;
         let headers = patch.forward_headers.as_ref().unwrap_or(&before.forward_headers);
-        check_credential_header(provider.as_ref(), headers)?;
+        check_credential_header(provider.as_ref(), auth_mode, headers)?;
         let upstream_url = patch
             .upstream_url
             .map(|url| url.map(|url| self.upstream(&url)).transpose())
@@ -115,7 +121,7 @@ impl Api {
             name: patch.name.map(Name::into_string),
             identifier: patch.identifier.map(Into::into),
             prefix: patch.prefix,
-            scopes: patch.scopes.as_ref().map(texts),
+            scopes: patch.scopes.as_deref().map(texts),
             upstream_url,
             credential_provider_id: patch.credential_provider_id,
             auth_mode: Some(auth_mode),
@@ -149,71 +155,19 @@ impl Api {
         self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
     }
 
-    fn upstream(&self, url: &str) -> Result<String, Failure> {
+    fn upstream(&self, given: &str) -> Result<String, Failure> {
         let url =
-            check_url(&self.egress, url).map_err(|why| Failure::field("upstream_url", why.to_string()))?;
+            check_url(&self.egress, given).map_err(|why| Failure::field("upstream_url", why.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Failure::field(
                 "upstream_url",
                 "must have no query and no fragment",
             ));
         }
-        Ok(url.into())
-    }
-}
-
-/// The provider a resource is to use, which must be live.
-async fn provider_of(
-    conn: &mut Conn,
-    zone: ZoneId,
-    id: Option<ProviderId>,
-) -> Result<Option<ProviderRow>, Failure> {
-    let Some(id) = id else { return Ok(None) };
-    let row = providers::find(conn, zone, id).await?;
-    Ok(Some(row.ok_or(Refusal::ProviderNotFound)?))
-}
-
-/// The mode that goes with the provider's kind; `none` may always be chosen (contract §5).
-fn auth_mode(provider: Option<&ProviderRow>, wish: Option<AuthMode>) -> Result<AuthMode, Failure> {
-    let natural = provider.map_or(AuthMode::CaracalJwt, |provider| mode_of(provider.kind));
-    match wish {
-        None => Ok(natural),
-        Some(wish) if wish == natural || wish == AuthMode::None => Ok(wish),
-        Some(_) => Err(Failure::field(
-            "auth_mode",
-            "follows the provider's kind; it may only be set to none",
-        )),
-    }
-}
-
-/// The header that carries the provider's key is the gateway's to set (contract §5, "Forwarding").
-fn check_credential_header(provider: Option<&ProviderRow>, headers: &[String]) -> Result<(), Failure> {
-    let Some(provider) = provider.filter(|provider| mode_of(provider.kind) == AuthMode::ProviderApikey)
-    else {
-        return Ok(());
-    };
-    let named = provider.config_json.get("name").and_then(Value::as_str);
-    let taken = named.unwrap_or("X-API-Key");
-    match headers
-        .iter()
-        .position(|header| header.eq_ignore_ascii_case(taken))
-    {
-        Some(index) => Err(Failure::field(
-            &format!("forward_headers.{index}"),
-            "carries the provider's credential",
-        )),
-        None => Ok(()),
-    }
-}
-
-const fn mode_of(kind: ProviderKind) -> AuthMode {
-    match kind {
-        ProviderKind::Apikey | ProviderKind::ApiKey | ProviderKind::BearerToken => AuthMode::ProviderApikey,
-        ProviderKind::Oauth2
-        | ProviderKind::Oidc
-        | ProviderKind::Workload
-        | ProviderKind::Oauth2AuthorizationCode
-        | ProviderKind::Oauth2ClientCredentials => AuthMode::ProviderOauth,
+        // As it was given, unless it is spelt in a way that only a lenient reader takes for this address.
+        let plain = given.starts_with("http://") || given.starts_with("https://");
+        let plain = plain && given.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+        Ok(if plain { given.to_owned() } else { url.into() })
     }
 }
 
@@ -229,17 +183,17 @@ fn check_scopes(scopes: &ScopeSet) -> Result<(), Failure> {
 
 /// The operations must be among the scopes after the change, whichever of the two changes.
 fn check_changed_scopes(before: &ResourceRow, patch: &ResourcePatch) -> Result<(), Failure> {
-    if let Some(scopes) = &patch.scopes {
-        check_scopes(scopes)?;
-    }
-    let stored = || {
-        before
+    let scopes: ScopeSet = match &patch.scopes {
+        Some(scopes) => scopes.iter().cloned().collect(),
+        None => before
             .scopes
             .iter()
             .filter_map(|scope| scope.parse::<Scope>().ok())
-            .collect()
+            .collect(),
     };
-    let scopes = patch.scopes.clone().unwrap_or_else(stored);
+    if patch.scopes.is_some() {
+        check_scopes(&scopes)?;
+    }
     if let Some(operations) = &patch.operations {
         return check_operations(operations, &scopes);
     }
@@ -309,8 +263,11 @@ fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn texts(scopes: &ScopeSet) -> Vec<String> {
-    scopes.iter().map(ToString::to_string).collect()
+/// As they were given, each once.
+fn texts(scopes: &[Scope]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let first = scopes.iter().filter(|scope| seen.insert(*scope));
+    first.map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use super::SessionView;
 use crate::app::Api;
 use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
-use caracal_domain::FeedBody;
 use caracal_domain::id::{SessionId, ZoneId};
-use caracal_storage::sessions::{self, SessionRow, SessionState};
+use caracal_domain::{Anchor, FeedBody};
+use caracal_storage::sessions::{self, SessionRow, SessionState, Whose};
 use caracal_storage::{anchors, zones};
 
 impl Api {
@@ -24,27 +24,37 @@ impl Api {
             .ok_or(Refusal::SessionNotFound)?;
         if before.state(now) != SessionState::Active {
             let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-            tx.rollback().await?;
+            let nothing = Deed::new(zone, "session.revoke", id).to(&SessionView::of(&before, now));
+            by.complete(&mut tx, &nothing, Some(epoch)).await?;
+            tx.commit().await?;
             return Ok(Written { value: before, epoch });
         }
-        let revoked = sessions::revoke(&mut tx, zone, id, &by.name())
+        let whose = Whose::Session(id);
+        let ended = sessions::end(&mut tx, zone, whose, &by.name()).await?;
+        let revoked = sessions::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SessionNotFound)?;
         let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
-        self.record(
-            &mut tx,
-            by,
-            Deed::new(zone, "session.revoke", id).from(&from).to(&to),
-        )
-        .await?;
+        let deed = Deed::new(zone, "session.revoke", id).from(&from).to(&to);
         let change = Change::draw(&tx, &*self.clock, zone).await?;
-        let anchors = revoked.anchors(change.epoch);
+        let mut anchors = revoked.anchors(change.epoch);
+        // Whoever holds the root needs no more names; below another session each is named.
+        if revoked.root_id != revoked.id {
+            let below = ended.iter().flat_map(|session| session.anchors(whose));
+            anchors.extend(below.map(|(kind, value, expires_at)| Anchor {
+                kind,
+                value,
+                epoch: change.epoch,
+                expires_at,
+            }));
+        }
         for anchor in &anchors {
             anchors::insert(&mut tx, zone, anchor).await?;
         }
         let epoch = change
             .announce(&tx, FeedBody::SessionsRevoked { anchors })
             .await?;
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written {
             value: revoked,

@@ -1,13 +1,14 @@
 //! Rotation of a zone's signing keys. All of it under the zone's row lock, so that one rotation at a time finds one
 //! active and one `next` key, and leaves one of each.
 
-use super::{RotationMode, SigningKeyView};
+use super::{RotationMode, SigningKeyView, views};
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::sight::Sight;
 use crate::upkeep::told;
 use crate::zone::new_signing_key;
+use actix_web::http::StatusCode;
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::{KeyStatus, SigningKey};
 use caracal_domain::{AnchorKind, Epoch, FeedBody, RequestId, Timestamp};
@@ -28,8 +29,8 @@ const ZONES_A_ROUND: i64 = 100;
 pub(super) struct Rotated {
     pub(super) keys: Vec<SigningKeyRow>,
     pub(super) epoch: Epoch,
-    /// Whether it still has to happen.
-    pub(super) waits: bool,
+    /// Whether it has happened (200) or still has to (202).
+    pub(super) status: StatusCode,
 }
 
 impl Api {
@@ -58,12 +59,8 @@ impl Api {
         }
         keys::schedule_rotation(&mut tx, zone, ready_at).await?;
         let deed = Deed::new(zone, "signing_key.schedule", next.id);
-        let (keys, epoch) = self.finish(tx, by, deed, zone, &before).await?;
-        Ok(Rotated {
-            keys,
-            epoch,
-            waits: true,
-        })
+        self.finish(tx, by, deed, (zone, &before), StatusCode::ACCEPTED)
+            .await
     }
 
     /// What time brings about: scheduled rotations that are due, and keys whose last token has expired.
@@ -94,7 +91,7 @@ impl Api {
             self.graceful(tx, by, zone, &before).await?;
         } else if !gone.is_empty() {
             let deed = Deed::new(zone, "signing_key.retire", zone);
-            self.finish(tx, by, deed, zone, &before).await?;
+            self.finish(tx, by, deed, (zone, &before), StatusCode::OK).await?;
         }
         Ok(())
     }
@@ -110,12 +107,7 @@ impl Api {
         let retires_at: Timestamp = database_time(&mut tx).await? + UNTIL_NOTHING_NAMES_IT;
         keys::rotate_graceful(&mut tx, zone, &next, retires_at).await?;
         let deed = Deed::new(zone, "signing_key.rotate", next_of(before)?.id);
-        let (keys, epoch) = self.finish(tx, by, deed, zone, before).await?;
-        Ok(Rotated {
-            keys,
-            epoch,
-            waits: false,
-        })
+        self.finish(tx, by, deed, (zone, before), StatusCode::OK).await
     }
 
     /// Which key leaked is not said, so every key that ever signed is dropped and refused.
@@ -132,7 +124,6 @@ impl Api {
         let deed = Deed::new(zone, "signing_key.rotate_emergency", next_of(before)?.id)
             .from(&by_kid(before))
             .to(&by_kid(&after));
-        self.record(&mut tx, by, deed).await?;
         let expires_at = self.last_expiry();
         let named = dropped
             .into_iter()
@@ -142,11 +133,13 @@ impl Api {
             .refuse(&mut tx, zone, named, |anchors| FeedBody::KeysChanged { anchors })
             .await?
             .ok_or(Failure::Fault("finding the active signing key"))?;
+        let deed = deed.answered(StatusCode::OK, &views(&after));
+        self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Rotated {
             keys: after,
             epoch,
-            waits: false,
+            status: StatusCode::OK,
         })
     }
 
@@ -155,13 +148,15 @@ impl Api {
         mut tx: Transaction,
         by: &By,
         deed: Deed,
-        zone: ZoneId,
-        before: &[SigningKeyRow],
-    ) -> Result<(Vec<SigningKeyRow>, Epoch), Failure> {
-        let after = keys::signing_keys(&mut tx, zone).await?;
-        let deed = deed.from(&by_kid(before)).to(&by_kid(&after));
+        (zone, before): (ZoneId, &[SigningKeyRow]),
+        status: StatusCode,
+    ) -> Result<Rotated, Failure> {
+        let keys = keys::signing_keys(&mut tx, zone).await?;
+        let deed = deed.from(&by_kid(before)).to(&by_kid(&keys));
+        let deed = deed.answered(status, &views(&keys));
         let body = FeedBody::KeysChanged { anchors: Vec::new() };
-        Ok((after, self.conclude(tx, by, deed, body).await?))
+        let epoch = self.conclude(tx, by, deed, body).await?;
+        Ok(Rotated { keys, epoch, status })
     }
 
     /// The key that will be `next`.

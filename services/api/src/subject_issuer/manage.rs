@@ -47,7 +47,9 @@ impl Api {
             subject_prefix: body.subject_prefix,
         };
         let row = subject_issuers::insert(&mut tx, &new).await?;
-        let deed = Deed::new(zone, "subject_issuer.create", row.id).to(&SubjectIssuerView::from(&row));
+        let deed = Deed::new(zone, "subject_issuer.create", row.id)
+            .to(&SubjectIssuerView::from(&row))
+            .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }

@@ -19,8 +19,8 @@ use futures::try_join;
 
 /// Names tried for a derived slug before giving up.
 const MOST_NUMBERED: u32 = 10_000;
-/// Names asked for at once.
-const QUESTIONS: u32 = 64;
+/// Names asked for at first; then eight times as many each time.
+const AT_FIRST: u32 = 64;
 
 /// A zone to be, with everything defaulted but its slug.
 #[derive(Debug)]
@@ -90,7 +90,9 @@ impl Api {
     pub(crate) async fn create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
         let tx = self.database.begin(Sight::Everything).await?;
         let zone = self.insert_zone(&tx, spec).await?;
-        let deed = Deed::new(zone.id, "zone.create", zone.id).to(&ZoneView::from(&zone));
+        let deed = Deed::new(zone.id, "zone.create", zone.id)
+            .to(&ZoneView::from(&zone))
+            .version(zone.version);
         let epoch = self.conclude_first(tx, by, deed, &zone).await?;
         Ok(Written { value: zone, epoch })
     }
@@ -205,8 +207,8 @@ impl Api {
     }
 }
 
-/// The slug wished for, or the first free one like it. Of thousands of zones with one name, each asks a few questions:
-/// every 64th number, then those between the last that is taken and the first that is free.
+/// The slug wished for, or the first free one like it, also one that became free among others. Of thousands of zones with
+/// one name, each asks a few questions.
 async fn choose_slug(tx: &Conn, wish: SlugWish) -> Result<String, Failure> {
     let like = match wish {
         SlugWish::Exactly(slug) => return Ok(slug),
@@ -221,25 +223,21 @@ async fn choose_slug(tx: &Conn, wish: SlugWish) -> Result<String, Failure> {
     if taken.is_empty() {
         return Ok(like.into_string());
     }
-    let (mut below, mut free) = (1, MOST_NUMBERED + 1);
-    while free - below > 1 {
-        let step = ((free - below) / QUESTIONS).max(1);
-        let numbers = (below + step..free).step_by(usize::try_from(step).unwrap_or(1));
-        let candidates: Vec<(u32, Slug)> = numbers.map(|number| (number, like.numbered(number))).collect();
-        let slugs: Vec<&str> = candidates.iter().map(|(_, slug)| slug.as_str()).collect();
+    let (mut from, mut many) = (2, AT_FIRST);
+    while from <= MOST_NUMBERED {
+        let next = from.saturating_add(many);
+        let candidates: Vec<Slug> = (from..next.min(MOST_NUMBERED + 1))
+            .map(|number| like.numbered(number))
+            .collect();
+        let slugs: Vec<&str> = candidates.iter().map(Slug::as_str).collect();
         let taken = zones::slugs_taken(tx, &slugs).await?;
-        for (number, slug) in &candidates {
-            if !taken.contains(slug.as_str()) {
-                free = *number;
-                break;
-            }
-            below = *number;
+        let free = candidates.into_iter().find(|slug| !taken.contains(slug.as_str()));
+        if let Some(free) = free {
+            return Ok(free.into_string());
         }
+        (from, many) = (next, many.saturating_mul(8));
     }
-    if free > MOST_NUMBERED {
-        return Err(Refusal::InvalidZone.into());
-    }
-    Ok(like.numbered(free).into_string())
+    Err(Refusal::InvalidZone.into())
 }
 
 /// A key pair for the zone, its private half sealed for its own row.

@@ -1,3 +1,4 @@
+use super::given::sql;
 use super::{Zone, alone};
 use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::world::World;
@@ -91,5 +92,66 @@ async fn a_version_that_aborts_never_enters_a_set() {
         (422, "invalid_policy_contract"),
         "{}",
         answer.text
+    );
+}
+
+/// What a replica would say of a version it should have loaded.
+async fn told(stack: &Stack, zone: &Zone, version: &str, epoch: &str, failure: Option<&str>) {
+    let (status, detail) = failure.map_or(("loaded", "NULL".to_owned()), |why| {
+        ("failed", format!("'{why}'"))
+    });
+    sql(
+        stack,
+        &format!(
+            "INSERT INTO sts_replicas (instance) VALUES ('sts-1') ON CONFLICT DO NOTHING;
+             INSERT INTO activation_loads (zone_id, instance, version_id, epoch, status, detail)
+               VALUES ('{}', 'sts-1', '{version}', {epoch}, '{status}', {detail})
+             ON CONFLICT (zone_id, instance) DO UPDATE
+               SET version_id = excluded.version_id, epoch = excluded.epoch, status = excluded.status,
+                 detail = excluded.detail",
+            zone.id
+        ),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_could_not_load_shows_as_failed_and_a_set_that_is_not_active_has_nothing_to_show() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Failed").await;
+    let [_, version, set, set_version] = zone.drafted().await;
+    let [other, _] = zone.set_of("other", &version).await;
+    let activated = zone.activate(&set, &set_version).await;
+    assert_eq!(activated.status, 202);
+    let status = async |set: &str| {
+        zone.get(&format!("policy-sets/{set}/activation-status"))
+            .await
+            .expect(200)
+    };
+    told(
+        &stack,
+        &zone,
+        &set_version,
+        &activated.epoch(),
+        Some("a module is missing"),
+    )
+    .await;
+    let failed = status(&set).await;
+    assert_eq!(failed["propagation_status"], json!("failed"), "{failed}");
+    assert_eq!(failed["replicas"][0]["instance"], json!("sts-1"));
+    told(&stack, &zone, &set_version, &activated.epoch(), None).await;
+    let loaded = status(&set).await;
+    assert_eq!(loaded["propagation_status"], json!("loaded"), "{loaded}");
+    assert_eq!(loaded["outbox_id"], json!(activated.member("outbox_id")));
+    let idle = status(&other).await;
+    assert_eq!(
+        (
+            &idle["version_id"],
+            &idle["outbox_id"],
+            &idle["epoch"],
+            &idle["propagation_status"]
+        ),
+        (&Value::Null, &Value::Null, &Value::Null, &json!("pending")),
+        "{idle}"
     );
 }

@@ -9,7 +9,7 @@ fn key() -> Value {
 }
 
 fn body(kind: &str, with: &Value) -> Value {
-    let mut body = json!({"name": format!("app {kind} {with}").chars().take(60).collect::<String>(),
+    let mut body = json!({"name": format!("app {kind} {with}").chars().take(40).collect::<String>(),
         "registration_method": "managed", "credential_type": kind});
     for (name, value) in with.as_object().expect("an object") {
         body[name] = value.clone();
@@ -25,6 +25,9 @@ async fn every_credential_type_is_taken_with_what_belongs_to_it() {
         ("token", json!({}), true),
         ("password", json!({}), true),
         ("token", json!({"client_secret": "chosen-by-us"}), false),
+        ("password", json!({"client_secret": "x"}), false),
+        ("password", json!({"client_secret": " two words~"}), false),
+        ("password", json!({"client_secret": "~".repeat(512)}), false),
         ("public-key", json!({"jwks": key()}), false),
         ("url", json!({"jwks_uri": "https://app.example/keys"}), false),
         ("public", json!({}), false),
@@ -80,7 +83,10 @@ async fn what_does_not_belong_together_is_refused() {
     let bodies = [
         body("public", &json!({"client_secret": "chosen-by-us"})),
         body("token", &json!({"jwks": key()})),
-        body("token", &json!({"client_secret": "short"})),
+        body("token", &json!({"client_secret": ""})),
+        body("token", &json!({"client_secret": "x".repeat(513)})),
+        body("token", &json!({"client_secret": "caf\u{e9}"})),
+        body("token", &json!({"client_secret": "a\tb"})),
         body("token", &json!({"client_secret": "ccs_looks-like-one-of-ours"})),
         body("public-key", &json!({})),
         body("public-key", &json!({"jwks": {"keys": []}})),
@@ -320,4 +326,28 @@ async fn of_fifty_applications_of_one_name_one_is_made_and_foreign_ones_are_abse
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_without_its_proof_is_settled_by_what_is_there_when_it_changes() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Settled").await;
+    let made = zone.post("applications", &body("token", &json!({}))).await;
+    let path = zone.at(&format!("applications/{}", made.member("id")));
+    // Each is fine after each, but what is kept or made depends on which came before.
+    let patches = [
+        json!({"credential_type": "token"}),
+        json!({"credential_type": "public"}),
+        json!({"credential_type": "password"}),
+        json!({"credential_type": "url", "jwks_uri": "https://app.example/keys"}),
+    ];
+    for _ in 0..4 {
+        let answers = join_all((0..24).map(|n| zone.admin.patch(&path, &patches[n % 4]))).await;
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+    }
+    let kept = "SELECT count(*) FROM applications
+        WHERE (credential_type IN ('token', 'password')) <> (secret_hash IS NOT NULL)";
+    assert_eq!(stack.database().count(kept).await, 0);
 }

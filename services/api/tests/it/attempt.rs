@@ -152,3 +152,55 @@ async fn no_secret_is_in_the_ledger_or_in_the_logs() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_has_the_request_id_that_the_caller_chose() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Chosen").await;
+    let named = |id: &str| zone.admin.clone().with("X-Request-Id", id);
+    let body = json!({"name": "s"});
+    let path = zone.at("policy-sets");
+    let made = named("ticket:4711").post(&path, &body).await;
+    assert_eq!((made.status, made.header("x-request-id")), (201, "ticket:4711"));
+    assert_eq!(
+        noted(&stack, &zone.id, "policy_set.create", "ticket:4711").await,
+        1
+    );
+    let refused = named("ticket:4712").post(&path, &body).await;
+    assert_eq!(
+        (refused.status, refused.header("x-request-id")),
+        (409, "ticket:4712")
+    );
+    comes(&stack, &zone.id, "policy_set.create", "ticket:4712").await;
+    let odd = named("no id").post(&path, &json!({"name": "t"})).await;
+    let minted = odd.header("x-request-id").to_owned();
+    assert_eq!((odd.status, minted.len()), (201, 36));
+    assert_eq!(noted(&stack, &zone.id, "policy_set.create", &minted).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refusal_of_somebody_known_is_kept_before_it_is_answered() {
+    let mut stack = alone().start().await;
+    let (mine, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Other").await);
+    let body = json!({"scope": "zone", "zone_id": mine.id});
+    let token = mine.admin.post("/v1/admin-tokens", &body).await;
+    let caller = stack.anonymous(Service::Api, 0).bearer(token.member("token"));
+    for n in 1..=20 {
+        assert_eq!(caller.post(&mine.at("resources"), &json!({})).await.status, 400);
+        let kept = noted(&stack, &mine.id, "resource.create", "invalid_body").await;
+        assert_eq!(kept, n, "it is there when its answer is");
+    }
+    // HEAD pries like GET.
+    let elsewhere = other.at("policies");
+    let head = caller.send(reqwest::Method::HEAD, &elsewhere, |request| request);
+    assert_eq!(head.await.expect("an answer").status, 403);
+    let pried = noted(&stack, &mine.id, "policy.list", "admin_token_zone_mismatch").await;
+    assert_eq!(pried, 1);
+    let absent = mine.at("resources/nonsense");
+    assert_eq!(caller.delete(&absent).await.status, 404);
+    stack.kill9(Service::Api, 0);
+    assert_eq!(
+        noted(&stack, &mine.id, "resource.archive", "resource_not_found").await,
+        1
+    );
+}

@@ -331,3 +331,51 @@ async fn no_more_than_so_many_may_follow() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_names_by_a_secrets_name_is_kept_nowhere() {
+    let stack = Stack::builder().replicas(Service::Gateway, 0).start().await;
+    let mut world = World::new(&stack).await;
+    let leaky = r#"package caracal.authz
+
+result := {
+  "decision": "deny",
+  "determining_policies": ["leaky", {"signingKey": "sEcret-1", "deep": [{"access-key": "sEcret-2"}]}],
+  "diagnostics": [{"privateKey": "sEcret-3", "db": {"passwd": "sEcret-4", "secret_id": "sEcret-5"}, "api_keys": ["sEcret-6"], "why": "plain"}],
+}
+"#;
+    let epoch = world.adopt(leaky).await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
+    let session = world.session(&sts).await;
+    let refused = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    let id = refused.header("x-request-id").to_owned();
+    eventually("event", PATIENCE, || async {
+        (!world.events(&id).await.is_empty()).then_some(())
+    })
+    .await;
+    let admin = stack.admin();
+    for path in [
+        format!("audit/by-request/{id}"),
+        format!("audit/by-request/{id}/explain"),
+        format!("audit?request_id={id}"),
+        format!("audit?request_id={id}&format=csv"),
+    ] {
+        let shown = admin.get(&world.path(&path)).await;
+        assert_eq!(shown.status, 200, "{path}");
+        assert!(
+            !shown.text.contains("sEcret") && shown.text.contains("[redacted]"),
+            "{path}: {}",
+            shown.text
+        );
+        assert!(
+            shown.text.contains("plain") && shown.text.contains("leaky"),
+            "{path}"
+        );
+    }
+    let kept = format!(
+        "SELECT count(*) FROM audit_events WHERE request_id = '{id}' AND (canonical LIKE '%sEcret%'::bytea
+           OR metadata_json::text || determining_policies_json::text || diagnostics_json::text LIKE '%sEcret%')"
+    );
+    assert_eq!(stack.database().count(&kept).await, 0);
+}

@@ -4,6 +4,12 @@ use caracal_testkit::stack::Service;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// Whether the body may be left out there.
+fn may_be_left_out(path: &str) -> bool {
+    let ends = ["/satisfy", "/rotate-secret", "/check", "/bootstrap", "/revoke"];
+    ends.iter().any(|end| path.ends_with(end)) && !path.ends_with("/subjects/revoke")
+}
+
 /// Every route that takes a body, with one that would do.
 async fn bodies(
     zone: &Zone,
@@ -109,6 +115,15 @@ async fn bodies(
             zone.at("provider-connections/authorize"),
             json!({"user_id": "u", "resource_id": policy, "provider_id": policy, "scopes": ["read"]}),
         ),
+        post(
+            zone.at(&format!("provider-connections/{policy}/revoke")),
+            json!({}),
+        ),
+        post(
+            zone.at(&format!("applications/{policy}/rotate-secret")),
+            json!({}),
+        ),
+        post(zone.at(&format!("sessions/{policy}/revoke")), json!({})),
     ];
     patches.into_iter().chain(others).collect()
 }
@@ -133,10 +148,10 @@ fn fits(path: &str, pattern: &str) -> bool {
 
 /// The same body with one member said twice.
 fn twice(body: &Value) -> String {
-    let (name, value) = body
-        .as_object()
-        .and_then(|members| members.iter().next())
-        .expect("a member");
+    let first = body.as_object().and_then(|members| members.iter().next());
+    let Some((name, value)) = first else {
+        return "{\"a\":1,\"a\":1}".to_owned();
+    };
     let text = body.to_string();
     format!("{{\"{name}\":{value},{}", text.trim_start_matches('{'))
 }
@@ -213,8 +228,8 @@ async fn bad_input_is_the_callers_and_told_in_the_envelope() {
             "{\"name\": \"\\ud800\"}",
             &twice(&body),
         ] {
-            if bad.is_empty() && path.ends_with("/satisfy") {
-                continue; // the one body that may be left out
+            if bad.is_empty() && may_be_left_out(&path) {
+                continue;
             }
             let answer = send("application/json", bad.as_bytes().to_vec()).await;
             assert_eq!(

@@ -1,5 +1,6 @@
 use super::alone;
-use caracal_testkit::stack::Service;
+use caracal_testkit::stack::{Service, Stack};
+use caracal_testkit::{Answer, Client};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -80,5 +81,122 @@ async fn bootstrap_is_not_there_unless_it_is_switched_on_and_takes_nobodys_zone(
     assert_eq!(
         (refused.status, refused.member("error")),
         (409, "zone_not_local_bootstrap")
+    );
+}
+
+/// A session of the bootstrap's application.
+async fn session(sts: &Client, zone: &str, of: &Answer) -> Answer {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("zone_id", zone),
+        ("application_id", of.member("application_id")),
+        ("client_secret", of.member("app_client_secret")),
+    ];
+    sts.clone()
+        .with("Caracal-Min-Epoch", &of.epoch())
+        .form("/oauth/2/token", &form)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_bootstrap_repairs_what_became_of_it_and_its_application_mints() {
+    let stack = Stack::builder()
+        .replicas(Service::Gateway, 0)
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
+    let (admin, sts) = (stack.admin(), stack.sts(0));
+    let path = "/v1/local/bootstrap";
+    let first = admin.post(path, &json!({})).await;
+    let zone = first.member("zone_id").to_owned();
+    let application = format!("/v1/zones/{zone}/applications/{}", first.member("application_id"));
+    assert_eq!(session(&sts, &zone, &first).await.status, 200);
+
+    // Whatever it proved itself by.
+    let keys = json!({"credential_type": "url", "jwks_uri": "https://keys.example/jwks.json"});
+    assert_eq!(admin.patch(&application, &keys).await.status, 200);
+    let forced = admin.post(path, &json!({"force": true})).await;
+    assert_eq!(
+        (
+            forced.status,
+            &forced.body["rotated"],
+            &forced.body["signing_key_resealed"]
+        ),
+        (200, &json!(true), &json!(true)),
+        "{}",
+        forced.text
+    );
+    let minted = session(&sts, &zone, &forced).await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    let old = session(&sts, &zone, &first).await;
+    assert_eq!(old.status, 401, "the secret before is none any more");
+
+    // Several at once: each leaves one good secret, the last one's.
+    let body = json!({"force": true});
+    let answers = join_all((0..4).map(|_| admin.post(path, &body))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    let epoch = |answer: &&Answer| answer.epoch().parse::<i64>().unwrap_or_default();
+    let last = answers.iter().max_by_key(epoch).expect("answers");
+    let minted = session(&sts, &zone, last).await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    let mandate = [
+        ("zone_id", zone.as_str()),
+        ("application_id", last.member("application_id")),
+        ("client_secret", last.member("app_client_secret")),
+        ("subject_token", minted.member("access_token")),
+        (
+            "subject_token_type",
+            "urn:ietf:params:oauth:token-type:access_token",
+        ),
+        ("resource", last.member("resource")),
+        ("scope", last.member("scope")),
+    ];
+    let minted = sts.form("/oauth/2/token", &mandate).await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+
+    // Renamed or archived, it is made again; its new secret is shown, once.
+    assert_eq!(
+        admin
+            .patch(&application, &json!({"name": "mine now"}))
+            .await
+            .status,
+        200
+    );
+    let resources = admin
+        .get(&format!("/v1/zones/{zone}/resources"))
+        .await
+        .expect(200);
+    let resource = resources[0]["id"].as_str().expect("an id");
+    let gone = admin
+        .delete(&format!("/v1/zones/{zone}/resources/{resource}"))
+        .await;
+    assert_eq!(gone.status, 204);
+    let nothing = json!({});
+    let answers = join_all((0..4).map(|_| admin.post(path, &nothing))).await;
+    let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+    assert_eq!(made.len(), 1, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.status < 300), "{answers:?}");
+    let made = made[0];
+    assert_ne!(made.member("application_id"), first.member("application_id"));
+    assert_eq!(made.body["rotated"], json!(false));
+    assert_eq!(session(&sts, &zone, made).await.status, 200);
+    let again = format!("/v1/zones/{zone}/applications/{}", made.member("application_id"));
+    assert_eq!(admin.delete(&again).await.status, 204);
+    let forced = admin.post(path, &json!({"force": true})).await;
+    assert_eq!(
+        (forced.status, &forced.body["rotated"]),
+        (200, &json!(true)),
+        "{}",
+        forced.text
+    );
+    assert_eq!(session(&sts, &zone, &forced).await.status, 200);
+    let resources = admin
+        .get(&format!("/v1/zones/{zone}/resources"))
+        .await
+        .expect(200);
+    assert_eq!(
+        resources.as_array().map(Vec::len),
+        Some(1),
+        "it has its resource again"
     );
 }

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// A zone with a provider at a real authorization server and a resource behind it.
-struct Consents {
-    zone: Zone,
+pub(super) struct Consents {
+    pub(super) zone: Zone,
     server: OauthServer,
-    provider: String,
-    resource: String,
+    pub(super) provider: String,
+    pub(super) resource: String,
     public: Client,
 }
 
 impl Consents {
-    async fn new(stack: &Stack) -> Self {
+    pub(super) async fn new(stack: &Stack) -> Self {
         let (zone, server) = (Zone::new(stack, "Consents").await, OauthServer::start());
         let base = server.url();
         let provider = json!({"identifier": "calendar", "kind": "oauth2", "config_json": {
@@ -47,7 +47,7 @@ impl Consents {
         }
     }
 
-    fn body(&self, user: &str) -> Value {
+    pub(super) fn body(&self, user: &str) -> Value {
         json!({"user_id": user, "resource_id": self.resource, "provider_id": self.provider})
     }
 
@@ -63,7 +63,7 @@ impl Consents {
         self.public.get(&format!("/v1/oauth/callback?{query}")).await
     }
 
-    async fn connect(&self, user: &str) -> Answer {
+    pub(super) async fn connect(&self, user: &str) -> Answer {
         let begun = self.begin(user).await;
         self.back(&format!(
             "state={}&code={CODE}",
@@ -533,4 +533,38 @@ async fn who_may_connect_whom() {
             "{bad}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_waits_ten_minutes_and_for_what_is_still_there() {
+    let stack = alone().start().await;
+    let world = Consents::new(&stack).await;
+    let begun = world.begin("ann").await;
+    let ends: chrono::DateTime<chrono::Utc> = begun["expires_at"]
+        .as_str()
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    let left = (ends - chrono::Utc::now()).num_seconds();
+    assert!((570..=600).contains(&left), "{left}");
+    let state = |begun: &Value| begun["state"].as_str().expect("a state").to_owned();
+    let resource = world.zone.at(&format!("resources/{}", world.resource));
+    assert_eq!(world.zone.admin.delete(&resource).await.status, 204);
+    let refused = world.back(&format!("state={}&code={CODE}", state(&begun))).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (400, "oauth_state_invalid"),
+        "an archived resource"
+    );
+    let other = Consents::new(&stack).await;
+    let begun = other.begin("ann").await;
+    let zone = format!("/v1/zones/{}", other.zone.id);
+    assert_eq!(other.zone.admin.delete(&zone).await.status, 204);
+    let refused = other.back(&format!("state={}&code={CODE}", state(&begun))).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (400, "oauth_state_invalid"),
+        "an archived zone"
+    );
+    assert!(world.server.asked().is_empty() && other.server.asked().is_empty());
 }

@@ -71,6 +71,34 @@ pub(super) async fn session(stack: &Stack, zone: &Zone, application: &str, subje
     id.to_string()
 }
 
+/// A session below another, as the STS would make it for an agent: its parent, and the root of both.
+pub(super) async fn session_below(
+    stack: &Stack,
+    zone: &Zone,
+    application: &str,
+    subject: &str,
+    (parent, root): (&str, &str),
+) -> String {
+    let id = Uuid::now_v7();
+    let kind = if application == subject {
+        "application"
+    } else {
+        "user"
+    };
+    sql(
+        stack,
+        &format!(
+            "INSERT INTO sessions (zone_id, id, session_type, subject_id, application_id, parent_id, root_id,
+               authenticated_at, expires_at)
+             VALUES ('{}', '{id}', '{kind}', '{subject}', '{application}', '{parent}', '{root}', now(),
+               now() + interval '1 hour')",
+            zone.id
+        ),
+    )
+    .await;
+    id.to_string()
+}
+
 /// An agent, as the coordinator would make it.
 pub(super) async fn agent(
     stack: &Stack,

@@ -1,4 +1,6 @@
-use super::given::{ABSENT, all_invalid, application, deeds, rows, session, tally, viewer};
+use super::given::{
+    ABSENT, agent, all_invalid, application, deeds, rows, session, session_below, tally, viewer,
+};
 use super::{Zone, alone};
 use caracal_testkit::stack::Stack;
 use futures::future::join_all;
@@ -254,4 +256,55 @@ async fn a_bad_grant_is_refused() {
         with("status", json!("active")),
     ];
     all_invalid(&set.zone, "grants", &bodies).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_granted_of_or_to_what_is_archived() {
+    let stack = alone().start().await;
+    let set = setting(&stack).await;
+    for (path, code) in [
+        (format!("resources/{}", set.resource), "resource_not_found"),
+        (
+            format!("applications/{}", set.application),
+            "application_not_found",
+        ),
+    ] {
+        assert_eq!(set.zone.admin.delete(&set.zone.at(&path)).await.status, 204);
+        let refused = set.zone.post("grants", &set.body("ada")).await;
+        assert_eq!((refused.status, refused.member("error")), (404, code));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_a_grant_ends_what_an_agent_does_in_its_users_session() {
+    let stack = alone().start().await;
+    let set = setting(&stack).await;
+    let (zone, application) = (&set.zone, &set.application);
+    let user = session(&stack, zone, application, "ada").await;
+    agent(&stack, zone, application, Some(&user), None).await;
+    let below = session_below(&stack, zone, application, application, (&user, &user)).await;
+    let alone = session(&stack, zone, application, application).await;
+    let grant = zone.post("grants", &set.body("ada")).await;
+    let path = zone.at(&format!("grants/{}", grant.member("id")));
+    assert_eq!(zone.admin.delete(&path).await.status, 204);
+    let active = zone.get("sessions?status=active").await.expect(200);
+    let active: Vec<_> = active["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| &row["id"])
+        .collect();
+    assert_eq!(
+        active,
+        [&json!(alone)],
+        "a session of the application's own goes on"
+    );
+    for (kind, value) in [
+        ("subject", "ada"),
+        ("sid", below.as_str()),
+        ("root_sid", user.as_str()),
+    ] {
+        let anchor = format!("kind = '{kind}' AND value = '{value}'");
+        assert_eq!(rows(&stack, "anchors", zone, &anchor).await, 1, "{kind} {value}");
+    }
 }

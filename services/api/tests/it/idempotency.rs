@@ -1,8 +1,10 @@
+use super::given::sql;
 use super::{Zone, alone};
-use caracal_testkit::Client;
 use caracal_testkit::stack::{Service, Stack};
+use caracal_testkit::{Client, eventually};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn keyed(caller: &Client, key: &str) -> Client {
     caller.clone().with("Idempotency-Key", key)
@@ -150,7 +152,7 @@ async fn what_was_refused_may_be_tried_again_with_the_same_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_keys_are_refused_on_every_post() {
+async fn malformed_keys_are_refused_on_every_post_and_mean_nothing_elsewhere() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Keys").await;
     for key in ["", &"x".repeat(256), "caf\u{e9}", "a\tb"] {
@@ -167,6 +169,12 @@ async fn malformed_keys_are_refused_on_every_post() {
             .await;
         assert_eq!(refused.member("error"), "invalid_idempotency_key", "{key:?}");
     }
+    let made = zone.post("resources", &resource("elsewhere")).await;
+    let item = zone.at(&format!("resources/{}", made.member("id")));
+    let odd = keyed(&zone.admin, "caf\u{e9}");
+    assert_eq!(odd.get(&item).await.status, 200);
+    assert_eq!(odd.patch(&item, &json!({"name": "x"})).await.status, 200);
+    assert_eq!(odd.delete(&item).await.status, 204);
     let longest = keyed(&zone.admin, &"~".repeat(255))
         .post(&zone.at("resources"), &resource("a"))
         .await;
@@ -212,6 +220,70 @@ async fn of_many_at_once_one_is_done_and_a_lapsed_lease_is_free() {
         caller.post(&path, &resource("b")).await.status,
         201,
         "nothing was done under it, so it is free"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_leased_for_a_minute_and_kept_for_a_day() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Lease").await;
+    let path = zone.at("policy-sets");
+    let caller = keyed(&zone.admin, "held");
+    // Whoever wants the name waits for this transaction to decide.
+    let mut blocker = stack.database().connect().await;
+    let blocking = blocker.transaction().await.expect("a transaction");
+    let blocker_row = format!(
+        "INSERT INTO policy_sets (zone_id, id, name, created_by) VALUES ('{}', gen_random_uuid(), 'held', 'nobody')",
+        zone.id
+    );
+    blocking.batch_execute(&blocker_row).await.expect("a row");
+    let body = json!({"name": "held"});
+    let running = {
+        let (caller, path, body) = (caller.clone(), path.clone(), body.clone());
+        tokio::spawn(async move { caller.post(&path, &body).await })
+    };
+    let of = |what: &str| format!("SELECT count(*) FROM idempotency_keys WHERE key = 'held' AND {what}");
+    let leased = of("status IS NULL");
+    eventually("the lease", Duration::from_secs(10), || async {
+        (stack.database().count(&leased).await == 1).then_some(())
+    })
+    .await;
+    let about = "leased_until - created_at BETWEEN interval '59 s' AND interval '61 s'
+        AND expires_at - created_at BETWEEN interval '1439 minutes' AND interval '1441 minutes'";
+    assert_eq!(stack.database().count(&of(about)).await, 1);
+    let second = caller.post(&path, &body).await;
+    assert_eq!(
+        (second.status, second.member("error")),
+        (409, "idempotency_key_in_flight"),
+        "{}",
+        second.text
+    );
+    let other = caller.post(&path, &json!({"name": "other"})).await;
+    assert_eq!(other.member("error"), "idempotency_key_conflict");
+    blocking.commit().await.expect("committed");
+    let first = running.await.expect("an answer");
+    assert_eq!(
+        (first.status, first.member("error")),
+        (409, "policy_set_already_exists")
+    );
+    assert_eq!(
+        stack.database().count(&of("true")).await,
+        0,
+        "what failed keeps no answer"
+    );
+    sql(&stack, "UPDATE policy_sets SET archived_at = now()").await;
+    assert_eq!(caller.post(&path, &body).await.status, 201);
+    let again = caller.post(&path, &body).await;
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (201, "true")
+    );
+    sql(&stack, "UPDATE idempotency_keys SET expires_at = now()").await;
+    let anew = caller.post(&path, &body).await;
+    assert_eq!(
+        (anew.status, anew.member("error")),
+        (409, "policy_set_already_exists"),
+        "after a day it is done anew"
     );
 }
 

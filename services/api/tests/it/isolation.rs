@@ -37,7 +37,7 @@ async fn every_reference_between_tenants_rows_carries_the_zone() {
 }
 
 /// How often the API has begun what is limited to the zone: to read, and to write.
-fn limited(stack: &Stack, zone: &str) -> [u64; 2] {
+pub(super) fn limited(stack: &Stack, zone: &str) -> [u64; 2] {
     let asked = stack.postgres().statements("caracal-api");
     ["BEGIN READ ONLY", "BEGIN"].map(|begin| {
         let limit = format!("{begin}; SET LOCAL caracal.zone = '{zone}'");

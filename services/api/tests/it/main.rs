@@ -8,26 +8,36 @@
 )]
 
 mod activation;
+mod admin_token;
 mod application;
 mod attempt;
 mod audit;
 mod bad_input;
+mod bodies;
 mod bootstrap;
 mod change;
+mod changes;
 mod connection;
+mod etag;
 mod given;
 mod grant;
 mod idempotency;
 mod invitation;
 mod isolation;
+mod ledger;
+mod lists;
 mod minting;
+mod names;
 mod openapi;
 mod permission;
 mod policy;
+mod policy_set;
 mod provider;
+mod provider_change;
 mod race;
 mod registration;
 mod replay;
+mod replayed;
 mod resource;
 mod session;
 mod signing_key;
@@ -37,6 +47,8 @@ mod straight_path;
 mod subject;
 mod subject_issuer;
 mod sweep;
+mod system_zone;
+mod tail;
 mod zone;
 
 use caracal_testkit::stack::{Service, Stack, builder::Builder};

@@ -1,5 +1,7 @@
+use super::given::sql;
 use super::{ALLOW, Zone, alone};
 use caracal_testkit::stack::Service;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,6 +81,19 @@ async fn a_missing_compiler_stops_new_policies_and_nothing_else() {
     assert_eq!(
         (refused.status, refused.member("error")),
         (503, "policy_compiler_unavailable")
+    );
+    // A name that is taken is refused before anything is compiled.
+    let taken = format!(
+        "INSERT INTO policies (zone_id, id, name, created_by) VALUES ('{}', gen_random_uuid(), 'any', 'tests')",
+        zone.id
+    );
+    sql(&stack, &taken).await;
+    let refused = zone
+        .post("policies", &json!({"name": "any", "content": ALLOW}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (409, "policy_already_exists")
     );
     assert_eq!(
         zone.post(
@@ -228,4 +243,115 @@ async fn the_templates_are_public_and_every_one_is_accepted() {
             .await;
         assert_eq!(made.status, 201, "{}: {}", template["id"], made.text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_has_its_defaults_and_shows_its_versions() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Defaults").await;
+    let made = zone
+        .post("policies", &json!({"name": "p", "content": ALLOW}))
+        .await;
+    assert_eq!(
+        (made.status, made.member("owner_type")),
+        (201, "customer"),
+        "{}",
+        made.text
+    );
+    let first = &made.body["version"];
+    assert_eq!(
+        (&first["schema_version"], &first["version"], &first["policy_id"]),
+        (&json!("2026-03-16"), &json!(1), &made.body["id"])
+    );
+    assert_eq!(made.body["version_id"], first["id"]);
+    let policy = made.member("id");
+    let at = format!("policies/{policy}/versions");
+    let second = zone.post(&at, &json!({"content": format!("{ALLOW}# 2\n")})).await;
+    assert_eq!(
+        (second.status, second.member("schema_version")),
+        (201, "2026-03-16")
+    );
+    let all = zone.get(&at).await.expect(200);
+    let shown = |n: usize, name: &str| all[n][name].clone();
+    assert_eq!(
+        (
+            shown(0, "id"),
+            shown(1, "id"),
+            shown(0, "version"),
+            shown(1, "version")
+        ),
+        (
+            first["id"].clone(),
+            json!(second.member("id")),
+            json!(1),
+            json!(2)
+        )
+    );
+    assert_eq!(shown(0, "content"), json!(ALLOW));
+    let one = zone
+        .get(&format!("{at}/{}", second.member("id")))
+        .await
+        .expect(200);
+    assert_eq!(one, all[1]);
+    let broken = zone
+        .post(&at, &json!({"content": "package caracal.authz\n\nresult := {\n"}))
+        .await;
+    assert_eq!((broken.status, broken.member("error")), (422, "invalid_rego"));
+    assert_eq!(broken.body["issues"][0]["line"], json!(4), "{}", broken.text);
+    let unknown = zone
+        .post(&at, &json!({"content": ALLOW, "schema_version": "2020-01-01"}))
+        .await;
+    assert_eq!((unknown.status, unknown.member("error")), (400, "invalid_body"));
+
+    let path = zone.at(&format!("policies/{policy}"));
+    assert_eq!(zone.admin.delete(&path).await.status, 204);
+    let gone = zone.post(&at, &json!({"content": ALLOW})).await;
+    assert_eq!((gone.status, gone.member("error")), (404, "policy_not_found"));
+    for absent in [&at, &format!("{at}/{}", second.member("id"))] {
+        let gone = zone.get(absent).await;
+        assert_eq!(
+            (gone.status, gone.member("error")),
+            (404, "policy_not_found"),
+            "{absent}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_may_be_as_long_as_it_may_and_no_byte_longer() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Length").await;
+    let longest = format!("{ALLOW}{}", "#".repeat(262_144 - ALLOW.len()));
+    let made = zone
+        .post("policies", &json!({"name": "long", "content": longest}))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let at = format!("policies/{}/versions", made.member("id"));
+    for (below, body) in [
+        (
+            "policies",
+            json!({"name": "longer", "content": format!("{longest}#")}),
+        ),
+        (at.as_str(), json!({"content": format!("{longest}#")})),
+        (at.as_str(), json!({"content": ""})),
+    ] {
+        let refused = zone.post(below, &body).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (422, "invalid_rego"),
+            "{below}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_policies_at_once_are_all_made() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Crowd").await;
+    let bodies: Vec<_> = (0..50)
+        .map(|n| json!({"name": format!("p{n}"), "content": format!("{ALLOW}# {n}\n")}))
+        .collect();
+    let answers = join_all(bodies.iter().map(|body| zone.post("policies", body))).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 201).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }

@@ -248,3 +248,83 @@ async fn a_door_that_closes_lets_nobody_slip_through() {
     let status = zone.get("dcr-status").await.expect(200);
     assert_eq!(status, json!({"dcr_enabled": false, "live_applications": 0}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registering_by_the_plain_route_is_the_same_act() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Plain").await;
+    let body = |n: usize, expires_in: Value| {
+        let mut body = json!({"name": format!("job {n}"), "registration_method": "dcr"});
+        if !expires_in.is_null() {
+            body["expires_in"] = expires_in;
+        }
+        body
+    };
+    let closed = zone.post("applications", &body(0, Value::Null)).await;
+    assert_eq!((closed.status, closed.member("error")), (403, "dcr_disabled"));
+    let path = format!("/v1/zones/{}", zone.id);
+    assert_eq!(
+        zone.admin
+            .patch(&path, &json!({"dcr_enabled": true}))
+            .await
+            .status,
+        200
+    );
+    for (n, asked, seconds) in [
+        (1, Value::Null, 3600),
+        (2, json!(60), 60),
+        (3, json!(86_400), 86_400),
+    ] {
+        let made = zone.post("applications", &body(n, asked)).await;
+        assert_eq!(
+            (made.status, made.member("registration_method")),
+            (201, "dcr"),
+            "{}",
+            made.text
+        );
+        let ends: DateTime<Utc> = made.member("expires_at").parse().expect("a time");
+        let left = (ends - Utc::now()).num_seconds();
+        assert!((seconds - 30..=seconds).contains(&left), "{left} of {seconds}");
+    }
+    for bad in [json!(86_401), json!(0), json!(-1)] {
+        let refused = zone.post("applications", &body(4, bad.clone())).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{bad}"
+        );
+    }
+    plant(&stack, &zone, 997).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let full = zone.post("applications", &body(5, Value::Null)).await;
+    assert_eq!((full.status, full.member("error")), (429, "dcr_limit_exceeded"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_that_names_another_version_ends_nothing() {
+    let stack = alone().start().await;
+    let zone = open(&stack, "Stale").await;
+    let made = register(&zone, 1).await.member("id").to_owned();
+    session(&stack, &zone, &made, "ada").await;
+    let path = format!("/v1/zones/{}", zone.id);
+    let stale = zone.admin.clone().with("If-Match", "\"1\"");
+    let shut = json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"});
+    let refused = stale.patch(&path, &shut).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (412, "version_conflict")
+    );
+    assert_eq!(zone.get(&format!("applications/{made}")).await.status, 200);
+    assert_eq!(rows(&stack, "sessions", &zone, "revoked_at IS NULL").await, 1);
+    assert_eq!(rows(&stack, "anchors", &zone, "true").await, 0);
+    assert_eq!(
+        zone.get("dcr-status").await.expect(200),
+        json!({"dcr_enabled": true, "live_applications": 1})
+    );
+    // The door that is closed may be said to be closed again.
+    let keep = json!({"dcr_enabled": false, "dcr_shutdown": "keep_live"});
+    for patch in [&keep, &json!({"dcr_enabled": false}), &keep] {
+        assert_eq!(zone.admin.patch(&path, patch).await.status, 200, "{patch}");
+    }
+    assert_eq!(zone.get(&format!("applications/{made}")).await.status, 200);
+}

@@ -278,3 +278,60 @@ async fn operations_stay_within_the_scopes() {
     let both = json!({"scopes": ["orders:read"], "operations": [{"method": "GET", "path": "/", "scope": "orders:read"}]});
     assert_eq!(zone.admin.patch(&path, &both).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_is_held_to_the_rules_of_a_new_resource() {
+    let stack = alone()
+        .env(Service::Api, "ALLOW_PRIVATE_UPSTREAMS", "false")
+        .start()
+        .await;
+    let zone = Zone::new(&stack, "Patched").await;
+    let made = zone.post("resources", &resource(&json!({}))).await;
+    let path = zone.at(&format!("resources/{}", made.member("id")));
+    for patch in [
+        json!({"upstream_url": "http://127.0.0.1/"}),
+        json!({"upstream_url": "http://169.254.169.254/"}),
+        json!({"upstream_url": "https://user@a.example/"}),
+        json!({"upstream_url": "ftp://a.example/"}),
+        json!({"forward_headers": ["Authorization"]}),
+        json!({"forward_headers": ["X-Tenant", "X-Forwarded-For"]}),
+        json!({"forward_headers": ["x-caracal-scope"]}),
+        json!({"forward_headers": ["a b"]}),
+        json!({"scopes": []}),
+        json!({"scopes": null}),
+        json!({"auth_mode": "provider_oauth"}),
+    ] {
+        let refused = zone.admin.patch(&path, &patch).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{patch}: {}",
+            refused.text
+        );
+    }
+    assert_eq!(zone.admin.get(&path).await.header("etag"), "\"1\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_and_addresses_come_back_as_they_were_given() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Given").await;
+    let body = json!({"identifier": "resource://given", "scopes": ["write", "read", "write"],
+        "upstream_url": "https://orders.example"});
+    let made = zone.post("resources", &body).await.expect(201);
+    assert_eq!(
+        (&made["scopes"], &made["upstream_url"]),
+        (&json!(["write", "read"]), &body["upstream_url"]),
+        "in their order, each once"
+    );
+    let path = zone.at(&format!("resources/{}", made["id"].as_str().expect("an id")));
+    let patch = json!({"scopes": ["z", "a"], "upstream_url": "http://orders.example:80/base"});
+    let changed = zone.admin.patch(&path, &patch).await.expect(200);
+    assert_eq!(
+        (&changed["scopes"], &changed["upstream_url"]),
+        (&patch["scopes"], &patch["upstream_url"])
+    );
+    let odd = json!({"upstream_url": "HTTPS://Orders.Example/x"});
+    let changed = zone.admin.patch(&path, &odd).await.expect(200);
+    assert_eq!(changed["upstream_url"], "https://orders.example/x");
+}

@@ -1,4 +1,4 @@
-use super::given::{ABSENT, application, deeds, rows, session, sql, tally, viewer};
+use super::given::{ABSENT, application, deeds, rows, session, session_below, sql, tally, viewer};
 use super::{Zone, alone};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -132,4 +132,34 @@ async fn foreign_sessions_are_absent_and_viewers_end_none() {
         other.get("sessions?status=active").await.expect(200)["rows"][0]["id"],
         json!(theirs)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_a_session_ends_the_whole_line_below_it_and_nothing_beside_it() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Lines").await;
+    let app = application(&zone, "agent").await;
+    let root = session(&stack, &zone, &app, "ada").await;
+    let middle = session_below(&stack, &zone, &app, &app, (&root, &root)).await;
+    let beside = session_below(&stack, &zone, &app, &app, (&root, &root)).await;
+    let leaf = session_below(&stack, &zone, &app, &app, (&middle, &root)).await;
+    let end = async |id: &str| zone.post(&format!("sessions/{id}/revoke"), &json!({})).await;
+    let active = async || {
+        let active = zone.get("sessions?status=active").await.expect(200);
+        let mut active = ids(&active);
+        active.sort();
+        active
+    };
+    assert_eq!(end(&middle).await.status, 200);
+    let mut left = vec![root.clone(), beside.clone()];
+    left.sort();
+    assert_eq!(active().await, left);
+    for id in [&middle, &leaf] {
+        let anchor = format!("kind = 'sid' AND value = '{id}'");
+        assert_eq!(rows(&stack, "anchors", &zone, &anchor).await, 1, "{id}");
+    }
+    assert_eq!(end(&root).await.status, 200);
+    assert_eq!(active().await, Vec::<String>::new());
+    let anchor = format!("kind = 'root_sid' AND value = '{root}'");
+    assert_eq!(rows(&stack, "anchors", &zone, &anchor).await, 1);
 }

@@ -1,6 +1,8 @@
 use super::{ALLOW, Zone, alone};
 use caracal_testkit::stack::Service;
+use futures::future::join_all;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const GUARD: &str = "package caracal.authz\n\nimport rego.v1\n\nresult := {\"decision\": \"deny\", \"determining_policies\": [\"guard\"], \"diagnostics\": [{\"why\": \"no\"}]} if input.blocked\n";
 const LOOP: &str = "package caracal.authz\n\nimport rego.v1\n\nresult := {\"decision\": \"allow\", \"diagnostics\": [count([1 | some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i * j == -1])]} if input.slow\n";
@@ -193,4 +195,49 @@ async fn read_only_tokens_simulate_and_foreign_sets_are_absent() {
         .post(&format!("policy-sets/{empty}/simulate"), &json!({"input": {}}))
         .await;
     assert_eq!((none.status, none.member("error")), (404, "version_not_found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_asked_by_too_many_at_once_says_so_and_not_that_it_denies() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Busy").await;
+    let slow = "package caracal.authz\n\nimport rego.v1\n\nresult := {\"decision\": \"allow\", \"diagnostics\": [count([1 | some i in input.xs; some j in input.xs; some k in input.xs; k == \"no\"])]} if input.slow\n";
+    let (set, _) = set_of(&zone, "slow", &[slow]).await;
+    let texts: Vec<_> = (0..300).map(|n| format!("a{n}")).collect();
+    let (path, body) = (
+        format!("policy-sets/{set}/simulate"),
+        json!({"input": {"slow": true, "xs": texts}}),
+    );
+    let mut gate = stack.database().connect().await;
+    // What all read before they ask is locked until all have come; as often as it takes.
+    for _ in 0..20 {
+        let closed = gate.transaction().await.expect("a transaction");
+        let lock = "LOCK TABLE zone_activations IN ACCESS EXCLUSIVE MODE";
+        closed.batch_execute(lock).await.expect("a lock");
+        let asking = join_all((0..100).map(|_| zone.post(&path, &body)));
+        let opening = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            closed.rollback().await.expect("unlocked");
+        };
+        let (answers, ()) = tokio::join!(asking, opening);
+        let asked = answers.iter().filter(|answer| answer.status == 200);
+        assert!(
+            asked
+                .clone()
+                .all(|answer| answer.member("evaluation_status") != "policy_busy")
+        );
+        let busy: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+        for answer in &busy {
+            assert_eq!(
+                (answer.status, answer.member("error")),
+                (503, "temporarily_unavailable"),
+                "{}",
+                answer.text
+            );
+        }
+        if !busy.is_empty() {
+            return;
+        }
+    }
+    panic!("so many at once, and each was asked");
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A challenge as the STS would make it.
-async fn challenge(stack: &Stack, zone: &Zone, application: &str, expires: &str) -> String {
+pub(super) async fn challenge(stack: &Stack, zone: &Zone, application: &str, expires: &str) -> String {
     let id = Uuid::now_v7();
     sql(
         stack,
@@ -55,7 +55,7 @@ async fn a_challenge_is_shown_and_satisfied_once() {
     let again = zone.post(&format!("{path}/satisfy"), &json!({})).await;
     assert_eq!(
         (again.status, again.member("error")),
-        (409, "challenge_already_satisfied")
+        (404, "challenge_not_found_or_expired")
     );
     assert_eq!(zone.get(&path).await.member("satisfied_by"), "grace@example.com");
     assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 1);
@@ -92,7 +92,7 @@ async fn of_fifty_at_once_one_satisfies() {
     assert_eq!(
         (
             tally(&answers, 200, ""),
-            tally(&answers, 409, "challenge_already_satisfied")
+            tally(&answers, 404, "challenge_not_found_or_expired")
         ),
         (1, 49)
     );
@@ -144,4 +144,30 @@ async fn what_is_over_foreign_or_absent_is_not_satisfied() {
         (403, "admin_token_read_only")
     );
     assert_eq!(viewer.get(&zone.at("step-up-challenges")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_was_used_takes_no_proof() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Consumed").await;
+    let application = application(&zone, "agent").await;
+    let id = challenge(&stack, &zone, &application, "5 minutes").await;
+    sql(
+        &stack,
+        &format!(
+            "UPDATE step_up_challenges SET satisfied_at = now(), satisfied_by = 'ada', consumed_at = now()
+             WHERE id = '{id}'"
+        ),
+    )
+    .await;
+    let path = format!("step-up-challenges/{id}");
+    let refused = zone
+        .post(&format!("{path}/satisfy"), &json!({"satisfied_by": "bob"}))
+        .await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "challenge_not_found_or_expired")
+    );
+    assert_eq!(zone.get(&path).await.member("satisfied_by"), "ada");
+    assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 0);
 }

@@ -1,4 +1,4 @@
-use super::given::{agent, all_invalid, application, deeds, edge, rows, session, sql, viewer};
+use super::given::{agent, all_invalid, application, deeds, edge, rows, session, session_below, sql, viewer};
 use super::{Zone, alone};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -181,4 +181,43 @@ async fn bad_kill_switches_are_refused() {
         (refused.status, refused.member("error")),
         (403, "admin_token_read_only")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_reaches_below_and_stays_within_its_zone() {
+    let stack = alone().start().await;
+    let (zone, other) = (Zone::new(&stack, "Here").await, Zone::new(&stack, "There").await);
+    let mut elsewhere = String::new();
+    for zone in [&zone, &other] {
+        let app = application(zone, "agent").await;
+        let root = session(&stack, zone, &app, "ada").await;
+        let first = agent(&stack, zone, &app, Some(&root), None).await;
+        let below = session_below(&stack, zone, &app, &app, (&root, &root)).await;
+        // Acts in the session of the first, and was not spawned by it.
+        agent(&stack, zone, &app, Some(&below), None).await;
+        assert!(!first.is_empty());
+        elsewhere = root;
+    }
+    let killed = zone
+        .post("subjects/revoke", &json!({"subject_id": "ada"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&killed["revoked_sessions"], &killed["terminated_agents"]),
+        (&json!(2), &json!(2)),
+        "{killed}"
+    );
+    assert_eq!(rows(&stack, "sessions", &zone, "revoked_at IS NULL").await, 0);
+    assert_eq!(rows(&stack, "agent_sessions", &zone, "ended_at IS NULL").await, 0);
+    assert_eq!(rows(&stack, "sessions", &other, "revoked_at IS NULL").await, 2);
+    assert_eq!(
+        rows(&stack, "agent_sessions", &other, "ended_at IS NULL").await,
+        2
+    );
+    assert_eq!(rows(&stack, "anchors", &other, "true").await, 0);
+    let listed = other
+        .get("sessions?status=active&subject_id=ada")
+        .await
+        .expect(200);
+    assert_eq!(listed["rows"][0]["id"], json!(elsewhere));
 }

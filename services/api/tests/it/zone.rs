@@ -1,6 +1,6 @@
 use super::{Zone, alone};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_at_once_one_gets_the_slug() {
@@ -161,4 +161,100 @@ async fn self_registration_needs_an_open_door_and_a_decision_to_close_it() {
     assert_eq!(closed.status, 200, "{}", closed.text);
     let gone = zone.get(&format!("applications/{}", made.member("id"))).await;
     assert_eq!(gone.member("error"), "application_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_of_a_zone_can_be_given_and_changed_within_its_bounds() {
+    let stack = alone().start().await;
+    let admin = stack.admin();
+    let given = json!({"name": "Given", "org_id": "acme", "slug": "given-1", "dcr_enabled": true,
+        "pkce_required": false, "login_flow": "sso"});
+    let made = admin.post("/v1/zones", &given).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let path = format!("/v1/zones/{}", made.member("id"));
+    let same = |shown: &Value, given: &Value| {
+        for (field, value) in given.as_object().expect("an object") {
+            assert_eq!(&shown[field], value, "{field}");
+        }
+    };
+    same(&made.body, &given);
+    let changes = json!({"name": "Changed", "org_id": "other", "slug": "given-2", "dcr_enabled": false,
+        "pkce_required": true, "login_flow": "default", "mint_rate_per_minute": 1});
+    same(&admin.patch(&path, &changes).await.expect(200), &changes);
+    for (field, value) in changes.as_object().expect("an object") {
+        let one = admin.patch(&path, &json!({field: value})).await;
+        assert_eq!(one.status, 200, "{field} alone: {}", one.text);
+    }
+    let most = admin
+        .patch(&path, &json!({"mint_rate_per_minute": 1_000_000}))
+        .await
+        .expect(200);
+    assert_eq!(most["mint_rate_per_minute"], 1_000_000);
+    let (long, slug) = ("x".repeat(201), "x".repeat(101));
+    for (field, value, new) in [
+        ("name", json!(""), true),
+        ("name", json!(" "), true),
+        ("name", json!(long), true),
+        ("name", json!(null), true),
+        ("org_id", json!(""), true),
+        ("org_id", json!(7), true),
+        ("slug", json!(""), true),
+        ("slug", json!("Upper"), true),
+        ("slug", json!("a_b"), true),
+        ("slug", json!(slug), true),
+        ("dcr_enabled", json!("true"), true),
+        ("pkce_required", json!(1), true),
+        ("login_flow", json!(""), true),
+        ("mint_rate_per_minute", json!(0), false),
+        ("mint_rate_per_minute", json!(-1), false),
+        ("mint_rate_per_minute", json!(1_000_001), false),
+        ("mint_rate_per_minute", json!(1.5), false),
+        ("mint_rate_per_minute", json!("5"), false),
+    ] {
+        let refused = admin.patch(&path, &json!({field: value})).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{field} {value}"
+        );
+        if new {
+            let mut body = json!({"name": "New"});
+            body[field] = value.clone();
+            let refused = admin.post("/v1/zones", &body).await;
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (400, "invalid_body"),
+                "{field} {value}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derived_slug_takes_the_first_number_that_is_free() {
+    let stack = alone().start().await;
+    let admin = stack.admin();
+    let like = json!({"name": "Same Name"});
+    let mut ids = Vec::new();
+    for slug in ["same-name", "same-name-2", "same-name-3", "same-name-4"] {
+        let made = admin.post("/v1/zones", &like).await;
+        assert_eq!(made.member("slug"), slug, "{}", made.text);
+        ids.push(made.member("id").to_owned());
+    }
+    assert_eq!(admin.delete(&format!("/v1/zones/{}", ids[1])).await.status, 204);
+    assert_eq!(admin.post("/v1/zones", &like).await.member("slug"), "same-name-2");
+    assert_eq!(admin.post("/v1/zones", &like).await.member("slug"), "same-name-5");
+    assert_eq!(admin.delete(&format!("/v1/zones/{}", ids[0])).await.status, 204);
+    assert_eq!(admin.post("/v1/zones", &like).await.member("slug"), "same-name");
+    let many = "INSERT INTO zones (id, org_id, name, slug)
+        SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(6, 700) n WHERE n <> 650";
+    super::given::sql(&stack, many).await;
+    assert_eq!(
+        admin.post("/v1/zones", &like).await.member("slug"),
+        "same-name-650"
+    );
+    assert_eq!(
+        admin.post("/v1/zones", &like).await.member("slug"),
+        "same-name-701"
+    );
 }

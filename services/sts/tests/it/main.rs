@@ -32,6 +32,7 @@ mod provided;
 mod rate;
 mod record;
 mod reentry;
+mod replayed;
 mod revocation;
 mod rotation;
 mod sentences;
