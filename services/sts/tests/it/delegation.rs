@@ -258,6 +258,15 @@ async fn what_ends_anywhere_on_the_path_ends_at_the_next_mint() {
         (&said["hop_count"], &said["delegation_path"]),
         (&json!(2), &json!([first.id, leaf.id]))
     );
+    let chain = json!([
+        {"application_id": scene.world.application_id, "agent_session_id": scene.root_agent},
+        {"application_id": scene.receiver.id, "agent_session_id": scene.agent, "delegation_edge_id": first.id},
+        {"application_id": third.id, "agent_session_id": leaf_agent, "delegation_edge_id": leaf.id},
+    ]);
+    assert_eq!(
+        said["delegation_chain"], chain,
+        "each hop as it received, root to leaf"
+    );
 
     let epoch = scene.hands.move_agent(scene.agent, AgentStatus::Suspended).await;
     let at = |epoch: &str| stack.sts(0).with("Caracal-Min-Epoch", epoch);
