@@ -185,14 +185,14 @@ impl Sts {
         };
         match self.admissible(asked, named).await {
             Ok(admitted) => finding.admitted = Some(admitted),
-            Err((stage, failure)) => {
-                finding.stage = stage;
-                (finding.refusal, finding.retry_after) = match failure {
-                    Failure::Refused(refusal) => (Some(refusal), None),
-                    Failure::Wait(refusal, seconds) => (Some(refusal), Some(seconds)),
-                    fault => return Err(fault),
-                };
+            Err((stage, Failure::Refused(refusal))) => {
+                (finding.stage, finding.refusal) = (stage, Some(refusal));
             }
+            Err((stage, Failure::Wait(refusal, seconds))) => {
+                (finding.stage, finding.refusal) = (stage, Some(refusal));
+                finding.retry_after = Some(seconds);
+            }
+            Err((_, fault)) => return Err(fault),
         }
         Ok(finding)
     }
