@@ -14,7 +14,11 @@ fn the_length_told_is_the_length_signed_and_the_largest_told_is_read() {
         let told = zone.signer.length_of(&claims).unwrap();
         assert_eq!(told, token.len(), "{size}");
         let read = Unverified::parse(&token).err();
-        assert_eq!(read == Some(TokenError::TooLarge), told > MAX_TOKEN_BYTES, "{size}");
+        assert_eq!(
+            read == Some(TokenError::TooLarge),
+            told > MAX_TOKEN_BYTES,
+            "{size}"
+        );
         refused |= told > MAX_TOKEN_BYTES;
     }
     assert!(refused, "some were too large");

@@ -169,11 +169,15 @@ async fn a_path_that_is_broken_or_too_long_is_refused() {
     let to = (agents.2, leaf.id.as_str());
     let first = hands.edge(from, via, None, bounds("orders:read", 1)).await;
     let long = hands.edge(via, to, Some(&first), bounds("orders:read", 1)).await;
-    let cut = Edge {
-        path: vec![],
+    // By its path it was handed on under another edge than by its parent.
+    let other = hands.edge(from, via, None, bounds("orders:read", 2)).await;
+    let crossed = Edge {
+        path: other.path,
         ..first.clone()
     };
-    let broken = hands.edge(via, to, Some(&cut), bounds("orders:read", 1)).await;
+    let broken = hands
+        .edge(via, to, Some(&crossed), bounds("orders:read", 1))
+        .await;
     for (edge, reason) in [
         (long, "delegation_max_hops_exceeded"),
         (broken, "delegation_broken"),
