@@ -39,6 +39,29 @@ pub enum AgentStatus {
     Expired,
 }
 
+/// The subject session an agent hangs on, as far as the agent lives by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The session at the root of its line; itself when it has no parent.
+    pub root_id: SessionId,
+    /// Whose session it is.
+    pub subject_id: String,
+    /// When it ends by itself, and when its root does: until then an anchor tells of a revocation.
+    pub ends_at: [Timestamp; 2],
+    /// Whether it or its root was revoked.
+    pub is_revoked: bool,
+}
+
+impl SubjectSession {
+    /// Whether what was read at `read_at` may have changed by `now` without an anchor that still tells so.
+    #[must_use]
+    pub fn may_have_changed(&self, read_at: Timestamp, now: Timestamp) -> bool {
+        self.ends_at.iter().any(|end| read_at < *end && *end <= now)
+    }
+}
+
 /// An agent session as a decision sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
@@ -47,7 +70,7 @@ pub struct Agent {
     /// The application it belongs to.
     pub application_id: ApplicationId,
     /// The subject session it hangs on, if any.
-    pub session_id: Option<SessionId>,
+    pub session: Option<SubjectSession>,
     /// How it lives.
     pub lifecycle: Lifecycle,
     /// Where it stands, as stored.
@@ -61,11 +84,70 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Whether it may act at `now`. A TTL or a lease that has run out counts at once, before anybody swept it.
+    /// Whether it may act at `now`. A TTL or a lease that has run out counts at once, before anybody swept it, and so
+    /// does a revoked session above it, whatever became of its anchor.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.status == AgentStatus::Active
             && now < self.expires_at
             && self.lease_expires_at.is_none_or(|end| now < end)
+            && self.session.as_ref().is_none_or(|session| !session.is_revoked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn at(seconds: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(seconds, 0).expect("in range")
+    }
+
+    fn session(is_revoked: bool) -> SubjectSession {
+        SubjectSession {
+            id: Uuid::from_u128(1).into(),
+            root_id: Uuid::from_u128(2).into(),
+            subject_id: "ada".to_owned(),
+            ends_at: [at(10), at(20)],
+            is_revoked,
+        }
+    }
+
+    #[test]
+    fn an_agent_ends_with_the_session_it_hangs_on() {
+        let mut agent = Agent {
+            id: Uuid::from_u128(3).into(),
+            application_id: Uuid::from_u128(4).into(),
+            session: None,
+            lifecycle: Lifecycle::Task,
+            status: AgentStatus::Active,
+            labels: vec![],
+            expires_at: at(100),
+            lease_expires_at: None,
+        };
+        assert!(agent.is_live(at(50)));
+        agent.session = Some(session(false));
+        assert!(agent.is_live(at(50)), "an end is no revocation");
+        agent.session = Some(session(true));
+        assert!(!agent.is_live(at(50)));
+    }
+
+    #[test]
+    fn what_was_read_before_a_session_ended_says_nothing_after_it() {
+        let session = session(false);
+        for (read_at, now, changed) in [
+            (5, 9, false),
+            (5, 10, true),
+            (10, 15, false),
+            (15, 20, true),
+            (20, 99, false),
+        ] {
+            assert_eq!(
+                session.may_have_changed(at(read_at), at(now)),
+                changed,
+                "{read_at} {now}"
+            );
+        }
     }
 }

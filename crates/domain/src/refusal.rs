@@ -118,6 +118,8 @@ refusals! {
     ActorWithoutSubject => InvalidRequest, "actor_without_subject", "An actor token needs a subject token.";
     ActorIsSubject => InvalidRequest, "actor_is_subject", "The actor and the subject are the same.";
     ActorChainTooLong => InvalidRequest, "actor_chain_too_long", "Too many actors act for the subject.";
+    CallMissing => InvalidRequest, "missing_call", "A gateway's exchange needs the method and the path of the call.";
+    TokenTooLarge => InvalidRequest, "token_too_large", "The token would be larger than 8 KiB; name fewer resources.";
     UnsupportedGrant => UnsupportedGrantType, "unsupported_grant_type", "This grant type is not supported.";
     InvalidClient => InvalidClient, "invalid_client", "The client could not be authenticated.";
     ClientAssertionRefused => InvalidClient, "client_assertion_refused", "The client assertion's claims are not acceptable.";
@@ -131,12 +133,17 @@ refusals! {
     SubjectTokenWrongAudience => InvalidGrant, "subject_token_wrong_audience", "The subject token is not for the audience registered here.";
     SubjectIssuerUnknown => InvalidGrant, "subject_issuer_unknown", "The subject token's issuer is not registered in this zone.";
     SubjectNotAllowed => InvalidGrant, "subject_not_allowed", "The subject token's subject cannot be a user here.";
-    SubjectRevoked => InvalidGrant, "subject_revoked", "This subject may not sign in at present.";
+    SubjectRevoked => InvalidGrant, "subject_revoked", "The subject has been cut off, or may not sign in at present.";
+    ApplicationRevoked => InvalidGrant, "application_revoked", "The sessions of the subject token's application have been cut off.";
+    SigningKeyRevoked => InvalidGrant, "signing_key_revoked", "The key that signed the subject token has been revoked.";
+    TokenRevoked => InvalidGrant, "token_revoked", "The subject token has been revoked.";
+    AgentSessionRevoked => InvalidGrant, "agent_session_revoked", "The agent session that the subject token is bound to has ended.";
     ActorTokenInvalid => InvalidGrant, "actor_token_invalid", "The actor token is not valid.";
     ActorTokenExpired => InvalidGrant, "actor_token_expired", "The actor token has expired.";
     ActorTokenWrongZone => InvalidGrant, "actor_token_wrong_zone", "The actor token belongs to another zone.";
     ActorTokenWrongUse => InvalidGrant, "actor_token_wrong_use", "Only an application's or agent's session token can act.";
     ActorRevoked => InvalidGrant, "actor_revoked", "The actor's session has been revoked.";
+    ActorNotActive => InvalidGrant, "actor_agent_not_active", "The actor's agent session is suspended or has ended.";
     SessionRevoked => InvalidGrant, "session_revoked", "The session has been revoked.";
     SessionMismatch => InvalidGrant, "session_mismatch", "The session named is not that of the subject token.";
     ChallengeInvalid => InvalidGrant, "challenge_invalid", "There is no such challenge, or the response is not its secret.";
@@ -148,6 +155,7 @@ refusals! {
     MalformedScope => InvalidScope, "malformed_scope", "A scope is malformed.";
     ScopeExceedsResource => InvalidScope, "scope_exceeds_resource", "No requested resource has all of these scopes.";
     PlatformScopeOnMandate => InvalidScope, "platform_scope_on_mandate", "agent:lifecycle is for session tokens only.";
+    NothingGranted => AccessDenied, "nothing_granted", "Each scope exists, but no requested resource has all of them.";
     SessionCeiling => AccessDenied, "session_ceiling", "This is beyond what the session was limited to.";
     SubjectBlocked => AccessDenied, "subject_blocked", "The subject may not sign in for now.";
     AgentNotUsable => AccessDenied, "agent_session_not_usable", "The agent session is not one the caller may act as.";

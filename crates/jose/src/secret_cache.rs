@@ -6,10 +6,10 @@ use moka::sync::Cache;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use std::fmt;
-use std::time::Duration;
 
 /// Remembers successes only, as HMACs under a key that lives and dies with the process. The stored hash is part of
-/// what is remembered, so rotating a secret forgets the old one by itself.
+/// what is remembered, so rotating a secret forgets the old one by itself. Nothing is forgotten for its age alone: a
+/// secret that has verified would then have to wait its turn among other people's failures.
 pub struct SecretCache {
     key: hmac::Key,
     verified: Cache<[u8; 32], ()>,
@@ -20,14 +20,11 @@ impl SecretCache {
     ///
     /// # Errors
     /// [`Error::Random`].
-    pub fn new(capacity: u64, lifetime: Duration) -> Result<Self, Error> {
+    pub fn new(capacity: u64) -> Result<Self, Error> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| Error::Random)?;
         Ok(Self {
             key,
-            verified: Cache::builder()
-                .max_capacity(capacity)
-                .time_to_live(lifetime)
-                .build(),
+            verified: Cache::new(capacity),
         })
     }
 
@@ -69,7 +66,7 @@ mod tests {
 
     #[test]
     fn only_the_same_secret_of_the_same_application_under_the_same_hash_is_known() {
-        let cache = SecretCache::new(10, Duration::from_mins(1)).unwrap();
+        let cache = SecretCache::new(10).unwrap();
         let (one, two) = (Uuid::from_u128(1).into(), Uuid::from_u128(2).into());
         cache.remember(one, "secret", "phc");
         assert!(cache.knows(one, "secret", "phc"));

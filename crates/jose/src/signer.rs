@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// The `typ` of every token of ours.
 pub(crate) const TOKEN_TYPE: &str = "at+jwt";
 
+/// What a token has besides its claims: the header (all of ours are of one length), the signature, and two dots.
+const AROUND_THE_PAYLOAD: usize = 100 + 86 + 2;
+
 /// A signing key, ready to sign.
 #[derive(Clone)]
 pub struct Signer {
@@ -57,6 +60,15 @@ impl Signer {
     /// [`Error::Sign`] when there is no randomness.
     pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
         self.compact(&self.header, claims)
+    }
+
+    /// How many bytes [`Signer::sign`] would make of these claims.
+    ///
+    /// # Errors
+    /// [`Error::Sign`] when they cannot be written.
+    pub fn length_of(&self, claims: &Claims) -> Result<usize, Error> {
+        let payload = serde_json::to_vec(claims).map_err(|source| Error::Sign(source.into()))?;
+        Ok(AROUND_THE_PAYLOAD + (payload.len() * 4).div_ceil(3))
     }
 
     /// Signs what the zone says of itself to others: `typ=JWT`, so that it is never taken for a token of ours.

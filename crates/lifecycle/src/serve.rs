@@ -15,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the head of a request may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the listener's own connections may take to close once nothing is in flight.
 const CLOSE_TIMEOUT_SECONDS: u64 = 2;
 
@@ -50,6 +52,7 @@ where
     let server = HttpServer::new(app)
         .workers(common.workers)
         .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(CLOSE_TIMEOUT_SECONDS)
         .disable_signals()
         .bind(address)?

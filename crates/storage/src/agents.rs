@@ -5,13 +5,14 @@ use crate::column::{Named, Optional, Stored};
 use crate::error::Result;
 use crate::schema::agent_sessions;
 use caracal_domain::Timestamp;
-use caracal_domain::agent::{Agent, AgentStatus, Lifecycle};
+use caracal_domain::agent::{Agent, AgentStatus, Lifecycle, SubjectSession};
 use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Timestamptz};
+use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -34,12 +35,42 @@ struct AgentRow {
     lease_expires_at: Option<Timestamp>,
 }
 
-impl From<AgentRow> for Agent {
-    fn from(row: AgentRow) -> Self {
+/// A session that agents hang on, with what its root says.
+#[derive(QueryableByName)]
+struct SessionRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    root_id: Uuid,
+    #[diesel(sql_type = Text)]
+    subject_id: String,
+    #[diesel(sql_type = Timestamptz)]
+    expires_at: Timestamp,
+    #[diesel(sql_type = Timestamptz)]
+    root_expires_at: Timestamp,
+    #[diesel(sql_type = Bool)]
+    is_revoked: bool,
+}
+
+impl From<SessionRow> for SubjectSession {
+    fn from(row: SessionRow) -> Self {
         Self {
+            id: row.id.into(),
+            root_id: row.root_id.into(),
+            subject_id: row.subject_id,
+            ends_at: [row.expires_at, row.root_expires_at],
+            is_revoked: row.is_revoked,
+        }
+    }
+}
+
+impl AgentRow {
+    fn hanging_on(self, sessions: &HashMap<SessionId, SubjectSession>) -> Agent {
+        let row = self;
+        Agent {
             id: row.id,
             application_id: row.application_id,
-            session_id: row.session_id,
+            session: row.session_id.and_then(|id| sessions.get(&id).cloned()),
             lifecycle: row.lifecycle,
             status: row.status,
             labels: row.labels,
@@ -130,7 +161,7 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: AgentSessionId) -> Result<O
     Ok(find_all(conn, zone, &[id]).await?.pop())
 }
 
-/// Those of the agent sessions that the zone has, in no particular order.
+/// Those of the agent sessions that the zone has, in no particular order, each with the session it hangs on.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -142,7 +173,33 @@ pub async fn find_all(conn: &mut Conn, zone: ZoneId, ids: &[AgentSessionId]) -> 
         .select(AgentRow::as_select())
         .load(conn)
         .await?;
-    Ok(rows.into_iter().map(Agent::from).collect())
+    let held_by: Vec<Uuid> = rows
+        .iter()
+        .filter_map(|row| row.session_id)
+        .map(Uuid::from)
+        .collect();
+    let sessions = subject_sessions(conn, zone, held_by).await?;
+    Ok(rows.into_iter().map(|row| row.hanging_on(&sessions)).collect())
+}
+
+/// Read after the agents: what is revoked in between is seen.
+async fn subject_sessions(
+    conn: &mut Conn,
+    zone: ZoneId,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<SessionId, SubjectSession>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = diesel::sql_query(include_str!("agents/subject_sessions.sql"))
+        .bind::<SqlUuid, _>(Uuid::from(zone))
+        .bind::<Array<SqlUuid>, _>(ids);
+    let rows: Vec<SessionRow> = query.load(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(SubjectSession::from)
+        .map(|session| (session.id, session))
+        .collect())
 }
 
 /// Moves every active one of these to `suspended`, or every suspended one back; how many there were.

@@ -62,6 +62,20 @@ pub async fn insert(conn: &mut Conn, zone: ZoneId, anchor: &Anchor) -> Result<()
     Ok(())
 }
 
+/// Whether the zone's list names this already.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn holds(conn: &mut Conn, zone: ZoneId, kind: AnchorKind, value: &str) -> Result<bool> {
+    let named = anchors::table
+        .filter(anchors::zone_id.eq(Uuid::from(zone)))
+        .filter(anchors::kind.eq(kind.name()))
+        .filter(anchors::value.eq(value));
+    Ok(diesel::select(diesel::dsl::exists(named))
+        .get_result(conn)
+        .await?)
+}
+
 /// The zone's list now.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
 //! What every service's `App` is made of.
 
-use crate::endpoint::unknown_route;
+use crate::endpoint::{Refuse, unknown_route};
 use crate::request_id::RequestIds;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error};
-use caracal_domain::Clock;
+use actix_web::{App, Error, HttpResponse};
+use caracal_domain::{Clock, RequestId};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -21,6 +21,7 @@ pub struct Shell {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) in_flight: Arc<AtomicUsize>,
     pub(crate) answered: Answered,
+    pub(crate) unknown_route: Option<Refuse>,
 }
 
 impl Shell {
@@ -35,7 +36,15 @@ impl Shell {
             clock,
             in_flight,
             answered: Arc::new(answered),
+            unknown_route: None,
         }
+    }
+
+    /// Answers paths that nothing answers in the shape that this service's errors have.
+    #[must_use]
+    pub const fn with_unknown_route(mut self, refuse: fn(&RequestId) -> HttpResponse) -> Self {
+        self.unknown_route = Some(refuse);
+        self
     }
 }
 

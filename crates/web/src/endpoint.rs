@@ -1,5 +1,6 @@
 //! A path and its methods; every other method is 405 with `Allow`.
 
+use crate::app::Shell;
 use crate::error::ApiError;
 use crate::request_id::CurrentRequestId;
 use actix_web::dev::{AppService, HttpServiceFactory};
@@ -17,7 +18,7 @@ pub struct Endpoint {
 }
 
 /// How a service of its own error shape says 405; `Allow` is added to it.
-type Refuse = fn(&RequestId) -> HttpResponse;
+pub(crate) type Refuse = fn(&RequestId) -> HttpResponse;
 
 /// An endpoint at `path`, such as `/v1/zones/{zone_id}`; register it with `ServiceConfig::service`.
 #[must_use]
@@ -115,6 +116,9 @@ impl HttpServiceFactory for Endpoint {
 }
 
 /// `404 not_found`, for paths that nothing answers.
-pub(crate) async fn unknown_route() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found("not_found"))
+pub(crate) async fn unknown_route(shell: web::Data<Shell>, id: CurrentRequestId) -> HttpResponse {
+    match shell.unknown_route {
+        Some(own) => own(&id.0),
+        None => ApiError::not_found("not_found").error_response(),
+    }
 }

@@ -13,6 +13,7 @@ use caracal_domain::{Epoch, Refusal, RequestId};
 use caracal_jose::Unverified;
 use caracal_web::{MinEpoch, source_address};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use std::net::IpAddr;
 
 /// A request about a token, before anyone has looked at who asks.
@@ -22,18 +23,36 @@ pub struct AboutToken {
     pub token: SecretString,
     presented: Presented,
     zone: Option<ZoneId>,
-    source: IpAddr,
+    /// Where it comes from.
+    pub source: IpAddr,
+    endpoint: String,
     at_least: Option<Epoch>,
 }
 
 impl AboutToken {
-    /// Reads the form.
+    /// Reads the form. What is wrong with it is noted as at the token endpoint.
     ///
     /// # Errors
     /// What is wrong with it.
     pub async fn read(
         sts: &Sts,
         request: &HttpRequest,
+        request_id: &RequestId,
+        epoch: MinEpoch,
+        body: Payload,
+    ) -> Result<Self, Failure> {
+        let source = source_address(request, &sts.trusted_proxies);
+        let asked = Self::parse(request, source, epoch, body).await;
+        if let Err(failure) = &asked {
+            let metadata = json!({"source": source, "endpoint": request.path()});
+            sts.note_stranger(source, request_id, failure.reason(), metadata);
+        }
+        asked
+    }
+
+    async fn parse(
+        request: &HttpRequest,
+        source: IpAddr,
         epoch: MinEpoch,
         body: Payload,
     ) -> Result<Self, Failure> {
@@ -51,7 +70,8 @@ impl AboutToken {
             at_least: epoch.get().map_err(|_| Refusal::MalformedEpoch)?,
             presented: Presented::read(request.headers(), &mut form)?,
             zone: form.zone_id,
-            source: source_address(request, &sts.trusted_proxies),
+            source,
+            endpoint: request.path().to_owned(),
         })
     }
 
@@ -65,10 +85,10 @@ impl AboutToken {
         sts: &Sts,
         request_id: &RequestId,
     ) -> Result<(SecretString, Option<Authenticated>), Failure> {
-        let source = self.source;
+        let (source, endpoint) = (self.source, self.endpoint.clone());
         let proved = self.prove(sts).await;
         if let Err(failure) = &proved {
-            let metadata = serde_json::json!({"source": source});
+            let metadata = json!({"source": source, "endpoint": endpoint});
             sts.note_stranger(source, request_id, failure.reason(), metadata);
         }
         proved

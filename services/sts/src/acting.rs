@@ -47,16 +47,18 @@ impl Acting {
             .map(|delegation| &delegation.authority.scopes)
     }
 
-    /// How long a token may live, by the agent, the edge, and what the edge says of lifetimes.
-    #[must_use]
-    pub fn seconds_left(&self, now: Timestamp) -> i64 {
-        let until = |end: Timestamp| (end - now).num_seconds();
-        let agent = self.agent.as_ref().map(|agent| until(agent.expires_at));
+    /// How long a token may live, by the agent, the edge, and what the edge says of lifetimes; each with what it is when
+    /// nothing is left of it.
+    pub fn limits(&self, now: Timestamp) -> impl Iterator<Item = (i64, Refusal)> {
+        let until = move |end: Timestamp| (end - now).num_seconds();
+        let agent = self.agent.as_ref();
+        let agent = agent.map(|agent| (until(agent.expires_at), Refusal::AgentNotLive));
         let edge = self.delegation.as_ref().map(|delegation| {
             let ttl = delegation.authority.ttl_seconds.map_or(i64::MAX, i64::from);
-            until(delegation.authority.expires_at).min(ttl)
+            let left = until(delegation.authority.expires_at).min(ttl);
+            (left, Refusal::DelegationExpired)
         });
-        agent.into_iter().chain(edge).fold(i64::MAX, i64::min)
+        agent.into_iter().chain(edge)
     }
 
     /// Whether the delegation, if there is one, lets these scopes at this resource through.
@@ -66,7 +68,7 @@ impl Acting {
     pub fn within_bounds(
         &self,
         scopes: &ScopeSet,
-        asked: &ResourceIdentifier,
+        name: &ResourceIdentifier,
         resource: &Resource,
         method: Option<&str>,
     ) -> Result<(), Refusal> {
@@ -76,7 +78,7 @@ impl Acting {
         let rules = [
             (scopes.is_subset(&authority.scopes), Refusal::DelegationScopes),
             (authority.affords(scopes), Refusal::DelegationBudget),
-            (authority.covers(asked, resource), Refusal::DelegationResource),
+            (authority.covers(name, resource), Refusal::DelegationResource),
             (
                 method.is_none_or(|method| authority.permits(method)),
                 Refusal::ActionNotAllowed,

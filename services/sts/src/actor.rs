@@ -3,6 +3,8 @@
 //! An actor adds nothing to what may be granted. It is named in the token, policy sees it, and the token ends with it.
 
 use crate::app::Sts;
+use crate::error::Failure;
+use crate::graph::is_anchored;
 use crate::view::ZoneView;
 use caracal_domain::actor::MAX_ACTORS;
 use caracal_domain::id::AgentSessionId;
@@ -32,25 +34,36 @@ impl Sts {
     ///
     /// # Errors
     /// An `invalid_grant` refusal when it is not a live session of an application of this zone.
-    pub(crate) fn actor(
+    pub(crate) async fn actor(
         &self,
         view: &ZoneView,
         token: Option<&SecretString>,
-    ) -> Result<Option<Verified>, Refusal> {
+    ) -> Result<Option<Verified>, Failure> {
         let Some(token) = token else {
             return Ok(None);
         };
         let verified = self.verify(view, token.expose_secret()).map_err(of_actor)?;
         let claims = verified.claims();
         if claims.token_use != TokenUse::Session || claims.sub_type != SubjectType::Application {
-            return Err(Refusal::ActorTokenWrongUse);
+            return Err(Refusal::ActorTokenWrongUse.into());
         }
         if view.anchors.refuses(claims, verified.kid()).is_some()
             || self.live(view, claims.client_id).is_none()
         {
-            return Err(Refusal::ActorRevoked);
+            return Err(Refusal::ActorRevoked.into());
+        }
+        if let Some(agent) = claims.agent_session_id {
+            self.live_agent(view, agent).await?;
         }
         Ok(Some(verified))
+    }
+
+    /// Who acts as an agent acts only while that agent may.
+    async fn live_agent(&self, view: &ZoneView, agent: AgentSessionId) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let agent = self.agent(view, agent, now).await?;
+        let live = agent.filter(|agent| agent.is_live(now) && !is_anchored(view, agent));
+        live.map(|_| ()).ok_or_else(|| Refusal::ActorNotActive.into())
     }
 }
 
@@ -80,7 +93,9 @@ pub fn act_claim(
 
 /// The same fault, told of the other token.
 fn of_actor(refusal: Refusal) -> Refusal {
-    if refusal == Refusal::SubjectTokenExpired {
+    if refusal == Refusal::SigningKeyRevoked {
+        Refusal::ActorRevoked
+    } else if refusal == Refusal::SubjectTokenExpired {
         Refusal::ActorTokenExpired
     } else if refusal == Refusal::SubjectTokenWrongZone {
         Refusal::ActorTokenWrongZone

@@ -1,8 +1,9 @@
 //! The long-lived parts of the STS, and the only place where they are put together.
 
+use crate::absent::Absent;
 use crate::config::Config;
 use crate::credential::Credentials;
-use crate::error::Failure;
+use crate::error::{Failure, unknown_route};
 use crate::feed::{ZonesSink, poll_slowly};
 use crate::graph::Graph;
 use crate::key_sets::KeySets;
@@ -32,7 +33,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const VERIFIED_SECRETS: u64 = 100_000;
-const VERIFIED_FOR: Duration = Duration::from_hours(1);
 const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
 const COMPILED_POLICIES_ON_DISK: u64 = 1 << 30;
@@ -57,6 +57,7 @@ pub struct Sts {
     pub(crate) derivations: Semaphore,
     pub(crate) key_sets: KeySets,
     pub(crate) credentials: Credentials,
+    pub(crate) absent: Absent,
     pub(crate) zone_of_application: moka::sync::Cache<ApplicationId, ZoneId>,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) gateway_key: SecretString,
@@ -179,11 +180,12 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         quotas: Quotas::default(),
         graph: Graph::default(),
         shadow,
-        secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
+        secrets: SecretCache::new(VERIFIED_SECRETS)?,
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         credentials: credentials(config.egress.clone(), own.clone(), &clock)?,
         key_sets: KeySets::new(Metadata::new(config.egress, own)?),
+        absent: Absent::default(),
         zone_of_application: moka::sync::Cache::new(KNOWN_APPLICATIONS),
         strangers,
         gateway_key: config.gateway_key,
@@ -194,7 +196,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let http = host.http();
     let shell = Shell::new(clock, host.in_flight(), move |method, route, status, took| {
         http.answered(method, route, status, took);
-    });
+    })
+    .with_unknown_route(unknown_route);
     let probes = host.probes.clone();
     let app = move || {
         let (probes, sts) = (probes.clone(), sts.clone());

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::Application;
-use caracal_domain::{Epoch, Refusal};
+use caracal_domain::{Epoch, OAuthCode, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ fn form_decoded(text: &str) -> Result<String, Refusal> {
 }
 
 /// A caller who has proved who it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Caller {
     /// An application of the zone.
     Application(Arc<Application>),
@@ -152,7 +152,8 @@ impl Sts {
     ) -> Result<Authenticated, Failure> {
         match presented {
             Presented::GatewayKey(key) => {
-                let zone = self.gateway(&key).and(zone.ok_or(Refusal::InvalidClient))?;
+                self.gateway(&key)?;
+                let zone = zone.ok_or(Refusal::SubjectTokenInvalid)?;
                 let view = self
                     .zones
                     .view(zone, at_least)
@@ -164,14 +165,47 @@ impl Sts {
                 })
             }
             Presented::Application { application, proof } => {
-                let zone = match zone {
-                    Some(zone) => zone,
-                    None => self.zone_of(application).await?.ok_or(Refusal::InvalidClient)?,
-                };
-                let view = self.zones.view(zone, None).await?.ok_or(Refusal::InvalidClient)?;
-                self.proved(view, application, &proof, source, at_least).await
+                let proved = self.identified(application, &proof, zone, source, at_least).await;
+                proved.map_err(|failure| self.counted(application, source, failure))
             }
         }
+    }
+
+    async fn identified(
+        &self,
+        application: ApplicationId,
+        proof: &Proof,
+        zone: Option<ZoneId>,
+        source: IpAddr,
+        at_least: Option<Epoch>,
+    ) -> Result<Authenticated, Failure> {
+        let zone = match zone {
+            Some(zone) => Some(zone),
+            None => self.zone_of(application, source).await?,
+        };
+        let zone = zone.ok_or(Refusal::InvalidClient)?;
+        let view = self.zone_named(zone, None, source).await?;
+        let view = view.ok_or(Refusal::InvalidClient)?;
+        self.proved(view, application, proof, source, at_least).await
+    }
+
+    /// A failed proof counts, whether or not there is such an application: past the limit the answer is to wait, whatever
+    /// was wrong.
+    fn counted(&self, application: ApplicationId, source: IpAddr, failure: Failure) -> Failure {
+        let Failure::Refused(refusal) = &failure else {
+            return failure;
+        };
+        if refusal.code() != OAuthCode::InvalidClient {
+            return failure;
+        }
+        let wait = self.throttled(application, source);
+        wait.or_else(|| {
+            let failed = self.quotas.failed(application, source, self.clock.now());
+            failed
+                .err()
+                .map(|seconds| Failure::Wait(Refusal::ClientThrottled, seconds))
+        })
+        .unwrap_or(failure)
     }
 
     /// Whether `key` is the gateways' own, in constant time.
@@ -195,22 +229,6 @@ impl Sts {
             .expires_at
             .is_none_or(|end| now < end)
             .then(|| Arc::clone(found))
-    }
-
-    async fn zone_of(&self, application: ApplicationId) -> Result<Option<ZoneId>, Failure> {
-        if let Some(zone) = self.zone_of_application.get(&application) {
-            return Ok(Some(zone));
-        }
-        let zone = self
-            .stored(async {
-                let mut conn = self.database.acquire().await?;
-                caracal_storage::applications::zone_of(&mut conn, application).await
-            })
-            .await?;
-        if let Some(zone) = zone {
-            self.zone_of_application.insert(application, zone);
-        }
-        Ok(zone)
     }
 }
 

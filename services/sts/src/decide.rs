@@ -10,12 +10,13 @@ use crate::error::Failure;
 use crate::evaluate::{Evaluated, Question};
 use crate::exchange::{Exchange, Granted};
 use crate::external::User;
+use crate::naming::Named;
 use crate::narrow::{Ceiling, for_mandate, within_bounds};
 use crate::shadow::Shadowed;
 use crate::step_up::Met;
 use crate::view::ZoneView;
 use caracal_domain::decision::ChallengeType;
-use caracal_domain::id::{EventId, ResourceId};
+use caracal_domain::id::EventId;
 use caracal_domain::zone::{Application, Resource};
 use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Asked<'a> {
     pub actor: Option<&'a Claims>,
     /// What that session was limited to.
     pub ceiling: Ceiling,
+    /// The resources asked for.
+    pub named: &'a [Named],
     /// What every resource is decided for.
     pub scopes: ScopeSet,
     /// The challenge that was met for this request.
@@ -81,13 +84,37 @@ pub struct Finding {
     pub event_id: EventId,
     /// The identifier asked for.
     pub identifier: ResourceIdentifier,
+    /// What it is called.
+    pub name: ResourceIdentifier,
     /// Why not, if not.
     pub refusal: Option<Refusal>,
     /// What the policies said, if they were asked.
     pub evaluated: Option<Evaluated>,
     /// What passed everything before policy.
     admitted: Option<(Arc<Resource>, Option<Directive>)>,
+    /// How far it came.
+    stage: Stage,
     retry_after: Option<u32>,
+}
+
+/// How far a resource came along the order of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Known,
+    Scopes,
+    Delegation,
+    Rate,
+    Provider,
+    Policy,
+}
+
+/// Where a resource was refused, and why.
+type Stopped = (Stage, Failure);
+
+impl Stage {
+    fn stops(self, refusal: Refusal) -> Stopped {
+        (self, refusal.into())
+    }
 }
 
 impl Finding {
@@ -106,9 +133,9 @@ impl Sts {
     /// When a resource is held for a further proof: the challenge. When nothing is granted: the refusal that came
     /// furthest. Both after recording each finding. Our own faults.
     pub async fn decide(&self, asked: &Asked<'_>) -> Result<Decided, Failure> {
-        let mut findings = Vec::with_capacity(asked.exchange.request.resources.len());
-        for identifier in &asked.exchange.request.resources {
-            findings.push(self.admit(asked, identifier).await?);
+        let mut findings = Vec::with_capacity(asked.named.len());
+        for named in asked.named {
+            findings.push(self.admit(asked, named).await?);
         }
         self.ask_policies(asked, &mut findings, None).await?;
         if let Some(met) = &asked.met {
@@ -120,8 +147,9 @@ impl Sts {
         }
         let shadowed = shadowed(asked, &findings);
         let held = findings.iter().filter_map(Finding::step_up).max();
-        let refusal = furthest(&findings);
-        if held.is_none() && (refusal.is_none() || findings.iter().any(|finding| finding.refusal.is_none())) {
+        let furthest = furthest(&findings);
+        if held.is_none() && (furthest.is_none() || findings.iter().any(|finding| finding.refusal.is_none()))
+        {
             return Ok(Decided {
                 granted: granted(&mut findings),
                 findings,
@@ -136,52 +164,35 @@ impl Sts {
                 }
                 Failure::Held(Box::new(self.hold(asked, challenge_type).await?))
             }
-            None => denied(refusal.unwrap_or(Refusal::PolicyDeny), &findings),
+            None => denied(asked, furthest.unwrap_or(Refusal::PolicyDeny), &findings),
         };
         self.note_denied(asked, &findings);
         self.shadow.observe(shadowed);
         Err(failure)
     }
 
-    /// The resource `asked` means: by identifier, or by the gateway's address for it.
-    #[must_use]
-    pub fn resource(&self, view: &ZoneView, asked: &ResourceIdentifier) -> Option<Arc<Resource>> {
-        let config = &view.zone.config;
-        if let Some(resource) = config.resource(asked) {
-            return Some(Arc::clone(resource));
-        }
-        let alias = asked
-            .as_str()
-            .strip_prefix(self.gateway_public_url.as_str())?
-            .strip_prefix("/r/")?;
-        let (zone, id) = alias.split_once('/')?;
-        let id: ResourceId = id.trim_end_matches('/').parse().ok()?;
-        let same_zone = zone.parse() == Ok(config.id);
-        config
-            .resources
-            .iter()
-            .find(|resource| same_zone && resource.id == id)
-            .map(Arc::clone)
-    }
-
     /// Everything before policy.
-    async fn admit(&self, asked: &Asked<'_>, identifier: &ResourceIdentifier) -> Result<Finding, Failure> {
+    async fn admit(&self, asked: &Asked<'_>, named: &Named) -> Result<Finding, Failure> {
         let mut finding = Finding {
             event_id: EventId::mint(&*self.clock),
-            identifier: identifier.clone(),
+            identifier: named.asked.clone(),
+            name: named.name.clone(),
             refusal: None,
             evaluated: None,
             admitted: None,
+            stage: Stage::Policy,
             retry_after: None,
         };
-        match self.admissible(asked, identifier).await {
+        match self.admissible(asked, named).await {
             Ok(admitted) => finding.admitted = Some(admitted),
-            Err(Failure::Refused(refusal)) => finding.refusal = Some(refusal),
-            Err(Failure::Wait(refusal, seconds)) => {
-                finding.refusal = Some(refusal);
+            Err((stage, Failure::Refused(refusal))) => {
+                (finding.stage, finding.refusal) = (stage, Some(refusal));
+            }
+            Err((stage, Failure::Wait(refusal, seconds))) => {
+                (finding.stage, finding.refusal) = (stage, Some(refusal));
                 finding.retry_after = Some(seconds);
             }
-            Err(fault) => return Err(fault),
+            Err((_, fault)) => return Err(fault),
         }
         Ok(finding)
     }
@@ -189,26 +200,34 @@ impl Sts {
     async fn admissible(
         &self,
         asked: &Asked<'_>,
-        identifier: &ResourceIdentifier,
-    ) -> Result<(Arc<Resource>, Option<Directive>), Failure> {
+        named: &Named,
+    ) -> Result<(Arc<Resource>, Option<Directive>), Stopped> {
         let config = &asked.view.zone.config;
-        let resource = self
-            .resource(asked.view, identifier)
-            .ok_or(Refusal::UnknownResource)?;
-        if asked.session.is_some() {
-            for_mandate(&asked.scopes)?;
-        }
-        within_bounds(&asked.scopes, identifier, &resource, &asked.ceiling)?;
+        let resource = named.resource.as_ref().map(Arc::clone);
+        let resource = resource.ok_or_else(|| Stage::Known.stops(Refusal::UnknownResource))?;
+        let in_scope = if asked.session.is_some() {
+            for_mandate(&asked.scopes)
+        } else {
+            Ok(())
+        };
+        in_scope
+            .and_then(|()| within_bounds(&asked.scopes, &named.name, &resource, &asked.ceiling))
+            .map_err(|refusal| Stage::Scopes.stops(refusal))?;
         let method = asked.exchange.request.method.as_deref();
         asked
             .acting
-            .within_bounds(&asked.scopes, identifier, &resource, method)?;
+            .within_bounds(&asked.scopes, &named.name, &resource, method)
+            .map_err(|refusal| Stage::Delegation.stops(refusal))?;
         let key = (config.id, resource.id, asked.application.id);
         self.quotas
             .mint(key, config.mint_rate_per_minute, asked.exchange.now)
-            .map_err(|exceeded| Failure::Wait(Refusal::RateLimited, exceeded.retry_after_seconds))?;
+            .map_err(|exceeded| {
+                let wait = Failure::Wait(Refusal::RateLimited, exceeded.retry_after_seconds);
+                (Stage::Rate, wait)
+            })?;
         let directive = if asked.for_gateway {
-            Some(self.equipped(asked, identifier, &resource).await?)
+            let equipped = self.equipped(asked, &named.asked, &resource).await;
+            Some(equipped.map_err(|failure| (Stage::Provider, failure))?)
         } else {
             None
         };
@@ -252,7 +271,7 @@ impl Sts {
             };
             let question = Question {
                 asked,
-                identifier: &finding.identifier,
+                identifier: &finding.name,
                 resource,
                 met,
             };
@@ -281,9 +300,9 @@ fn shadowed(asked: &Asked<'_>, findings: &[Finding]) -> Vec<Shadowed> {
     };
     let asked_of_policy = findings
         .iter()
-        .filter_map(|finding| finding.evaluated.as_ref().map(|said| (&finding.identifier, said)));
+        .filter_map(|finding| finding.evaluated.as_ref().map(|said| (&finding.name, said)));
     asked_of_policy
-        .map(|(identifier, said)| Shadowed::of(asked, identifier, said, manifest))
+        .map(|(name, said)| Shadowed::of(asked, name, said, manifest))
         .collect()
 }
 
@@ -302,25 +321,33 @@ fn granted(findings: &mut [Finding]) -> Vec<Granted> {
         .collect()
 }
 
-fn denied(refusal: Refusal, findings: &[Finding]) -> Failure {
+fn denied(asked: &Asked<'_>, refusal: Refusal, findings: &[Finding]) -> Failure {
+    let refusal = if refusal == Refusal::ScopeExceedsResource && every_scope_exists(asked) {
+        Refusal::NothingGranted
+    } else {
+        refusal
+    };
     let retry_after = findings.iter().filter_map(|finding| finding.retry_after).max();
     let retry_after = retry_after.filter(|_| refusal.code() == OAuthCode::SlowDown);
     Failure::Denied { refusal, retry_after }
 }
 
-/// Of several refusals the one that came furthest along the order of checks tells the caller most.
+/// Whether each scope is one of some resource asked for: then it is their combination that nothing has.
+fn every_scope_exists(asked: &Asked<'_>) -> bool {
+    let mut scopes = asked.scopes.iter();
+    scopes.all(|scope| {
+        let mut known = asked.named.iter().filter_map(|named| named.resource.as_ref());
+        known.any(|resource| resource.scopes.contains(scope))
+    })
+}
+
+/// Of several refusals the one that came furthest along the order of checks tells the caller most; of two that came as
+/// far, the one of the resource named first.
 fn furthest(findings: &[Finding]) -> Option<Refusal> {
-    const ORDER: [OAuthCode; 6] = [
-        OAuthCode::InvalidTarget,
-        OAuthCode::InvalidScope,
-        OAuthCode::SlowDown,
-        OAuthCode::TemporarilyUnavailable,
-        OAuthCode::AccessDenied,
-        OAuthCode::InteractionRequired,
-    ];
-    let stage = |refusal: &Refusal| ORDER.iter().position(|code| *code == refusal.code());
-    findings
+    let refused = findings
         .iter()
-        .filter_map(|finding| finding.refusal)
-        .max_by_key(stage)
+        .filter_map(|finding| Some((finding.stage, finding.refusal?)));
+    refused
+        .reduce(|furthest, next| if next.0 > furthest.0 { next } else { furthest })
+        .map(|(_, refusal)| refusal)
 }

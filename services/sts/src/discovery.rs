@@ -3,14 +3,13 @@
 use crate::app::Sts;
 use crate::error::{Failure, OAuthError};
 use crate::view::ZoneView;
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Refusal;
 use caracal_domain::id::ZoneId;
 use caracal_jose::ForeignAlgorithm;
-use caracal_web::{ApiError, CurrentRequestId, QueryParams, zone_epoch};
+use caracal_web::{ApiError, CurrentRequestId, QueryParams, bearer, source_address, zone_epoch};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -23,8 +22,14 @@ const CLIENT_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", 
 ///
 /// # Errors
 /// `404 zone_not_found`; 503 when the zone cannot be read.
-pub async fn jwks(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
-    Ok(keys(&sts, &*find(&sts, &zone).await?))
+pub async fn jwks(
+    sts: Data<Sts>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+    zone: Path<String>,
+) -> Result<HttpResponse, OAuthError> {
+    let view = find(&sts, &request, &zone).await;
+    Ok(keys(&sts, &*view.map_err(|failure| failure.answering(id.0))?))
 }
 
 /// Which zone's keys.
@@ -38,8 +43,17 @@ pub struct ByZone {
 ///
 /// # Errors
 /// `404 zone_not_found`; 503 when the zone cannot be read.
-pub async fn jwks_by_query(sts: Data<Sts>, query: QueryParams<ByZone>) -> Result<HttpResponse, ApiError> {
-    Ok(keys(&sts, &*find(&sts, &query.0.zone_id).await?))
+pub async fn jwks_by_query(
+    sts: Data<Sts>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+    query: Result<QueryParams<ByZone>, ApiError>,
+) -> Result<HttpResponse, OAuthError> {
+    let view = match query {
+        Ok(query) => find(&sts, &request, &query.0.zone_id).await,
+        Err(_) => Err(Refusal::MalformedRequest.into()),
+    };
+    Ok(keys(&sts, &*view.map_err(|failure| failure.answering(id.0))?))
 }
 
 fn keys(sts: &Sts, view: &ZoneView) -> HttpResponse {
@@ -53,8 +67,14 @@ fn keys(sts: &Sts, view: &ZoneView) -> HttpResponse {
 ///
 /// # Errors
 /// `404 zone_not_found`; 503 when the zone cannot be read.
-pub async fn metadata(sts: Data<Sts>, zone: Path<String>) -> Result<HttpResponse, ApiError> {
-    let view = find(&sts, &zone).await?;
+pub async fn metadata(
+    sts: Data<Sts>,
+    request: HttpRequest,
+    id: CurrentRequestId,
+    zone: Path<String>,
+) -> Result<HttpResponse, OAuthError> {
+    let view = find(&sts, &request, &zone).await;
+    let view = view.map_err(|failure| failure.answering(id.0))?;
     let issuer = sts.issuer(view.zone.config.id);
     let algorithms = ForeignAlgorithm::ALL.map(ForeignAlgorithm::name);
     Ok(HttpResponse::Ok()
@@ -89,16 +109,16 @@ pub async fn authorize(id: CurrentRequestId) -> Result<HttpResponse, OAuthError>
     Err(Failure::from(Refusal::NotSupported).answering(id.0))
 }
 
-async fn find(sts: &Sts, zone: &str) -> Result<Arc<ZoneView>, ApiError> {
-    let absent = || ApiError::not_found("zone_not_found");
-    let zone: ZoneId = zone.parse().map_err(|_| absent())?;
-    match sts.zones.view(zone, None).await {
-        Ok(found) => found.ok_or_else(absent),
-        Err(Failure::Refused(Refusal::StaleState | Refusal::StoreUnavailable)) => Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "temporarily_unavailable",
-        )),
-        Err(Failure::Fault(fault)) => Err(ApiError::fault(&fault)),
-        Err(failure) => Err(ApiError::unavailable(failure.reason())),
-    }
+async fn find(sts: &Sts, request: &HttpRequest, zone: &str) -> Result<Arc<ZoneView>, Failure> {
+    const ABSENT: Failure = Failure::NotFound("zone_not_found");
+    let zone: ZoneId = zone.parse().map_err(|_| ABSENT)?;
+    // A gateway asks for many callers, and answers for how often.
+    let is_gateway = bearer(request).is_some_and(|key| sts.gateway(&key.to_owned().into()).is_ok());
+    let found = if is_gateway {
+        sts.zones.view(zone, None).await
+    } else {
+        let source = source_address(request, &sts.trusted_proxies);
+        sts.zone_named(zone, None, source).await
+    };
+    found?.ok_or(ABSENT)
 }

@@ -37,8 +37,12 @@ pub enum Failure {
     UnsupportedMediaType,
     /// The body is over 64 KiB.
     PayloadTooLarge,
-    /// The endpoint takes POST only.
+    /// The body has not arrived in time.
+    BodyTimeout,
+    /// The endpoint does not take this method.
     MethodNotAllowed,
+    /// There is no such thing: what kind of thing.
+    NotFound(&'static str),
     /// Our own fault; the cause is logged, not shown.
     Fault(Fault),
 }
@@ -102,7 +106,9 @@ impl Failure {
             Self::Held(_) => Refusal::StepUpRequired.reason(),
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::BodyTimeout => "body_timeout",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotFound(what) => what,
             Self::Fault(_) => "server_error",
         }
     }
@@ -111,9 +117,12 @@ impl Failure {
         match self {
             Self::Refused(refusal) | Self::Wait(refusal, _) | Self::Denied { refusal, .. } => Some(*refusal),
             Self::Held(_) => Some(Refusal::StepUpRequired),
-            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::MethodNotAllowed | Self::Fault(_) => {
-                None
-            }
+            Self::UnsupportedMediaType
+            | Self::PayloadTooLarge
+            | Self::BodyTimeout
+            | Self::MethodNotAllowed
+            | Self::NotFound(_)
+            | Self::Fault(_) => None,
         }
     }
 
@@ -125,14 +134,20 @@ impl Failure {
             | Self::Held(_)
             | Self::UnsupportedMediaType
             | Self::PayloadTooLarge
+            | Self::BodyTimeout
             | Self::MethodNotAllowed
+            | Self::NotFound(_)
             | Self::Fault(_) => None,
         }
     }
 
-    /// As the answer to the request with this id.
+    /// As the answer to the request with this id. A fault is logged here, once, with its whole chain.
     #[must_use]
-    pub const fn answering(self, request_id: RequestId) -> OAuthError {
+    pub fn answering(self, request_id: RequestId) -> OAuthError {
+        if let Self::Fault(fault) = &self {
+            let cause: &(dyn std::error::Error + 'static) = fault;
+            tracing::error!(error = cause, %request_id, "a request failed by our own fault");
+        }
         OAuthError {
             failure: self,
             request_id,
@@ -145,9 +160,10 @@ impl Failure {
                 refusal.code().as_str()
             }
             Self::Held(_) => OAuthCode::InteractionRequired.as_str(),
-            Self::UnsupportedMediaType | Self::PayloadTooLarge => OAuthCode::InvalidRequest.as_str(),
-            Self::MethodNotAllowed => self.reason(),
-            Self::Fault(_) => "server_error",
+            Self::UnsupportedMediaType | Self::PayloadTooLarge | Self::BodyTimeout => {
+                OAuthCode::InvalidRequest.as_str()
+            }
+            Self::MethodNotAllowed | Self::NotFound(_) | Self::Fault(_) => self.reason(),
         }
     }
 
@@ -159,16 +175,26 @@ impl Failure {
             Self::Held(_) => Refusal::StepUpRequired.description(),
             Self::UnsupportedMediaType => "The body must be application/x-www-form-urlencoded.",
             Self::PayloadTooLarge => "The body is larger than 64 KiB.",
-            Self::MethodNotAllowed => "This endpoint takes POST only.",
+            Self::BodyTimeout => "The body did not arrive in time.",
+            Self::MethodNotAllowed => "This endpoint does not take this method.",
+            Self::NotFound(_) => "There is no such thing here.",
             Self::Fault(_) => "The request could not be served; quote the request id.",
         }
     }
 }
 
-/// The answer to a request by another method than POST.
+/// The answer to a request by a method that its endpoint does not take.
 #[must_use]
-pub fn post_only(id: &RequestId) -> HttpResponse {
+pub fn wrong_method(id: &RequestId) -> HttpResponse {
     Failure::MethodNotAllowed.answering(id.clone()).error_response()
+}
+
+/// The answer on a path that nothing answers.
+#[must_use]
+pub fn unknown_route(id: &RequestId) -> HttpResponse {
+    Failure::NotFound("not_found")
+        .answering(id.clone())
+        .error_response()
 }
 
 impl fmt::Display for OAuthError {
@@ -206,13 +232,18 @@ impl ResponseError for OAuthError {
             Failure::Held(_) => StatusCode::UNAUTHORIZED,
             Failure::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Failure::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Failure::NotFound(_) => StatusCode::NOT_FOUND,
             Failure::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
+        if matches!(self.failure, Failure::BodyTimeout) {
+            answer.force_close();
+        }
         for header in NO_STORE {
             answer.insert_header(header);
         }

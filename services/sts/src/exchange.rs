@@ -12,10 +12,11 @@ use crate::directive::Directive;
 use crate::error::Failure;
 use crate::external::User;
 use crate::form::TokenRequest;
+use crate::naming::Named;
 use crate::narrow::{Ceiling, lifetime, wished};
 use crate::settle::Opening;
 use crate::step_up::Showing;
-use crate::subject::{LiveSession, Provenance};
+use crate::subject::{LiveSession, Provenance, names_unknown_key};
 use crate::view::ZoneView;
 use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{EventId, SessionId, TokenId};
@@ -24,6 +25,7 @@ use caracal_domain::{
     Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
 };
 use caracal_storage::sessions::{NewSession, SessionRow, SessionState};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 
 const SESSION_SECONDS: u32 = 3600;
@@ -72,8 +74,13 @@ impl Sts {
     /// The refusal that is the answer, or our own fault.
     pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
         let request = &exchange.request;
-        let view = self.knowing(&client, &request.resources).await;
-        let (provenance, acts) = self.provenance(&view, client.caller, request).await?;
+        let mut view = self.knowing(&client, &request.resources).await;
+        let mut presented = self.provenance(&view, client.caller.clone(), request).await;
+        if presented.is_err() && is_signed_by_unknown_key(&view, request) {
+            view = self.confirmed(&view, client.account()).await;
+            presented = self.provenance(&view, client.caller, request).await;
+        }
+        let (provenance, acts) = presented?;
         match provenance {
             Provenance::Application(application) => {
                 self.open_session(&view, &application, None, &acts, exchange)
@@ -128,21 +135,24 @@ impl Sts {
         let scopes = wish.without_agent_lifecycle();
         let acting = self.acting(view, application, None, exchange).await?;
         let parent = self.parent_session(view, &acting, exchange.now).await?;
+        let until_parent_ends = parent.as_ref().map_or(i64::MAX, |parent| {
+            (parent.expires_at - exchange.now).num_seconds()
+        });
         let limits = [
-            remaining(application, exchange.now),
-            left(acts.claims(), exchange.now),
-            acting.seconds_left(exchange.now),
-            parent.as_ref().map_or(i64::MAX, |parent| {
-                (parent.expires_at - exchange.now).num_seconds()
-            }),
+            (remaining(application, exchange.now), Refusal::InvalidClient),
+            (left(acts.claims(), exchange.now), Refusal::ActorTokenExpired),
+            (until_parent_ends, Refusal::AgentNotLive),
         ];
+        let limits = limits.into_iter().chain(acting.limits(exchange.now));
         let seconds = lifetime(request.ttl_seconds, SESSION_SECONDS, limits)?;
+        let named = self.named(view, &request.resources);
         let showing = Showing {
             view,
             application,
             session: None,
             user: user.map(|user| user.subject.as_str()),
             acting: &acting,
+            named: &named,
             scopes: &scopes,
             exchange,
         };
@@ -159,6 +169,7 @@ impl Sts {
             signing_in: user,
             actor: acts.claims(),
             ceiling: Ceiling::default(),
+            named: &named,
             scopes,
             met,
             exchange,
@@ -196,13 +207,13 @@ impl Sts {
         acting: &Acting,
         now: Timestamp,
     ) -> Result<Option<SessionRow>, Failure> {
-        let Some(parent) = acting.agent.as_ref().and_then(|agent| agent.session_id) else {
+        let Some(parent) = acting.agent.as_ref().and_then(|agent| agent.session.as_ref()) else {
             return Ok(None);
         };
         let found = self
             .stored(async {
                 let mut conn = self.database.acquire_in(view.zone.config.id).await?;
-                caracal_storage::sessions::find(&mut conn, view.zone.config.id, parent).await
+                caracal_storage::sessions::find(&mut conn, view.zone.config.id, parent.id).await
             })
             .await?;
         let live = found.filter(|session| session.state(now) == SessionState::Active);
@@ -229,18 +240,15 @@ impl Sts {
         }
         let acting = self.acting(view, application, Some(subject), exchange).await?;
         let limits = [
-            left(Some(subject), exchange.now),
-            left(acts.claims(), exchange.now),
-            remaining(application, exchange.now),
-            acting.seconds_left(exchange.now),
+            (remaining(application, exchange.now), Refusal::InvalidClient),
+            (left(Some(subject), exchange.now), Refusal::SubjectTokenExpired),
+            (left(acts.claims(), exchange.now), Refusal::ActorTokenExpired),
         ];
+        let limits = limits.into_iter().chain(acting.limits(exchange.now));
         let seconds = lifetime(request.ttl_seconds, MANDATE_SECONDS, limits)?;
-        let ceiling = Ceiling::of(subject);
-        let known: Vec<Arc<Resource>> = request
-            .resources
-            .iter()
-            .filter_map(|asked| self.resource(view, asked))
-            .collect();
+        let ceiling = Ceiling::of(subject, |target| self.name_of(view, target));
+        let named = self.named(view, &request.resources);
+        let known = known(&named);
         let scopes = wished(request.scopes.as_ref(), acting.scopes(), &ceiling, &known);
         let showing = Showing {
             view,
@@ -248,6 +256,7 @@ impl Sts {
             session: Some(subject),
             user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
             acting: &acting,
+            named: &named,
             scopes: &scopes,
             exchange,
         };
@@ -261,6 +270,7 @@ impl Sts {
             signing_in: None,
             actor: acts.claims(),
             ceiling,
+            named: &named,
             scopes,
             met,
             exchange,
@@ -340,6 +350,17 @@ impl Sts {
             epoch: view.epoch,
         })
     }
+}
+
+/// Whether a token that came with it may be good by a key that was made a moment ago (docs/decisions, 0007).
+fn is_signed_by_unknown_key(view: &ZoneView, request: &TokenRequest) -> bool {
+    let tokens = [&request.subject_token, &request.actor_token];
+    let mut tokens = tokens.into_iter().flatten();
+    tokens.any(|token| names_unknown_key(view, token.expose_secret()))
+}
+
+fn known(named: &[Named]) -> Vec<Arc<Resource>> {
+    named.iter().filter_map(|named| named.resource.clone()).collect()
 }
 
 fn session_row(claims: &Claims, parent: Option<SessionId>, now: Timestamp) -> NewSession {

@@ -184,7 +184,8 @@ impl Form {
             return Err(Refusal::UnsupportedTokenType);
         }
         let given = |name: &str| self.single.contains_key(name);
-        if actor.is_some() && !given("actor_token") {
+        let stray = |named: bool, token: &str| named && !given(token);
+        if stray(subject.is_some(), "subject_token") || stray(actor.is_some(), "actor_token") {
             return Err(Refusal::StrayParameter);
         }
         if given("actor_token") && !given("subject_token") {
@@ -214,12 +215,13 @@ impl Form {
     }
 
     fn scopes(&mut self) -> Result<Option<ScopeSet>, Refusal> {
-        let scopes: Option<ScopeSet> = self
-            .take("scope")
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(|_| Refusal::MalformedScope)?;
-        Ok(scopes)
+        let Some(text) = self.take("scope") else {
+            return Ok(None);
+        };
+        if !text.split(' ').all(is_scope_token) {
+            return Err(Refusal::MalformedForm);
+        }
+        text.parse().map(Some).map_err(|_| Refusal::MalformedScope)
     }
 
     fn ttl(&mut self) -> Result<Option<u32>, Refusal> {
@@ -253,6 +255,12 @@ impl Form {
         }
         Ok(resources)
     }
+}
+
+/// RFC 6749 §3.3. What is none is a malformed form; what is one, and not ours, is a scope that no resource has.
+fn is_scope_token(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    !text.is_empty() && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -290,7 +298,12 @@ mod tests {
             ("zone_id=7", Refusal::MalformedId),
             ("application_id=%F0%9F%92%A9", Refusal::MalformedId),
             ("scope=A", Refusal::MalformedScope),
-            ("scope=a++b", Refusal::MalformedScope),
+            ("scope=a++b", Refusal::MalformedForm),
+            ("scope=a%22b", Refusal::MalformedForm),
+            ("scope=a%5Cb", Refusal::MalformedForm),
+            ("scope=caf%C3%A9", Refusal::MalformedForm),
+            ("scope=+a", Refusal::MalformedForm),
+            ("scope=a*", Refusal::MalformedScope),
             ("ttl_seconds=0", Refusal::InvalidTtl),
             ("ttl_seconds=-1", Refusal::InvalidTtl),
             ("ttl_seconds=1.5", Refusal::InvalidTtl),
@@ -308,6 +321,14 @@ mod tests {
             ),
             (
                 "actor_token_type=urn:ietf:params:oauth:token-type:jwt",
+                Refusal::StrayParameter,
+            ),
+            (
+                "subject_token_type=urn:ietf:params:oauth:token-type:jwt",
+                Refusal::StrayParameter,
+            ),
+            (
+                "subject_token=&subject_token_type=urn:ietf:params:oauth:token-type:jwt",
                 Refusal::StrayParameter,
             ),
             ("client_assertion=x", Refusal::UnsupportedAssertionType),

@@ -31,14 +31,35 @@ pub struct Grant {
 }
 
 type GrantKey = (ZoneId, ApplicationId, ResourceId, String);
-type Kept<T> = (Epoch, T);
+
+/// What was read, under which view, and when.
+#[derive(Debug, Clone)]
+struct Kept<T> {
+    what: T,
+    epoch: Epoch,
+    read_at: Timestamp,
+}
+
+impl<T> Kept<T> {
+    /// Whether what it says of this agent is still so, as far as that can be seen from here.
+    fn holds_of(&self, agent: &Agent, view: &ZoneView, now: Timestamp) -> bool {
+        let Some(session) = &agent.session else {
+            return true;
+        };
+        // A subject's sessions are cut off without a word of the agents that hang on them.
+        let cut_off = view
+            .anchors
+            .cuts_off(AnchorKind::Subject, &session.subject_id, self.epoch);
+        !cut_off && !session.may_have_changed(self.read_at, now)
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct Graph {
     agents: Cache<(ZoneId, AgentSessionId), Kept<Arc<Agent>>>,
     lineages: Cache<(ZoneId, DelegationEdgeId), Kept<Arc<Lineage>>>,
-    grants: Cache<GrantKey, Kept<Option<Arc<Grant>>>>,
+    grants: Cache<GrantKey, (Epoch, Option<Arc<Grant>>)>,
 }
 
 impl Default for Graph {
@@ -64,11 +85,12 @@ impl Sts {
     ) -> Result<Option<Arc<Agent>>, Failure> {
         let zone = view.zone.config.id;
         let kept = self.graph.agents.get(&(zone, id));
-        if let Some((at, agent)) = kept
-            && at >= view.graph_epoch
-            && agent.is_live(now)
+        if let Some(kept) = kept
+            && kept.epoch >= view.graph_epoch
+            && kept.what.is_live(now)
+            && kept.holds_of(&kept.what, view, now)
         {
-            return Ok(Some(agent));
+            return Ok(Some(kept.what));
         }
         let found = self
             .stored(async {
@@ -80,7 +102,7 @@ impl Sts {
         if let Some(agent) = found.as_ref().filter(|agent| agent.is_live(now)) {
             self.graph
                 .agents
-                .insert((zone, id), (view.epoch, Arc::clone(agent)));
+                .insert((zone, id), kept_now(view, now, Arc::clone(agent)));
         }
         Ok(found)
     }
@@ -97,11 +119,16 @@ impl Sts {
     ) -> Result<Option<Arc<Lineage>>, Failure> {
         let zone = view.zone.config.id;
         let kept = self.graph.lineages.get(&(zone, id));
-        if let Some((at, lineage)) = kept
-            && at >= view.graph_epoch
-            && lineage.authority(now).is_ok()
+        if let Some(kept) = kept
+            && kept.epoch >= view.graph_epoch
+            && kept.what.authority(now).is_ok()
+            && kept
+                .what
+                .agents
+                .values()
+                .all(|agent| kept.holds_of(agent, view, now))
         {
-            return Ok(Some(lineage));
+            return Ok(Some(kept.what));
         }
         let found = self
             .stored(async {
@@ -113,7 +140,7 @@ impl Sts {
         if let Some(lineage) = found.as_ref().filter(|lineage| lineage.authority(now).is_ok()) {
             self.graph
                 .lineages
-                .insert((zone, id), (view.epoch, Arc::clone(lineage)));
+                .insert((zone, id), kept_now(view, now, Arc::clone(lineage)));
         }
         Ok(found)
     }
@@ -157,13 +184,21 @@ impl Sts {
     }
 }
 
-/// Whether an anchor names the agent, or the session it hangs on.
+fn kept_now<T>(view: &ZoneView, read_at: Timestamp, what: T) -> Kept<T> {
+    Kept {
+        what,
+        epoch: view.epoch,
+        read_at,
+    }
+}
+
+/// Whether an anchor names the agent, or the session it hangs on, or the root of that.
 #[must_use]
 pub fn is_anchored(view: &ZoneView, agent: &Agent) -> bool {
-    let session = agent.session_id;
+    let session = agent.session.as_ref();
     view.anchors.holds(AnchorKind::AgentSessionId, agent.id.into())
-        || session.is_some_and(|sid| {
-            view.anchors.holds(AnchorKind::Sid, sid.into())
-                || view.anchors.holds(AnchorKind::RootSid, sid.into())
+        || session.is_some_and(|session| {
+            view.anchors.holds(AnchorKind::Sid, session.id.into())
+                || view.anchors.holds(AnchorKind::RootSid, session.root_id.into())
         })
 }

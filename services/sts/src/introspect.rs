@@ -42,12 +42,15 @@ async fn inspect(
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<(Value, Option<Epoch>), Failure> {
-    let asked = AboutToken::read(sts, request, epoch, body).await?;
+    let asked = AboutToken::read(sts, request, id, epoch, body).await?;
     let (token, Some(client)) = asked.caller(sts, id).await? else {
         return Ok((inactive(), None));
     };
-    let view = client.view;
-    let good = sts.verify(&view, token.expose_secret()).ok();
+    let account = client.account();
+    let (view, verified) = sts
+        .verify_current(client.view, token.expose_secret(), account)
+        .await;
+    let good = verified.ok();
     let good = good.filter(|verified| view.anchors.refuses(verified.claims(), verified.kid()).is_none());
     let good = good.filter(|verified| sts.live(&view, verified.claims().client_id).is_some());
     let good = good.filter(|verified| may_see(&client.caller, verified.claims()));

@@ -6,6 +6,7 @@
 //! Start with [`routes`], then walk: [`token`] → [`exchange`] → [`decide`] → [`settle`].
 
 pub mod about_token;
+pub mod absent;
 pub mod acting;
 pub mod actor;
 pub mod app;
@@ -27,6 +28,7 @@ pub mod internal;
 pub mod introspect;
 pub mod key_sets;
 pub mod metrics;
+pub mod naming;
 pub mod narrow;
 pub mod prove;
 pub mod quotas;

@@ -13,17 +13,22 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// The ceiling a session token carries. The platform's own scope is no authority over a resource.
+    /// The ceiling a session token carries, its targets by their own names. The platform's own scope is no authority over
+    /// a resource.
     #[must_use]
-    pub fn of(session: &Claims) -> Self {
+    pub fn of(session: &Claims, name: impl Fn(&ResourceIdentifier) -> ResourceIdentifier) -> Self {
         Self {
             scopes: session.scope.without_agent_lifecycle(),
-            targets: session.target.clone(),
+            targets: session.target.iter().map(name).collect(),
         }
     }
 
-    fn admits(&self, resource: &ResourceIdentifier, scopes: &ScopeSet) -> bool {
-        (self.targets.is_empty() || self.targets.contains(resource))
+    /// Who may have a whole prefix resource may have what lies below it.
+    fn admits(&self, name: &ResourceIdentifier, resource: &Resource, scopes: &ScopeSet) -> bool {
+        let covers = |target: &ResourceIdentifier| {
+            target == name || (resource.prefix && *target == resource.identifier)
+        };
+        (self.targets.is_empty() || self.targets.iter().any(covers))
             && (self.scopes.is_empty() || scopes.is_subset(&self.scopes))
     }
 }
@@ -74,14 +79,14 @@ fn common_scopes(known: &[Arc<Resource>]) -> ScopeSet {
 /// [`Refusal::ScopeExceedsResource`] or [`Refusal::SessionCeiling`].
 pub fn within_bounds(
     scopes: &ScopeSet,
-    asked: &ResourceIdentifier,
+    name: &ResourceIdentifier,
     resource: &Resource,
     ceiling: &Ceiling,
 ) -> Result<(), Refusal> {
     if scopes.narrow(&resource.scopes).is_err() {
         return Err(Refusal::ScopeExceedsResource);
     }
-    if ceiling.admits(asked, scopes) {
+    if ceiling.admits(name, resource, scopes) {
         Ok(())
     } else {
         Err(Refusal::SessionCeiling)
@@ -91,19 +96,19 @@ pub fn within_bounds(
 /// Seconds a token may live: the wish, capped by its class and by everything it hangs on. Never more than any of them.
 ///
 /// # Errors
-/// [`Refusal::SubjectTokenExpired`] when nothing is left.
+/// The refusal that goes with the first of them of which nothing is left.
 pub fn lifetime(
     wish: Option<u32>,
     class_maximum: u32,
-    remaining: impl IntoIterator<Item = i64>,
+    limits: impl IntoIterator<Item = (i64, Refusal)>,
 ) -> Result<i64, Refusal> {
     let asked = i64::from(wish.unwrap_or(class_maximum).min(class_maximum));
-    let seconds = remaining.into_iter().fold(asked, i64::min);
-    if seconds > 0 {
-        Ok(seconds)
-    } else {
-        Err(Refusal::SubjectTokenExpired)
-    }
+    limits
+        .into_iter()
+        .try_fold(asked, |seconds, (left, ended)| match left {
+            ..=0 => Err(ended),
+            left => Ok(seconds.min(left)),
+        })
 }
 
 #[cfg(test)]
@@ -199,11 +204,42 @@ mod tests {
     proptest! {
         #[test]
         fn no_token_outlives_what_it_hangs_on(wish in proptest::option::of(1u32..), rest in proptest::collection::vec(-5i64..4000, 0..4)) {
-            match lifetime(wish, 900, rest.iter().copied()) {
+            let limits = rest.iter().map(|left| (*left, Refusal::AgentNotLive));
+            match lifetime(wish, 900, limits) {
                 Ok(seconds) => prop_assert!(seconds > 0 && seconds <= 900 && rest.iter().all(|r| seconds <= *r)),
                 Err(_) => prop_assert!(rest.iter().any(|r| *r <= 0)),
             }
         }
+    }
+
+    #[test]
+    fn which_limit_has_ended_is_said() {
+        let limits = |agent, edge| [(agent, Refusal::AgentNotLive), (edge, Refusal::DelegationExpired)];
+        assert_eq!(lifetime(None, 900, limits(20, 10)), Ok(10));
+        assert_eq!(
+            lifetime(None, 900, limits(20, 0)),
+            Err(Refusal::DelegationExpired)
+        );
+        assert_eq!(lifetime(None, 900, limits(0, 0)), Err(Refusal::AgentNotLive));
+    }
+
+    #[test]
+    fn a_ceiling_on_a_prefix_resource_covers_what_lies_below_it_and_nothing_else_does() {
+        let mut whole = (*resource("resource://a", ScopeSet::default())).clone();
+        whole.prefix = true;
+        let (above, below): (ResourceIdentifier, ResourceIdentifier) = (
+            whole.identifier.clone(),
+            "resource://a/b".parse().expect("an identifier"),
+        );
+        let limited_to = |target: &ResourceIdentifier| Ceiling {
+            scopes: ScopeSet::default(),
+            targets: vec![target.clone()],
+        };
+        let none = ScopeSet::default();
+        assert!(limited_to(&above).admits(&below, &whole, &none));
+        assert!(!limited_to(&below).admits(&above, &whole, &none));
+        whole.prefix = false;
+        assert!(!limited_to(&above).admits(&below, &whole, &none));
     }
 
     #[test]

@@ -47,17 +47,16 @@ impl Sts {
             }
             proved => proved,
         };
-        let mut proved = proved.map_err(|failure| self.counted(&view, id, source, failure))?;
+        let mut proved = proved?;
         let view = self.zones.view(zone, at_least).await?;
         let view = view.ok_or(Refusal::InvalidClient)?;
         let current = self.live(&view, id).ok_or(Refusal::InvalidClient)?;
         if !current.has_credential_of(&proved.application) {
-            let again = self.prove(&view, id, proof, source).await;
-            proved = again.map_err(|failure| self.counted(&view, id, source, failure))?;
+            proved = self.prove(&view, id, proof, source).await?;
         }
         if let Some(claims) = &proved.assertion {
-            let used = self.use_up(zone, id, claims, self.clock.now().timestamp()).await;
-            used.map_err(|failure| self.counted(&view, id, source, failure))?;
+            self.use_up(zone, id, claims, self.clock.now().timestamp())
+                .await?;
         }
         Ok(Authenticated {
             caller: Caller::Application(current),
@@ -113,22 +112,8 @@ impl Sts {
         })
     }
 
-    /// A failed proof of an application that exists counts: past the limit the answer is to wait, whatever was wrong.
-    fn counted(&self, view: &ZoneView, id: ApplicationId, source: IpAddr, failure: Failure) -> Failure {
-        let Failure::Refused(refusal) = &failure else {
-            return failure;
-        };
-        if refusal.code() != OAuthCode::InvalidClient || self.live(view, id).is_none() {
-            return failure;
-        }
-        let throttled = self.throttled(id, source);
-        if throttled.is_none() {
-            self.quotas.failed(id, source, &*self.clock);
-        }
-        throttled.unwrap_or(failure)
-    }
-
-    fn throttled(&self, id: ApplicationId, source: IpAddr) -> Option<Failure> {
+    /// That the application has to wait, while the failures of the last minute are used up.
+    pub(crate) fn throttled(&self, id: ApplicationId, source: IpAddr) -> Option<Failure> {
         let wait = self.quotas.throttled(id, source, self.clock.now())?;
         Some(Failure::Wait(Refusal::ClientThrottled, wait))
     }

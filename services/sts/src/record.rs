@@ -107,7 +107,7 @@ pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claim
     let mut metadata = json!({
         "application_id": asked.application.id,
         "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
-        "resource": finding.identifier,
+        "resource": finding.name,
         "subject_id": asked.session.map(|session| &session.sub).or(asked.signing_in.map(|user| &user.subject)),
         "actor_id": asked.actor.map(|actor| &actor.sub),
         "requested_scopes": asked.scopes,

@@ -5,7 +5,7 @@ use crate::about_token::AboutToken;
 use crate::app::Sts;
 use crate::authenticate::{Authenticated, Caller};
 use crate::error::{Failure, OAuthError};
-use crate::view::ZoneView;
+use crate::quotas::Account;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
@@ -35,7 +35,7 @@ pub async fn revoke(
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let asked = AboutToken::read(&sts, &request, epoch, body).await;
+    let asked = AboutToken::read(&sts, &request, &id.0, epoch, body).await;
     let asked = asked.map_err(|failure| failure.answering(id.0.clone()))?;
     let request_id = id.0.clone();
     let ended = to_completion(async move { sts.take_back(asked, &request_id).await }).await;
@@ -50,15 +50,21 @@ pub async fn revoke(
 impl Sts {
     /// Ends what the caller gives back; the epoch that shows it.
     async fn take_back(&self, asked: AboutToken, request_id: &RequestId) -> Result<Epoch, Failure> {
+        let source = asked.source;
         let (token, caller) = asked.caller(self, request_id).await?;
         let Some(Authenticated {
             caller: Caller::Application(application),
             view,
         }) = caller
         else {
+            // A gateway holds no token of its own that it could give back.
+            let metadata = json!({"caller": "gateway", "source": source, "endpoint": "/oauth/2/revoke"});
+            self.note_stranger(source, request_id, Refusal::InvalidClient.reason(), metadata);
             return Err(Refusal::InvalidClient.into());
         };
-        let Ok(verified) = self.verify(&view, token.expose_secret()) else {
+        let account = Account::Application(application.id);
+        let (view, verified) = self.verify_current(view, token.expose_secret(), account).await;
+        let Ok(verified) = verified else {
             return Ok(view.epoch);
         };
         let claims = verified.claims();
@@ -66,44 +72,56 @@ impl Sts {
         if gone || claims.client_id != application.id {
             return Ok(view.epoch);
         }
+        let zone = view.zone.config.id;
         let ended = self
-            .stored(self.end(&view, &application, claims, request_id))
-            .await?;
-        Ok(ended.unwrap_or(view.epoch))
+            .stored(self.end(zone, &application, claims, request_id))
+            .await;
+        if let Err(failure) = &ended {
+            let metadata =
+                json!({"application_id": application.id, "jti": claims.jti, "endpoint": "/oauth/2/revoke"});
+            self.note_refused(zone, request_id, failure.reason(), metadata);
+        }
+        ended
     }
 
-    /// In one transaction: the row, the anchors that every replica refuses by, the record, the epoch, the message.
+    /// In one transaction: the row, the anchors that every replica refuses by, the record, the epoch, the message. Of
+    /// several at once one ends it; the others answer with the epoch that shows that.
     async fn end(
         &self,
-        view: &ZoneView,
+        zone: ZoneId,
         application: &Application,
         claims: &Claims,
         request_id: &RequestId,
-    ) -> Result<Option<Epoch>, caracal_storage::Error> {
-        let zone = view.zone.config.id;
+    ) -> Result<Epoch, caracal_storage::Error> {
         let mut tx = self.database.begin_in(zone).await?;
         let session = match claims.token_use {
             TokenUse::Resource => None,
             TokenUse::Session => {
-                let row = sessions::find(&mut tx, zone, claims.sid).await?;
+                let row = sessions::find_for_update(&mut tx, zone, claims.sid).await?;
                 let Some(live) = row.filter(|row| row.state(self.clock.now()) == SessionState::Active) else {
+                    let shown = zones::epoch(&mut tx, zone).await?;
                     tx.rollback().await?;
-                    return Ok(None);
+                    return Ok(shown.unwrap_or_default());
                 };
                 sessions::revoke(&mut tx, zone, live.id, REASON).await?;
                 Some(live)
             }
         };
-        let event = self.ended(zone, application, claims, request_id);
-        write_record(&mut tx, &event).await?;
         let bump = zones::bump_epoch(&tx, zone).await?;
         let list = match session {
             Some(session) => session.anchors(bump.epoch),
             None => vec![anchor_of(claims, bump.epoch, self.clock.now())],
         };
         for anchor in &list {
+            // The zone's row is locked from here on, so whoever came first is seen.
+            if anchors::holds(&mut tx, zone, anchor.kind, &anchor.value).await? {
+                tx.rollback().await?;
+                return Ok(bump.previous);
+            }
             anchors::insert(&mut tx, zone, anchor).await?;
         }
+        let event = self.ended(zone, application, claims, request_id);
+        write_record(&mut tx, &event).await?;
         let message = FeedEvent {
             id: OutboxId::mint(&*self.clock),
             zone_id: zone,
@@ -117,7 +135,7 @@ impl Sts {
         );
         outbox::append(&tx, &message, &payload, trace.as_deref()).await?;
         tx.commit().await?;
-        Ok(Some(bump.epoch))
+        Ok(bump.epoch)
     }
 
     fn ended(

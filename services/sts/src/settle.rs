@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::record::decision_event;
 use crate::step_up::Met;
 use caracal_domain::{AuditDecision, AuditEvent, Claims, Refusal};
+use caracal_jose::MAX_TOKEN_BYTES;
 use caracal_storage::sessions::NewSession;
 use serde_json::json;
 
@@ -25,7 +26,7 @@ impl Sts {
     /// Returns only when every grant is on record, the session is stored, and the challenge is used up.
     ///
     /// # Errors
-    /// [`Refusal::NoRecord`] when no store takes a record, [`Refusal::ChallengeUsed`] when another retry won.
+    /// [`Refusal::TokenTooLarge`] before anything is written, [`Refusal::NoRecord`] when no store takes a record, [`Refusal::ChallengeUsed`] when another retry won.
     pub async fn settle(
         &self,
         asked: &Asked<'_>,
@@ -33,6 +34,10 @@ impl Sts {
         claims: &Claims,
         opening: Option<Opening>,
     ) -> Result<(), Failure> {
+        if asked.view.zone.signer.length_of(claims)? > MAX_TOKEN_BYTES {
+            // Whoever verifies would refuse it.
+            return Err(Refusal::TokenTooLarge.into());
+        }
         let mut records = Vec::with_capacity(decided.findings.len() + 2);
         for finding in &decided.findings {
             let event = decision_event(asked, finding, Some(claims));

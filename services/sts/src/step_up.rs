@@ -10,6 +10,7 @@ use crate::app::Sts;
 use crate::decide::Asked;
 use crate::error::Failure;
 use crate::exchange::Exchange;
+use crate::naming::Named;
 use crate::view::ZoneView;
 use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{ChallengeId, EventId};
@@ -61,7 +62,9 @@ pub struct Showing<'a> {
     pub user: Option<&'a str>,
     /// Its agent, if as one.
     pub acting: &'a Acting,
-    /// What is asked for.
+    /// What is asked for: the resources.
+    pub named: &'a [Named],
+    /// And the scopes.
     pub scopes: &'a ScopeSet,
     /// The request.
     pub exchange: &'a Exchange,
@@ -82,7 +85,7 @@ impl Sts {
             session_id: asked.session.map(|session| session.sid),
             agent_session_id: asked.acting.agent.as_ref().map(|agent| agent.id),
             challenge_type,
-            resources: asked.exchange.request.resources.clone(),
+            resources: asked.named.iter().map(|named| named.name.clone()).collect(),
             scopes: asked.scopes.clone(),
             secret_sha256: caracal_jose::sha256(secret.expose_secret().as_bytes()),
             metadata_json: bound_to(asked.user, &asked.acting),
@@ -220,11 +223,7 @@ fn usable(row: ChallengeRow, showing: &Showing<'_>, now: Timestamp) -> Result<Me
 
 /// Whether the same principal asks for the same.
 fn is_for(row: &ChallengeRow, showing: &Showing<'_>) -> bool {
-    let resources = &showing.exchange.request.resources;
-    let asked: BTreeSet<&str> = resources
-        .iter()
-        .map(caracal_domain::ResourceIdentifier::as_str)
-        .collect();
+    let asked: BTreeSet<&str> = showing.named.iter().map(|named| named.name.as_str()).collect();
     let scopes: BTreeSet<&str> = showing.scopes.iter().map(caracal_domain::Scope::as_str).collect();
     row.session_id == showing.session.map(|session| session.sid)
         && row.agent_session_id == showing.acting.agent.as_ref().map(|agent| agent.id)

@@ -72,7 +72,7 @@ impl Provenance<SessionToken> {
         };
         let goes_on =
             |SessionToken(token): SessionToken| match view.anchors.refuses(token.claims(), token.kid()) {
-                Some(_) => Err(Refusal::SessionRevoked),
+                Some(kind) => Err(revoked(kind)),
                 None => Ok(LiveSession(token)),
             };
         Ok(match self {
@@ -104,7 +104,7 @@ impl Sts {
         request: &TokenRequest,
     ) -> Result<(Provenance, Acts), Failure> {
         let presented = self.presented(view, caller, request).await?;
-        let by = self.actor(view, request.actor_token.as_ref())?;
+        let by = self.actor(view, request.actor_token.as_ref()).await?;
         let act = presented.act(by.as_ref().map(Verified::claims))?;
         Ok((presented.live(view)?, Acts { by, act }))
     }
@@ -176,7 +176,55 @@ impl Sts {
             issuer: &issuer,
             now: self.clock.now().timestamp(),
         };
-        view.zone.verifying.verify(unverified, &expect).map_err(refusal)
+        let kid = unverified.kid();
+        view.zone.verifying.verify(unverified, &expect).map_err(|error| {
+            let key_gone = error == TokenError::UnknownKey && view.anchors.holds(AnchorKind::Kid, kid.into());
+            if key_gone {
+                Refusal::SigningKeyRevoked
+            } else {
+                refusal(error)
+            }
+        })
+    }
+
+    /// The same, with the newest view if the token names a key that this one lacks: it may have been made a moment ago
+    /// (docs/decisions, 0007).
+    pub async fn verify_current(
+        &self,
+        view: Arc<ZoneView>,
+        token: &str,
+        account: Account,
+    ) -> (Arc<ZoneView>, Result<Verified, Refusal>) {
+        let view = if names_unknown_key(&view, token) {
+            self.confirmed(&view, account).await
+        } else {
+            view
+        };
+        let verified = self.verify(&view, token);
+        (view, verified)
+    }
+}
+
+/// Whether the token would be one of this zone, but for its key.
+#[must_use]
+pub fn names_unknown_key(view: &ZoneView, token: &str) -> bool {
+    Unverified::parse(token).is_ok_and(|token| {
+        token.zone_hint() == view.zone.config.id
+            && !view.zone.verifying.contains(token.kid())
+            && !view.anchors.holds(AnchorKind::Kid, token.kid().into())
+    })
+}
+
+/// Why a session token is refused that one of these names.
+const fn revoked(kind: AnchorKind) -> Refusal {
+    match kind {
+        AnchorKind::Sid | AnchorKind::RootSid => Refusal::SessionRevoked,
+        AnchorKind::AgentSessionId => Refusal::AgentSessionRevoked,
+        AnchorKind::Kid => Refusal::SigningKeyRevoked,
+        AnchorKind::Subject => Refusal::SubjectRevoked,
+        AnchorKind::Application => Refusal::ApplicationRevoked,
+        // A session carries no delegation.
+        AnchorKind::DelegationEdgeId | AnchorKind::Jti => Refusal::TokenRevoked,
     }
 }
 

@@ -19,8 +19,11 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 const MAX_FORM_BYTES: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Exchanges what the caller has for a narrower, shorter-lived token (RFC 8693).
 ///
@@ -48,10 +51,7 @@ pub async fn exchange_in_zone(
     zone: Path<String>,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let zone: ZoneId = zone
-        .parse()
-        .map_err(|_| Failure::from(Refusal::MalformedId).answering(id.0.clone()))?;
-    answer(sts, request, id.0, epoch, body, Some(zone)).await
+    answer(sts, request, id.0, epoch, body, Some(&zone)).await
 }
 
 async fn answer(
@@ -60,7 +60,7 @@ async fn answer(
     request_id: RequestId,
     epoch: MinEpoch,
     body: Payload,
-    zone: Option<ZoneId>,
+    zone: Option<&str>,
 ) -> Result<HttpResponse, OAuthError> {
     let source = source_address(&request, &sts.trusted_proxies);
     let form = match read(&request, body, zone).await {
@@ -85,7 +85,11 @@ async fn answer(
     }
 }
 
-async fn read(request: &HttpRequest, body: Payload, zone: Option<ZoneId>) -> Result<TokenRequest, Failure> {
+async fn read(request: &HttpRequest, body: Payload, zone: Option<&str>) -> Result<TokenRequest, Failure> {
+    let zone: Option<ZoneId> = zone
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| Refusal::MalformedId)?;
     if !is_form(request.headers()) {
         return Err(Failure::UnsupportedMediaType);
     }
@@ -114,11 +118,16 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// The body, up to 64 KiB.
+/// The body, up to 64 KiB, if it arrives in time.
 ///
 /// # Errors
-/// [`Failure::PayloadTooLarge`], or [`Refusal::MalformedForm`] when it breaks off.
-pub async fn limited(mut body: Payload) -> Result<Bytes, Failure> {
+/// [`Failure::PayloadTooLarge`], [`Failure::BodyTimeout`], or [`Refusal::MalformedForm`] when it breaks off.
+pub async fn limited(body: Payload) -> Result<Bytes, Failure> {
+    let arrived = tokio::time::timeout(BODY_PATIENCE, collected(body)).await;
+    arrived.unwrap_or(Err(Failure::BodyTimeout))
+}
+
+async fn collected(mut body: Payload) -> Result<Bytes, Failure> {
     let mut bytes = actix_web::web::BytesMut::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Refusal::MalformedForm)?;
@@ -194,7 +203,12 @@ impl Sts {
             }
             (named, ..) => named,
         };
-        self.authenticate(presented, zone, source, at_least).await
+        let client = self.authenticate(presented, zone, source, at_least).await?;
+        let of_no_call = form.method.is_none() || form.path.is_none();
+        if matches!(client.caller, Caller::Gateway) && of_no_call {
+            return Err(Refusal::CallMissing.into());
+        }
+        Ok(client)
     }
 }
 

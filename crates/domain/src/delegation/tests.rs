@@ -158,7 +158,7 @@ fn line(hops: u128) -> Lineage {
     let agent = |n: u128| Agent {
         id: id(n),
         application_id: id(n),
-        session_id: None,
+        session: None,
         lifecycle: Lifecycle::Task,
         status: AgentStatus::Active,
         labels: vec![],

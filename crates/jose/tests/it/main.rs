@@ -6,3 +6,4 @@ mod foreign_tokens;
 mod forge;
 mod hostile_tokens;
 mod key_sets;
+mod sizes;

@@ -1,5 +1,6 @@
 //! Everything malformed: refused with the contract's own words, never a 500, never a token.
 
+use crate::discovery::has_the_shape;
 use caracal_testkit::{Stack, World};
 use reqwest::Method;
 
@@ -162,6 +163,19 @@ async fn unknown_routes_and_methods_have_the_envelope() {
     let sts = stack.sts(0);
     let missing = sts.get("/oauth/3/token").await;
     assert_eq!((missing.status, missing.member("error")), (404, "not_found"));
+    has_the_shape(&missing);
+    for path in [
+        "/step-up/x",
+        "/step-up/0198c0de-0000-7000-8000-000000000000",
+        "/step-up/0198c0de-0000-7000-8000-000000000000?wait=x",
+        "/zones/x/oauth/2/authorize",
+        "/internal/directives",
+        "/zones/x/.well-known/openid-configuration",
+    ] {
+        let refused = sts.get(path).await;
+        assert!((400..500).contains(&refused.status), "{path}: {}", refused.text);
+        has_the_shape(&refused);
+    }
     for path in ["/oauth/2/token", "/oauth/2/introspect", "/oauth/2/revoke"] {
         let wrong = sts.get(path).await;
         let got = (wrong.status, wrong.member("error"), wrong.member("reason"));
@@ -191,4 +205,5 @@ async fn unknown_routes_and_methods_have_the_envelope() {
         "{}",
         keys.text
     );
+    has_the_shape(&keys);
 }

@@ -206,6 +206,23 @@ async fn a_source_is_the_peer_unless_the_peer_is_a_trusted_proxy() {
 }
 
 #[tokio::test]
+async fn nobody_learns_from_being_told_to_wait_whether_there_is_such_an_application() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let started = std::time::Instant::now();
+    let known = guesses_until_told_to_wait(&stack.sts(0), &world.application_id).await;
+    let took = usize::try_from(started.elapsed().as_secs()).expect("seconds");
+    assert!(
+        (60..=61 + took).contains(&known),
+        "the sixty-first waits: {known} in {took} s"
+    );
+    let started = std::time::Instant::now();
+    let nobody = guesses_until_told_to_wait(&stack.sts(0), "0198c0de-0000-7000-8000-000000000000").await;
+    let took = usize::try_from(started.elapsed().as_secs()).expect("seconds");
+    assert!((60..=61 + took).contains(&nobody), "{nobody} in {took} s");
+}
+
+#[tokio::test]
 async fn guesses_that_come_together_are_not_derived_together() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;

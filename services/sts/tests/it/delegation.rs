@@ -328,6 +328,44 @@ async fn what_ends_anywhere_on_the_path_ends_at_the_next_mint() {
 }
 
 #[tokio::test]
+async fn a_token_lists_each_hop_as_it_received_root_to_leaf() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let sts = stack.sts(0);
+    let third = second(&stack, &scene.world, "third").await;
+    let first = scene.edge(bounds("orders:read", 2)).await;
+    let leaf_agent = scene.hands.agent(&third.id, 3600).await;
+    let (from, to) = (
+        (scene.agent, scene.receiver.id.as_str()),
+        (leaf_agent, third.id.as_str()),
+    );
+    let shorter = Bounds {
+        expires_at: crate::hands::now() + Duration::minutes(30),
+        ..bounds("orders:read", 1)
+    };
+    let leaf = scene.hands.edge(from, to, Some(&first), shorter).await;
+    let session = third.token(&sts, &[]).await;
+    let fields = [
+        ("subject_token", session.member("access_token")),
+        ("agent_session_id", &leaf_agent.to_string()),
+        ("delegation_edge_id", &leaf.id.to_string()),
+        ("resource", &scene.world.resource),
+    ];
+    let minted = third.token(&sts, &fields).await;
+    let said = claims(minted.member("access_token"));
+    let chain = json!([
+        {"application_id": scene.world.application_id, "agent_session_id": scene.root_agent},
+        {"application_id": scene.receiver.id, "agent_session_id": scene.agent, "delegation_edge_id": first.id},
+        {"application_id": third.id, "agent_session_id": leaf_agent, "delegation_edge_id": leaf.id},
+    ]);
+    assert_eq!(said["delegation_chain"], chain, "{}", minted.text);
+    assert_eq!(
+        (&said["source_session_id"], &said["target_session_id"]),
+        (&json!(scene.agent), &json!(leaf_agent))
+    );
+}
+
+#[tokio::test]
 async fn the_root_issuer_must_itself_be_allowed() {
     let stack = Stack::start().await;
     let mut scene = Scene::new(&stack).await;

@@ -30,6 +30,51 @@ async fn the_next_key_is_published_before_it_signs_and_no_private_part_ever_is()
 }
 
 #[tokio::test]
+async fn a_retired_key_leaves_the_set_when_its_last_token_has_expired_and_no_word_is_needed() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let sts = stack.sts(0);
+    let path = format!("/zones/{}/.well-known/jwks.json", world.zone_id);
+    let by_query = format!("/.well-known/jwks.json?zone_id={}", world.zone_id);
+    let database = stack.database().connect().await;
+    let aged = "UPDATE signing_keys SET created_at = created_at - interval '10 minutes'";
+    database.batch_execute(aged).await.expect("aged");
+    let rotate = world.path("signing-keys/rotate");
+    let rotated = stack
+        .admin()
+        .post(&rotate, &serde_json::json!({"mode": "graceful"}))
+        .await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    let soon = "UPDATE signing_keys SET retires_at = now() + interval '4 seconds' WHERE status = 'retiring'";
+    database.batch_execute(soon).await.expect("hurried");
+    let epoch = crate::users::bump_epoch(&stack, &world).await;
+    // Whoever asks for this epoch has the view made with the earlier end; nothing changes it after that.
+    let held = sts.clone().with("Caracal-Min-Epoch", &epoch);
+    assert_eq!(world.token(&held, &[]).await.status, 200);
+    let count = async |path: &str| {
+        let keys = sts.get(path).await;
+        let cached = "public, max-age=300, must-revalidate";
+        assert_eq!(
+            (keys.status, keys.header("Cache-Control")),
+            (200, cached),
+            "{path}"
+        );
+        keys.body["keys"].as_array().expect("keys").len()
+    };
+    assert_eq!(
+        (count(&path).await, count(&by_query).await),
+        (3, 3),
+        "former, active and next"
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(4500)).await;
+    assert_eq!(
+        (count(&path).await, count(&by_query).await),
+        (2, 2),
+        "active and next"
+    );
+}
+
+#[tokio::test]
 async fn metadata_names_the_zones_own_endpoints() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
@@ -76,6 +121,22 @@ async fn metadata_names_the_zones_own_endpoints() {
     }
 }
 
+/// Every error of the STS has the one shape, and nobody keeps it (contract §2, "Errors").
+pub(crate) fn has_the_shape(answer: &caracal_testkit::Answer) {
+    for member in ["error", "error_description", "reason"] {
+        assert!(!answer.member(member).is_empty(), "{member}: {}", answer.text);
+    }
+    for member in ["request_id", "requestId"] {
+        assert_eq!(
+            answer.member(member),
+            answer.header("X-Request-Id"),
+            "{}",
+            answer.text
+        );
+    }
+    assert_eq!(answer.header("Cache-Control"), "no-store", "{}", answer.text);
+}
+
 #[tokio::test]
 async fn a_zone_that_is_not_there_is_not_found() {
     let stack = Stack::start().await;
@@ -87,8 +148,14 @@ async fn a_zone_that_is_not_there_is_not_found() {
             (404, "zone_not_found"),
             "{zone}"
         );
+        has_the_shape(&answer);
     }
-    assert_eq!(sts.get("/.well-known/jwks.json").await.status, 400);
+    for query in ["", "?zone=x", "?zone_id=x&zone_id=y"] {
+        let answer = sts.get(&format!("/.well-known/jwks.json{query}")).await;
+        let got = (answer.status, answer.member("error"), answer.member("reason"));
+        assert_eq!(got, (400, "invalid_request", "malformed_request"), "{query}");
+        has_the_shape(&answer);
+    }
 }
 
 #[tokio::test]

@@ -13,12 +13,11 @@ const GATEWAY: [OAuthCode; 6] = [
 ];
 
 /// Refusals of codes we share that only a gateway has.
-const GATEWAYS_OWN: [Refusal; 10] = [
+const GATEWAYS_OWN: [Refusal; 9] = [
     Refusal::ClientIdHeader,
     Refusal::NoResourceNamed,
     Refusal::ResourceConflict,
     Refusal::UnsafePath,
-    Refusal::MalformedRequest,
     Refusal::ResourceNotGranted,
     Refusal::ResourceUnknownHere,
     Refusal::OperationNotAllowed,

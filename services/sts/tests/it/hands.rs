@@ -181,6 +181,18 @@ impl Hands {
         .await
     }
 
+    /// Cuts off every session of a subject, as the control plane does, and says nothing of its agents.
+    pub(crate) async fn cut_off(&self, subject: &str) -> String {
+        let mut tx = self.begin().await;
+        let cut = sessions::revoke_of_subject(&mut tx, self.zone, subject, "tests").await;
+        assert!(cut.expect("cut off") > 0);
+        let subject = subject.to_owned();
+        self.announce(tx, |epoch| FeedBody::SessionsRevoked {
+            anchors: vec![anchor(AnchorKind::Subject, &subject, epoch)],
+        })
+        .await
+    }
+
     pub(crate) async fn terminate_agent(&self, agent: AgentSessionId) -> String {
         let mut tx = self.begin().await;
         agents::terminate(&mut tx, self.zone, &[agent], "tests")
@@ -258,6 +270,11 @@ impl Hands {
             "sub_type": "user", "target": [], "epoch": world.epoch.parse::<i64>().expect("an epoch"),
         }))
         .expect("claims");
+        self.sign(&claims).await
+    }
+
+    /// What the zone's own key would sign.
+    pub(crate) async fn sign(&self, claims: &Claims) -> String {
         let held = keys::signing_keys(&mut *self.conn().await, self.zone)
             .await
             .expect("read");
@@ -274,7 +291,7 @@ impl Hands {
             &active.sealed_private,
         );
         let signer = Signer::from_pkcs8(active.id, &pkcs8.expect("opened")).expect("a signer");
-        signer.sign(&claims).expect("signed")
+        signer.sign(claims).expect("signed")
     }
 }
 
@@ -305,6 +322,32 @@ pub(crate) fn bounds(scopes: &str, max_hops: u8) -> Bounds {
         max_hops,
         budget: None,
     }
+}
+
+/// A set of these policies, active from now on; the epoch that shows it.
+pub(crate) async fn adopt_all(stack: &Stack, world: &World, policies: &[&str]) -> String {
+    let admin = stack.admin();
+    let mut manifest = Vec::new();
+    for (n, content) in policies.iter().enumerate() {
+        let name = format!("{}-{n}", crate::signing::unique());
+        let made = admin
+            .post(
+                &world.path("policies"),
+                &json!({"name": name, "content": content}),
+            )
+            .await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let version = made.body.pointer("/version/id").expect("a version").clone();
+        manifest.push(json!({"policy_version_id": version}));
+    }
+    let body = json!({"manifest": manifest, "schema_version": caracal_testkit::world::SCHEMA_VERSION});
+    let set = world.path(&format!("policy-sets/{}", world.policy_set_id));
+    let version = admin.post(&format!("{set}/versions"), &body).await;
+    assert_eq!(version.status, 201, "{}", version.text);
+    let chosen = json!({"version_id": version.member("id")});
+    let activated = admin.post(&format!("{set}/activate"), &chosen).await;
+    assert_eq!(activated.status, 202, "{}", activated.text);
+    activated.epoch()
 }
 
 /// Another application of the world's zone.

@@ -164,3 +164,125 @@ async fn misses_are_not_a_way_to_load_the_database() {
         assert!(asked < MISSES / 2, "{asked} questions in {took:?}");
     }
 }
+
+#[tokio::test]
+async fn what_nobody_has_is_not_asked_for_at_the_rate_of_strangers() {
+    const MISSES: u64 = 200;
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let sts = stack.sts(0);
+    assert_eq!(world.token(&sts, &[]).await.status, 200);
+    // Reads of a zone's epoch, and of an application's zone.
+    let asked = || {
+        let statements = stack.postgres().statements("caracal-sts");
+        let looked = statements
+            .iter()
+            .filter(|(text, _)| text.contains("epoch") || text.contains("FROM \"applications\""));
+        looked.map(|(_, times)| times).sum::<u64>()
+    };
+    for what in ["zone", "application", "keys", "metadata"] {
+        let (before, started) = (asked(), Instant::now());
+        let mut rested = 0;
+        for number in 0..MISSES {
+            let nobody = format!("0198c0de-0001-7000-8000-{number:012}");
+            let form = [("application_id", nobody.as_str()), ("client_secret", "guess")];
+            let (answer, missing) = match what {
+                "keys" => (
+                    sts.get(&format!("/zones/{nobody}/.well-known/jwks.json")).await,
+                    404,
+                ),
+                "metadata" => (
+                    sts.get(&format!("/.well-known/oauth-authorization-server/zones/{nobody}"))
+                        .await,
+                    404,
+                ),
+                "application" => (sts.form("/oauth/2/token", &form).await, 401),
+                _ => (
+                    sts.form(&format!("/zones/{nobody}/oauth/2/token"), &form).await,
+                    401,
+                ),
+            };
+            if answer.status == 429 {
+                rested += 1;
+                let told = (answer.member("error"), answer.header("Retry-After"));
+                assert!(told.0 == "slow_down" && !told.1.is_empty(), "{}", answer.text);
+            } else {
+                assert_eq!(answer.status, missing, "{what}: {}", answer.text);
+            }
+        }
+        let (asked, took) = (asked() - before, started.elapsed());
+        println!("{what}: {MISSES} misses in {took:?}, {asked} questions, {rested} told to wait");
+        assert!(rested > 0, "{what}");
+        assert!(
+            asked <= 21 * (took.as_secs() + 2) + 10,
+            "{what}: {asked} questions in {took:?}"
+        );
+    }
+    // Nobody who is known is held up by it.
+    assert_eq!(world.token(&sts, &[]).await.status, 200);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (before, nobody) = (asked(), "0198c0de-0002-7000-8000-000000000000");
+    for _ in 0..20 {
+        let keys = sts.get(&format!("/zones/{nobody}/.well-known/jwks.json")).await;
+        assert_eq!(keys.status, 404, "{}", keys.text);
+    }
+    let again = asked() - before;
+    assert!(
+        again < 10,
+        "the same name is not asked for again at once: {again}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_made_by_emergencies_that_this_replica_has_not_heard_of_is_good_at_once() {
+    let mut stack = replicas(2).await;
+    let world = World::new(&stack).await;
+    for replica in 0..2 {
+        world.session(&stack.sts(replica)).await;
+    }
+    stack.freeze(Service::Relay, 0);
+    let mut epoch = String::new();
+    // After the first one the key is the next one, which was published before; after the second one nobody knows it.
+    for _ in 0..2 {
+        let path = world.path("signing-keys/rotate");
+        let rotated = stack.admin().post(&path, &json!({"mode": "emergency"})).await;
+        assert_eq!(rotated.status, 200, "{}", rotated.text);
+        epoch = rotated.epoch();
+    }
+    let session = world
+        .session(&stack.sts(0).with("Caracal-Min-Epoch", &epoch))
+        .await;
+    let minted = world.mandate(&stack.sts(1), &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+}
+
+#[tokio::test]
+async fn a_token_of_a_key_just_made_is_told_good_and_can_be_given_back_where_it_is_unknown() {
+    let mut stack = replicas(3).await;
+    let world = World::new(&stack).await;
+    for replica in 0..3 {
+        world.session(&stack.sts(replica)).await;
+    }
+    stack.freeze(Service::Relay, 0);
+    let mut epoch = String::new();
+    for _ in 0..2 {
+        let path = world.path("signing-keys/rotate");
+        let rotated = stack.admin().post(&path, &json!({"mode": "emergency"})).await;
+        epoch = rotated.epoch();
+    }
+    let session = world
+        .session(&stack.sts(0).with("Caracal-Min-Epoch", &epoch))
+        .await;
+    let form = [
+        ("client_id", world.application_id.as_str()),
+        ("client_secret", &world.client_secret),
+        ("token", &session),
+    ];
+    let told = stack.sts(1).form("/oauth/2/introspect", &form).await.expect(200);
+    assert_eq!(told["active"], json!(true));
+    let revoked = stack.sts(2).form("/oauth/2/revoke", &form).await;
+    assert_eq!(revoked.status, 200);
+    let later = stack.sts(2).with("Caracal-Min-Epoch", &revoked.epoch());
+    let refused = world.mandate(&later, &session, "orders:read").await;
+    assert_eq!(said(&refused), (400, "session_revoked"), "{}", refused.text);
+}

@@ -135,6 +135,7 @@ async fn a_delegated_or_resource_token_never_re_enters_by_the_plain_path_however
             ("subject_token", token.as_str()),
             ("resource", &world.resource),
             ("method", "GET"),
+            ("path", "/orders"),
         ];
         let by_gateway = sts
             .clone()

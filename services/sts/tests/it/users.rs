@@ -410,7 +410,7 @@ async fn a_subjects_cut_off_ends_its_sessions_and_leaves_later_ones() {
         .sts(0)
         .with("Caracal-Min-Epoch", &bump_epoch(&stack, &world).await);
     let refused = world.mandate(&sts, &session, "orders:read").await;
-    assert_eq!(refusal(&refused), (400, "invalid_grant", "session_revoked"));
+    assert_eq!(refusal(&refused), (400, "invalid_grant", "subject_revoked"));
     assert_eq!(
         world
             .mandate(&sts, bystander.member("access_token"), "orders:read")

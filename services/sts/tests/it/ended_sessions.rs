@@ -1,0 +1,189 @@
+//! An agent ends with the session it hangs on, however that ended and whatever is left to tell of it (contract §3, §4).
+
+use crate::hands::{Hands, bounds, second, text};
+use caracal_domain::agent::AgentStatus;
+use caracal_domain::id::{AgentSessionId, SessionId};
+use caracal_testkit::world::claims;
+use caracal_testkit::{Answer, Client, Stack, World};
+use std::time::Duration;
+
+fn sid(token: &str) -> SessionId {
+    text(&claims(token), "sid").parse().expect("an id")
+}
+
+fn got(answer: &Answer) -> (u16, &str) {
+    (answer.status, answer.member("reason"))
+}
+
+const NOT_ACTIVE: (u16, &str) = (403, "agent_session_not_active");
+
+/// A world with a session that nobody takes away, to act with.
+struct Scene {
+    world: World,
+    hands: Hands,
+    sts: Client,
+    session: String,
+}
+
+impl Scene {
+    async fn new(stack: &Stack) -> Self {
+        let world = World::new(stack).await;
+        let (hands, sts) = (Hands::of(stack, &world), stack.sts(0));
+        let session = world.session(&sts).await;
+        Self {
+            world,
+            hands,
+            sts,
+            session,
+        }
+    }
+
+    async fn agent_on(&self, session: SessionId) -> AgentSessionId {
+        let application = &self.world.application_id;
+        self.hands.agent_below(Some(session), application, 3600).await
+    }
+
+    async fn act(&self, sts: &Client, agent: AgentSessionId) -> Answer {
+        let fields = [
+            ("subject_token", self.session.as_str()),
+            ("agent_session_id", &agent.to_string()),
+            ("resource", &self.world.resource),
+            ("scope", "orders:read"),
+        ];
+        self.world.token(sts, &fields).await
+    }
+
+    fn at(&self, epoch: &str) -> Client {
+        self.sts.clone().with("Caracal-Min-Epoch", epoch)
+    }
+}
+
+#[tokio::test]
+async fn an_agent_below_a_revoked_root_cannot_act_nor_can_one_reached_by_delegation_from_it() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let root = sid(&scene.world.session(&scene.sts).await);
+    let first = scene.agent_on(root).await;
+    let below = scene
+        .world
+        .token(&scene.sts, &[("agent_session_id", &first.to_string())])
+        .await;
+    let below = sid(below.member("access_token"));
+    assert_ne!(below, root);
+    let agent = scene.agent_on(below).await;
+    assert_eq!(scene.act(&scene.sts, agent).await.status, 200);
+    let receiver = second(&stack, &scene.world, "receiver").await;
+    let target = scene.hands.agent(&receiver.id, 3600).await;
+    let from = (agent, scene.world.application_id.as_str());
+    let edge = scene
+        .hands
+        .edge(from, (target, &receiver.id), None, bounds("orders:read", 1))
+        .await;
+    let session = receiver.token(&scene.sts, &[]).await;
+    let (target, edge) = (target.to_string(), edge.id.to_string());
+    let redeeming = [
+        ("subject_token", session.member("access_token")),
+        ("agent_session_id", &target),
+        ("delegation_edge_id", &edge),
+        ("resource", &scene.world.resource),
+    ];
+    let minted = receiver.token(&scene.sts, &redeeming).await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+
+    // The anchors alone, as a replica first hears of it.
+    let epoch = scene.hands.end_below(root).await;
+    let refused = scene.act(&scene.at(&epoch), agent).await;
+    assert_eq!(got(&refused), NOT_ACTIVE, "{}", refused.text);
+    let hop = receiver.token(&scene.at(&epoch), &redeeming).await;
+    assert_eq!(got(&hop), NOT_ACTIVE, "{}", hop.text);
+}
+
+#[tokio::test]
+async fn a_revocation_counts_when_no_anchor_tells_of_it_any_more() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let short = scene.world.token(&scene.sts, &[("ttl_seconds", "3")]).await;
+    let short = sid(short.member("access_token"));
+    let (known, unknown) = (scene.agent_on(short).await, scene.agent_on(short).await);
+    let kept = scene.agent_on(sid(&scene.session)).await;
+    for agent in [known, kept] {
+        assert_eq!(scene.act(&scene.sts, agent).await.status, 200);
+    }
+    let revoked =
+        format!("UPDATE sessions SET revoked_at = now(), revoked_reason = 'tests' WHERE id = '{short}'");
+    let database = stack.database().connect().await;
+    database.batch_execute(&revoked).await.expect("revoked");
+    let refused = scene.act(&scene.sts, unknown).await;
+    assert_eq!(got(&refused), NOT_ACTIVE, "read just now: {}", refused.text);
+    // Until here an anchor would say so; it goes with the session's own end, the agent has an hour.
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let refused = scene.act(&scene.sts, known).await;
+    assert_eq!(got(&refused), NOT_ACTIVE, "known from before: {}", refused.text);
+    assert_eq!(scene.act(&scene.sts, kept).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_on_a_session_of_a_subject_that_is_cut_off_cannot_act() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let issuer = text(&claims(&scene.session), "iss");
+    let ada = scene.hands.user_session(&scene.world, &issuer, "ada").await;
+    let eve = scene.hands.user_session(&scene.world, &issuer, "eve").await;
+    let (of_ada, of_eve) = (scene.agent_on(sid(&ada)).await, scene.agent_on(sid(&eve)).await);
+    for agent in [of_ada, of_eve] {
+        assert_eq!(scene.act(&scene.sts, agent).await.status, 200);
+    }
+    let epoch = scene.hands.cut_off("ada").await;
+    let refused = scene.act(&scene.at(&epoch), of_ada).await;
+    assert_eq!(got(&refused), NOT_ACTIVE, "{}", refused.text);
+    assert_eq!(scene.act(&scene.at(&epoch), of_eve).await.status, 200);
+    let again = scene.world.mandate(&scene.at(&epoch), &ada, "orders:read").await;
+    assert_eq!(got(&again), (400, "subject_revoked"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn nobody_acts_as_an_agent_that_may_not() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let helper = second(&stack, &scene.world, "helper").await;
+    let agent = scene.hands.agent(&helper.id, 3600).await;
+    let bound = helper
+        .token(&scene.sts, &[("agent_session_id", &agent.to_string())])
+        .await;
+    let actor = bound.member("access_token");
+    let act = async |sts: &Client| {
+        let fields = [
+            ("subject_token", scene.session.as_str()),
+            ("actor_token", actor),
+            ("resource", &scene.world.resource),
+            ("scope", "orders:read"),
+        ];
+        scene.world.token(sts, &fields).await
+    };
+    assert_eq!(act(&scene.sts).await.status, 200);
+    let epoch = scene.hands.move_agent(agent, AgentStatus::Suspended).await;
+    let suspended = act(&scene.at(&epoch)).await;
+    assert_eq!(
+        got(&suspended),
+        (400, "actor_agent_not_active"),
+        "{}",
+        suspended.text
+    );
+    let epoch = scene.hands.move_agent(agent, AgentStatus::Active).await;
+    assert_eq!(act(&scene.at(&epoch)).await.status, 200);
+    let epoch = scene.hands.terminate_agent(agent).await;
+    let ended = act(&scene.at(&epoch)).await;
+    assert_eq!(got(&ended), (400, "actor_revoked"), "{}", ended.text);
+    let subject = [
+        ("subject_token", actor),
+        ("resource", scene.world.resource.as_str()),
+        ("scope", "orders:read"),
+    ];
+    let as_subject = helper.token(&scene.at(&epoch), &subject).await;
+    assert_eq!(
+        got(&as_subject),
+        (400, "agent_session_revoked"),
+        "{}",
+        as_subject.text
+    );
+}
