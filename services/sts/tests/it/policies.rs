@@ -2,10 +2,12 @@
 //! how the policies of a set compose (contract §2; architecture, "Policy").
 
 use caracal_testkit::world::SCHEMA_VERSION;
-use caracal_testkit::{Answer, Stack, World, eventually};
+use caracal_testkit::{Answer, Service, Stack, World, eventually};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A way to break a limit for each scope.
@@ -221,4 +223,109 @@ async fn guards_permissions_and_policies_without_an_opinion_compose() {
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
     let answer = world.mandate(&sts, &session, "orders:delete").await;
     assert_eq!(answer.member("reason"), "policy_error", "{}", answer.text);
+}
+
+/// The files of compiled code, each with its inode: one that was compiled again is another file.
+fn compiled(dir: &Path) -> BTreeMap<String, u64> {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| Some((file.file_name().into_string().ok()?, file.metadata().ok()?.ino())))
+        .filter(|(name, _)| name.ends_with(".code"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_policy_is_compiled_when_a_set_names_it_and_not_again_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("text");
+    let mut stack = Stack::builder()
+        .env(Service::Sts, "POLICY_CACHE_DIR", path)
+        .start()
+        .await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    assert_eq!(
+        world.mandate(&stack.sts(0), &session, "orders:read").await.status,
+        200
+    );
+    let before = compiled(dir.path());
+
+    let admin = stack.admin();
+    let versions = world.path(&format!("policies/{}/versions", world.policy_id));
+    let version = admin.post(&versions, &json!({"content": PERMIT})).await;
+    let body = json!({"manifest": [{"policy_version_id": version.expect(201)["id"]}], "schema_version": SCHEMA_VERSION});
+    let set = world.path(&format!("policy-sets/{}", world.policy_set_id));
+    let made = admin.post(&format!("{set}/versions"), &body).await;
+    let warmed = eventually("a warm module", Duration::from_secs(10), || async {
+        let now = compiled(dir.path());
+        (now.len() == before.len() + 1).then_some(now)
+    })
+    .await;
+    let body = json!({"version_id": made.expect(201)["id"]});
+    let activated = admin.post(&format!("{set}/activate"), &body).await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &activated.epoch());
+    let minted = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    assert_eq!(compiled(dir.path()), warmed, "activating compiles nothing");
+
+    stack.restart(Service::Sts, 0).await;
+    let minted = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    assert_eq!(compiled(dir.path()), warmed, "nor does a restart");
+}
+
+#[tokio::test]
+async fn more_policies_than_the_memory_holds_take_turns_and_all_are_answered() {
+    let stack = Stack::builder()
+        .env(Service::Sts, "POLICY_MEMORY_MB", "1")
+        .start()
+        .await;
+    let mut zones = Vec::new();
+    for number in 0..4 {
+        let mut world = World::new(&stack).await;
+        let own = format!("{PERMIT}# the policy of zone {number}\n");
+        let epoch = world.adopt(&own.replace("readers", &format!("readers-{number}"))).await;
+        let session = world.session(&stack.sts(0)).await;
+        zones.push((world, session, epoch));
+    }
+    for round in 0..3 {
+        for (world, session, epoch) in &zones {
+            let sts = stack.sts(0).with("Caracal-Min-Epoch", epoch);
+            let minted = world.mandate(&sts, session, "orders:read").await;
+            assert_eq!(minted.status, 200, "round {round}: {}", minted.text);
+            let denied = world.mandate(&sts, session, "orders:write").await;
+            assert_eq!(denied.member("reason"), "policy_deny", "{}", denied.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_compiler_made_is_compiled_again_and_then_used() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let database = stack.database().connect().await;
+    // As if an OPA of long ago had made something that no longer runs.
+    let old = format!(
+        "INSERT INTO policy_modules (name, wasm, wasm_sha256, opa_version)
+           VALUES (repeat('f', 64), '\\x00', encode(sha256('\\x00'), 'hex'), '0.60.0');
+         ALTER TABLE policy_versions DISABLE TRIGGER policy_versions_immutable;
+         UPDATE policy_versions SET module = repeat('f', 64) WHERE zone_id = '{}'",
+        world.zone_id
+    );
+    database.batch_execute(&old).await.expect("written");
+    stack.restart(Service::Sts, 0).await;
+    let broken = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(broken.member("reason"), "policy_error", "{}", broken.text);
+
+    stack.restart(Service::Api, 0).await;
+    let newer = "SELECT count(*) FROM policy_module_successors AS newer JOIN policy_modules AS module \
+        ON module.name = newer.successor WHERE newer.module = repeat('f', 64) AND module.opa_version <> '0.60.0'";
+    eventually("a successor", Duration::from_secs(20), || async {
+        (stack.database().count(newer).await == 1).then_some(())
+    })
+    .await;
+    stack.restart(Service::Sts, 0).await;
+    let minted = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
 }
