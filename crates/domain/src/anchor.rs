@@ -216,7 +216,8 @@ impl AnchorSet {
 
     fn has(&self, kind: AnchorKind, id: Uuid) -> bool {
         let mut buffer = Uuid::encode_buffer();
-        self.named(kind, id.hyphenated().encode_lower(&mut buffer)).is_some()
+        self.named(kind, id.hyphenated().encode_lower(&mut buffer))
+            .is_some()
     }
 
     /// Whether a cut-off of this kind refuses what was decided at `decided_at` for `value`.

@@ -145,16 +145,20 @@ mod tests {
         for second in 0..60 {
             assert_eq!(quota.admit("a", 60, 60, at(second * 500)), Ok(()));
         }
-        let wait = |retry_after_seconds| {
-            Err(Exceeded {
-                retry_after_seconds,
-            })
-        };
+        let wait = |retry_after_seconds| Err(Exceeded { retry_after_seconds });
         assert_eq!(quota.admit("a", 60, 60, at(29_500)), wait(31));
-        assert_eq!(quota.admit("b", 60, 60, at(29_500)), Ok(()), "another key has its own");
+        assert_eq!(
+            quota.admit("b", 60, 60, at(29_500)),
+            Ok(()),
+            "another key has its own"
+        );
         assert_eq!(quota.admit("a", 60, 60, at(59_999)), wait(1));
         assert_eq!(quota.admit("a", 60, 60, at(60_000)), Ok(()), "the first has left");
-        assert_eq!(quota.admit("a", 60, 60, at(60_000)), wait(1), "the second has not");
+        assert_eq!(
+            quota.admit("a", 60, 60, at(60_000)),
+            wait(1),
+            "the second has not"
+        );
     }
 
     #[test]
@@ -175,7 +179,11 @@ mod tests {
             assert_eq!(quota.admit((), 4, 60, at(second * 10_000)), Ok(()));
         }
         let refused = quota.admit((), 2, 60, at(30_000));
-        assert_eq!(refused.map_err(|e| e.retry_after_seconds), Err(50), "three must leave");
+        assert_eq!(
+            refused.map_err(|e| e.retry_after_seconds),
+            Err(50),
+            "three must leave"
+        );
         assert_eq!(quota.admit((), 2, 60, at(80_000)), Ok(()));
     }
 

@@ -112,7 +112,10 @@ pub async fn outdated(conn: &mut Conn, opa_version: &str, after: &str, limit: i6
 /// # Errors
 /// When the database cannot be written.
 pub async fn succeed(conn: &mut Conn, module: &str, successor: &str) -> Result<()> {
-    let compiled = (successors::successor.eq(successor), successors::compiled_at.eq(diesel::dsl::now));
+    let compiled = (
+        successors::successor.eq(successor),
+        successors::compiled_at.eq(diesel::dsl::now),
+    );
     diesel::insert_into(successors::table)
         .values((successors::module.eq(module), successors::successor.eq(successor)))
         .on_conflict(successors::module)

@@ -45,9 +45,15 @@ pub(crate) async fn measure(stack: &Settings, options: &Options) -> Result<()> {
     restart_sts(stack).await?;
     let of = options.zones;
     let found = first_mints(stack, &shared).await?;
-    line(&format!("first mandates of {} of {of} zones", shared.len()), &found)?;
+    line(
+        &format!("first mandates of {} of {of} zones", shared.len()),
+        &found,
+    )?;
     let found = first_mints(stack, &own).await?;
-    line(&format!("  with a policy of its own, {} zones", own.len()), &found)?;
+    line(
+        &format!("  with a policy of its own, {} zones", own.len()),
+        &found,
+    )?;
 
     let compiled = stack.dir.join("wasm-cache");
     std::fs::remove_dir_all(&compiled).context("forgetting the compiled policies")?;

@@ -74,7 +74,12 @@ impl Confirm {
             tokio::time::sleep(LOOK_EVERY).await;
             running.expire(clock.now().timestamp());
             match self.feed.lag().filter(|lag| *lag <= self.max_lag) {
-                Some(lag) => known_to = Instant::now().checked_sub(lag).max(Some(known_to)).unwrap_or(known_to),
+                Some(lag) => {
+                    known_to = Instant::now()
+                        .checked_sub(lag)
+                        .max(Some(known_to))
+                        .unwrap_or(known_to)
+                }
                 None => running.end_unconfirmed(known_to, self.max_lag),
             }
         }

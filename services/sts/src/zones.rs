@@ -294,11 +294,7 @@ impl Zones {
         loaded.await.unwrap_or(Err(Refusal::StaleState.into()))
     }
 
-    async fn load_now(
-        self: &Arc<Self>,
-        zone: ZoneId,
-        slot: &Slot,
-    ) -> Result<Option<Arc<ZoneView>>, Failure> {
+    async fn load_now(self: &Arc<Self>, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
         let read_at = Instant::now();
         let snapshot = in_time(async {
             let mut conn = self.database.acquire().await?;

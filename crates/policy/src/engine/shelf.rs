@@ -61,7 +61,10 @@ impl Shelf {
     fn give_up(&self, wanted: usize) -> (Vec<Instance>, Vec<Arc<Module>>) {
         let (mut instances, mut modules) = (Vec::new(), Vec::new());
         let mut loaded = self.loaded.write();
-        let mut by_age: Vec<_> = loaded.iter().map(|(name, m)| (m.last_use(), name.clone())).collect();
+        let mut by_age: Vec<_> = loaded
+            .iter()
+            .map(|(name, m)| (m.last_use(), name.clone()))
+            .collect();
         by_age.sort_unstable();
         let mut freed = 0;
         for module in by_age.iter().filter_map(|(_, name)| loaded.get(name)) {

@@ -207,7 +207,11 @@ async fn what_was_spent_of_the_deadline_before_is_not_there_again() {
     let started = Instant::now();
     let late = decide(&engine, &manifest(&[&endless]), 1, spent).await;
     assert_eq!(late, Some(PolicyFault::Deadline));
-    assert!(started.elapsed() < Duration::from_millis(350), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_millis(350),
+        "{:?}",
+        started.elapsed()
+    );
     let used_up = decide(&engine, &manifest(&[&plain]), 1, Duration::from_millis(400)).await;
     assert_eq!(used_up, Some(PolicyFault::Deadline), "however cheap the policy");
     let in_time = decide(&engine, &manifest(&[&plain]), 1, Duration::ZERO).await;
@@ -241,7 +245,10 @@ async fn many_endless_policies_take_nothing_of_the_thread_they_were_asked_on() {
         count
     };
     let (ends, count) = tokio::join!(many, other);
-    assert!(ends.iter().all(|end| *end == Some(PolicyFault::Deadline)), "{ends:?}");
+    assert!(
+        ends.iter().all(|end| *end == Some(PolicyFault::Deadline)),
+        "{ends:?}"
+    );
     // Behind 16 that take 2 ms each in turn there would be ten.
     assert!(count > 200, "{count} cheap decisions beside them");
 }

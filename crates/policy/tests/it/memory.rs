@@ -68,7 +68,8 @@ async fn waiting_instances_count_too() {
 }
 
 /// Grows with what it is asked.
-const GROWING: &str = "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if count(numbers.range(1, input.n)) > 0\n";
+const GROWING: &str =
+    "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if count(numbers.range(1, input.n)) > 0\n";
 
 #[tokio::test]
 async fn instances_that_grew_count_as_they_are_and_make_way_before_modules_do() {
@@ -115,6 +116,9 @@ async fn no_policy_grows_beyond_what_the_budget_has_left_and_small_ones_go_on() 
     let manifest = manifest(&[&growing]);
     let hungry = ask(&engine, &manifest, &json!({"n": 200_000})).await;
     assert_eq!(hungry, Err(PolicyFault::Memory));
-    assert!(matches!(ask(&engine, &manifest, &json!({"n": 10})).await, Ok(Some(_))));
+    assert!(matches!(
+        ask(&engine, &manifest, &json!({"n": 10})).await,
+        Ok(Some(_))
+    ));
     assert!(engine.memory().total_bytes() <= 4 << 20, "{:?}", engine.memory());
 }

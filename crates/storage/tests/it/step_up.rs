@@ -93,10 +93,21 @@ async fn five_wrong_responses_in_any_two_minutes_rest_a_challenge() {
     for _ in 0..3 {
         assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap());
     }
-    assert!(step_up::fail(conn, zone, row.id, 5).await.unwrap(), "the fifth within two minutes");
-    let rests = step_up::find(conn, zone, row.id).await.unwrap().unwrap().rests_until.unwrap();
+    assert!(
+        step_up::fail(conn, zone, row.id, 5).await.unwrap(),
+        "the fifth within two minutes"
+    );
+    let rests = step_up::find(conn, zone, row.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .rests_until
+        .unwrap();
     assert!(rests > fixture::now() + Duration::minutes(4));
-    assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap(), "it counts anew");
+    assert!(
+        !step_up::fail(conn, zone, row.id, 5).await.unwrap(),
+        "it counts anew"
+    );
 }
 
 async fn consume(database: &Database, zone: ZoneId, id: ChallengeId) -> bool {

@@ -41,7 +41,8 @@ impl<T> Queue<T> {
     /// Adds one, unless there is no place for it.
     pub(super) fn push(&self, zone: ZoneId, one: T) -> bool {
         let mut waiting = self.waiting.lock();
-        let place = waiting.count < WAITING && waiting.of.get(&zone).map_or(0, VecDeque::len) < WAITING_OF_A_ZONE;
+        let place =
+            waiting.count < WAITING && waiting.of.get(&zone).map_or(0, VecDeque::len) < WAITING_OF_A_ZONE;
         if place {
             waiting.count += 1;
             let queue = waiting.of.entry(zone).or_default();

@@ -81,7 +81,8 @@ async fn each_limit_refuses_with_its_own_reason_which_the_ledger_keeps() {
 async fn flood(stack: &Stack, world: &World, session: &str, until: Instant) -> BTreeMap<String, usize> {
     let mut said = BTreeMap::new();
     let endless = std::iter::from_fn(|| (Instant::now() < until).then_some(()));
-    let asking = futures::stream::iter(endless).map(|()| world.mandate(&stack.sts(0), session, "orders:read"));
+    let asking =
+        futures::stream::iter(endless).map(|()| world.mandate(&stack.sts(0), session, "orders:read"));
     let mut answers = std::pin::pin!(asking.buffer_unordered(32));
     while let Some(answer) = answers.next().await {
         assert_eq!(answer.status, 503, "{}", answer.text);
@@ -284,7 +285,9 @@ async fn more_policies_than_the_memory_holds_take_turns_and_all_are_answered() {
     for number in 0..4 {
         let mut world = World::new(&stack).await;
         let own = format!("{PERMIT}# the policy of zone {number}\n");
-        let epoch = world.adopt(&own.replace("readers", &format!("readers-{number}"))).await;
+        let epoch = world
+            .adopt(&own.replace("readers", &format!("readers-{number}")))
+            .await;
         let session = world.session(&stack.sts(0)).await;
         zones.push((world, session, epoch));
     }

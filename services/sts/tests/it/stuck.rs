@@ -1,8 +1,8 @@
 //! A zone that cannot be loaded: within the bound what is there serves, past it the zone is refused and no other, nobody
 //! waits long, and it comes back by itself.
 
-use caracal_testkit::{Answer, Stack, World, eventually};
 use caracal_testkit::world::allowing;
+use caracal_testkit::{Answer, Stack, World, eventually};
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(2);
@@ -11,7 +11,12 @@ const PATIENCE: Duration = Duration::from_millis(2_500);
 
 fn is_stale(answer: &Answer) {
     let got = (answer.status, answer.member("error"), answer.member("reason"));
-    assert_eq!(got, (503, "temporarily_unavailable", "stale_state"), "{}", answer.text);
+    assert_eq!(
+        got,
+        (503, "temporarily_unavailable", "stale_state"),
+        "{}",
+        answer.text
+    );
     assert!(answer.took < PATIENCE, "{:?}", answer.took);
 }
 
@@ -35,7 +40,11 @@ async fn a_reload_that_is_stuck_past_the_bound_refuses_its_zone_and_no_other() {
     let asked = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
     let named = world.mandate(&asked, &session, "orders:read").await;
     is_stale(&named);
-    assert!(named.took > Duration::from_millis(700), "it waits for a second: {:?}", named.took);
+    assert!(
+        named.took > Duration::from_millis(700),
+        "it waits for a second: {:?}",
+        named.took
+    );
 
     while answered.elapsed() < BOUND + Duration::from_millis(500) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -46,9 +55,9 @@ async fn a_reload_that_is_stuck_past_the_bound_refuses_its_zone_and_no_other() {
         assert_eq!(minted.status, 200, "{}", minted.text);
         assert!(minted.took < Duration::from_secs(1), "{:?}", minted.took);
     }
-    let waiting = futures::future::join_all((0..40).map(|_| async {
-        world.mandate(&stack.sts(0), &session, "orders:read").await
-    }));
+    let waiting = futures::future::join_all(
+        (0..40).map(|_| async { world.mandate(&stack.sts(0), &session, "orders:read").await }),
+    );
     for answer in waiting.await {
         is_stale(&answer);
     }
