@@ -25,6 +25,7 @@ mod introspection;
 mod just_made;
 mod key_sets;
 mod keys;
+mod offline;
 mod order;
 mod other_zone;
 mod policies;
