@@ -30,7 +30,7 @@ result := {"decision": "deny", "determining_policies": ["proof"], "diagnostics":
 
 held if {
   asked("orders:write")
-  endswith(input.resource.identifier, "order-book")
+  contains(input.resource.identifier, "/held/")
   not input.context.challenge_resolved
 }
 "#;
