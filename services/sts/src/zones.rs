@@ -217,7 +217,7 @@ impl Zones {
             ) {
                 newer = newer.with_graph_changed(event.epoch);
             }
-            slot.install(Arc::new(newer));
+            slot.install(Arc::new(newer), None);
         }
         if !follows {
             self.announce(event.zone_id, &slot, event.epoch);
@@ -308,7 +308,7 @@ impl Zones {
         for manifest in snapshot.active.iter().chain(&snapshot.shadow) {
             self.load_missing(manifest).await?;
         }
-        let view = slot.install_read(Arc::new(ZoneView::open(snapshot, &self.kek)?), read_at);
+        let view = slot.install(Arc::new(ZoneView::open(snapshot, &self.kek)?), Some(read_at));
         self.report(&view);
         Ok(Some(view))
     }

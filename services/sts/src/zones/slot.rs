@@ -13,17 +13,39 @@ use tokio::sync::OwnedMutexGuard;
 #[derive(Default)]
 pub(super) struct Slot {
     view: ArcSwapOption<ZoneView>,
-    overdue: Mutex<Option<Overdue>>,
+    lacking: Mutex<Lacking>,
     loading: Arc<tokio::sync::Mutex<()>>,
     loading_since: Mutex<Option<Instant>>,
     overflown: AtomicBool,
 }
 
-/// A change that was announced and is not in the view yet.
-#[derive(Clone, Copy)]
-struct Overdue {
-    epoch: Epoch,
-    since: Instant,
+/// What was announced and is not in the view yet: up to which epoch, and since when at the longest.
+#[derive(Default)]
+struct Lacking(Option<(Epoch, Instant)>);
+
+impl Lacking {
+    /// A change at `epoch` came, at most as old as `since`. Whether a view that shows `held` lacks it: one that was loaded
+    /// meanwhile may show it already, and nothing would ever settle it again.
+    fn announce(&mut self, epoch: Epoch, since: Instant, held: Option<Epoch>) -> bool {
+        if held.is_some_and(|held| held >= epoch) {
+            return false;
+        }
+        let (latest, longest) = self.0.unwrap_or((epoch, since));
+        self.0 = Some((latest.max(epoch), longest.min(since)));
+        true
+    }
+
+    /// The view shows everything up to `epoch`. Read at `read_at`, what it still lacks was committed after that.
+    fn settle(&mut self, epoch: Epoch, read_at: Option<Instant>) {
+        self.0 = self
+            .0
+            .filter(|(latest, _)| *latest > epoch)
+            .map(|(latest, since)| (latest, read_at.map_or(since, |at| at.max(since))));
+    }
+
+    fn is_late(&self, bound: Duration) -> bool {
+        self.0.is_some_and(|(_, since)| since.elapsed() > bound)
+    }
 }
 
 /// A load under way; ends when dropped, and then it is the next one's turn.
@@ -40,8 +62,7 @@ impl Slot {
 
     /// The view, unless a change it lacks is older than the bound.
     pub(super) fn current(&self, bound: Duration) -> Option<Arc<ZoneView>> {
-        let overdue = *self.overdue.lock();
-        let late = overdue.is_some_and(|overdue| overdue.since.elapsed() > bound);
+        let late = self.lacking.lock().is_late(bound);
         if late { None } else { self.view() }
     }
 
@@ -51,43 +72,24 @@ impl Slot {
             .filter(|view| view.epoch >= epoch && epoch > Epoch::default())
     }
 
-    /// Puts a view in place unless a newer one is there, and settles what it covers. One with more anchors than are
-    /// kept is not put in place: until the zone has fewer, each decision reads it afresh.
-    pub(super) fn install(&self, view: Arc<ZoneView>) -> Arc<ZoneView> {
-        let mut overdue = self.overdue.lock();
+    /// Puts a view in place unless a newer one is there, and settles what it covers; `read_at` is when it was read from the
+    /// database, if it was. One with more anchors than are kept is not put in place: until the zone has fewer, each decision
+    /// reads it afresh.
+    pub(super) fn install(&self, view: Arc<ZoneView>, read_at: Option<Instant>) -> Arc<ZoneView> {
+        let mut lacking = self.lacking.lock();
         let newer = self.view().filter(|held| held.epoch > view.epoch);
         let installed = newer.unwrap_or(view);
         let fits = installed.fits();
         self.overflown.store(!fits, Ordering::Release);
         self.view.store(fits.then(|| Arc::clone(&installed)));
-        if overdue.is_some_and(|change| change.epoch <= installed.epoch) {
-            *overdue = None;
-        }
+        lacking.settle(installed.epoch, read_at);
         installed
     }
 
-    /// The same for a view read from the database at `read_at`: what it still lacks was committed after that.
-    pub(super) fn install_read(&self, view: Arc<ZoneView>, read_at: Instant) -> Arc<ZoneView> {
-        let installed = self.install(view);
-        if let Some(change) = self.overdue.lock().as_mut() {
-            change.since = change.since.max(read_at);
-        }
-        installed
-    }
-
-    /// A change at `epoch`, at most as old as `since`, is to come. Whether the view lacks it: one that was loaded
-    /// meanwhile may show it already.
+    /// A change at `epoch`, at most as old as `since`, is to come; whether the view lacks it.
     pub(super) fn announce(&self, epoch: Epoch, since: Instant) -> bool {
-        let mut overdue = self.overdue.lock();
-        if self.showing(epoch).is_some() {
-            return false;
-        }
-        let earlier = overdue.unwrap_or(Overdue { epoch, since });
-        *overdue = Some(Overdue {
-            epoch: earlier.epoch.max(epoch),
-            since: earlier.since.min(since),
-        });
-        true
+        let mut lacking = self.lacking.lock();
+        lacking.announce(epoch, since, self.view().map(|view| view.epoch))
     }
 
     /// Whether the zone has more anchors than are kept, so that nothing of it is.
@@ -116,5 +118,42 @@ impl Slot {
 impl Drop for Loading {
     fn drop(&mut self) {
         *self.slot.loading_since.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(2);
+
+    fn ago(seconds: u64) -> Instant {
+        Instant::now()
+            .checked_sub(Duration::from_secs(seconds))
+            .expect("the machine has run for longer")
+    }
+
+    #[test]
+    fn what_a_view_loaded_meanwhile_shows_is_not_lacking() {
+        let mut lacking = Lacking::default();
+        assert!(!lacking.announce(5.into(), ago(10), Some(5.into())));
+        assert!(!lacking.is_late(BOUND), "nothing would ever settle it");
+        assert!(lacking.announce(6.into(), ago(10), Some(5.into())));
+        assert!(lacking.is_late(BOUND));
+        lacking.settle(6.into(), None);
+        assert!(!lacking.is_late(BOUND));
+    }
+
+    #[test]
+    fn a_load_that_missed_the_latest_change_is_late_from_when_it_read() {
+        let mut lacking = Lacking::default();
+        assert!(lacking.announce(6.into(), ago(10), Some(5.into())));
+        assert!(lacking.announce(8.into(), ago(1), Some(5.into())));
+        lacking.settle(7.into(), None);
+        assert!(lacking.is_late(BOUND), "anchors came, the change did not");
+        lacking.settle(7.into(), Some(ago(1)));
+        assert!(!lacking.is_late(BOUND));
+        lacking.settle(8.into(), Some(ago(0)));
+        assert!(lacking.announce(9.into(), ago(0), Some(8.into())));
     }
 }
