@@ -162,41 +162,33 @@ async fn a_zone_has_its_share_of_decisions() {
         .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
         .await
         .expect("loads");
-    let (mut own, input) = (manifest(&[&module]), json!({}));
+    let (own, input) = (manifest(&[&module]), json!({}));
     let (first, second) = tokio::join!(ask(&engine, &own, &input), ask(&engine, &own, &input));
     assert_eq!(
         (first, second),
         (Err(PolicyFault::Deadline), Err(PolicyFault::Busy))
     );
     // What a zone decides is on the zone's account, whichever of its sets is asked.
-    let first = decide(&engine, &own, 1, Duration::ZERO);
-    let another_set = {
-        own.policy_set_id = uuid::Uuid::from_u128(9).into();
-        decide(&engine, &own, 1, Duration::ZERO)
-    };
-    let another_zone = decide(&engine, &own, 2, Duration::ZERO);
-    let said = tokio::join!(first, another_set, another_zone);
+    let mut another_set = own.clone();
+    another_set.policy_set_id = uuid::Uuid::from_u128(9).into();
+    let said = tokio::join!(
+        decide(&engine, &own, 1, Duration::ZERO),
+        decide(&engine, &another_set, 1, Duration::ZERO),
+        decide(&engine, &own, 2, Duration::ZERO)
+    );
     let (late, busy) = (Some(PolicyFault::Deadline), Some(PolicyFault::Busy));
     assert_eq!(said, (late, busy, late));
 }
 
 /// What fails a decision of a zone that has used `spent` of its time before.
-fn decide(
-    engine: &Engine,
-    manifest: &Manifest,
-    zone: u128,
-    spent: Duration,
-) -> impl Future<Output = Option<PolicyFault>> {
-    let manifest = manifest.clone();
+async fn decide(engine: &Engine, manifest: &Manifest, zone: u128, spent: Duration) -> Option<PolicyFault> {
     let allowance = Allowance {
         zone: uuid::Uuid::from_u128(zone).into(),
         spent,
     };
-    async move {
-        let input = RawValue::from_string("{}".to_owned()).expect("JSON").into();
-        let evaluation = engine.decide(&manifest, input, allowance).await;
-        combine(&evaluation.verdicts).err()
-    }
+    let input = RawValue::from_string("{}".to_owned()).expect("JSON").into();
+    let evaluation = engine.decide(manifest, input, allowance).await;
+    combine(&evaluation.verdicts).err()
 }
 
 #[tokio::test]
