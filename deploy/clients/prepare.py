@@ -18,6 +18,14 @@ from jwt.algorithms import ECAlgorithm
 API = os.environ["CARACAL_API_URL"]
 HEADERS = {"Authorization": f"Bearer {os.environ['CARACAL_ADMIN_TOKEN']}", "Content-Type": "application/json"}
 
+REFUNDS = """package caracal.authz
+
+result := {"decision": "deny", "diagnostics": [{"step_up_required": "human_approval"}]} if {
+	"refund" in input.context.requested_scopes
+	not input.context.challenge_resolved
+}
+"""
+
 
 def ask(path, body=None):
     data = None if body is None else json.dumps(body).encode()
@@ -51,13 +59,15 @@ def main():
     agent = ask(f"{zone}/applications", agent | {"traits": ["role:reader"]})
     provider = {"identifier": "orders-key", "kind": "apikey", "config_json": {"location": "header"}}
     provider = ask(f"{zone}/providers", provider | {"secret_config": {"api_key": key}})
-    resource = {"identifier": "resource://orders", "scopes": ["read", "write"], "upstream_url": upstream}
+    ask(f"{zone}/resources", {"identifier": "resource://invoices", "scopes": ["read"], "upstream_url": upstream})
+    resource = {"identifier": "resource://orders", "scopes": ["read", "write", "refund"], "upstream_url": upstream}
     ask(f"{zone}/resources", resource | {"credential_provider_id": provider["id"]})
 
     roles = next(t for t in ask("/v1/policy-templates") if t["id"] == "role-based")
     policy = ask(f"{zone}/policies", {"name": "roles", "content": roles["content"]})
+    guard = ask(f"{zone}/policies", {"name": "refunds", "content": REFUNDS})
     policy_set = f"{zone}/policy-sets/" + ask(f"{zone}/policy-sets", {"name": "main"})["id"]
-    manifest = [{"policy_version_id": policy["version"]["id"]}]
+    manifest = [{"policy_version_id": one["version"]["id"]} for one in (policy, guard)]
     version = ask(f"{policy_set}/versions", {"manifest": manifest})["id"]
     ask(f"{policy_set}/activate", {"version_id": version})
 

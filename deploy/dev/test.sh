@@ -12,13 +12,15 @@ infrastructure() { CARACAL_DIR=$ROOT/.caracal/test PORT_BASE=auto CLEAN=1 "$here
 # One compilation for all: the tests start the very binaries that are built beside them.
 cargo build --workspace --bins --tests --profile "$PROFILE"
 
-# All of it: also what docker-compose.yml would start, these scripts themselves, and clients that others wrote.
+# All of it: also what docker-compose.yml would start, these scripts themselves, clients that others wrote, and a few
+# seconds of each fuzz target.
 failed=()
 if (($# == 0)); then
   "$ROOT/deploy/docker/native.sh" || failed+=(docker-compose.yml)
   "$here/tests/run.sh" || failed+=("the tooling")
   "$ROOT/deploy/clients/test.sh" || failed+=("docs/clients.md")
   "$here/api-fuzz.sh" || failed+=("/openapi.json")
+  "$here/fuzz.sh" 5 || failed+=("the fuzz targets")
 fi
 
 trap 'infrastructure down' EXIT

@@ -6,6 +6,7 @@ use crate::epoch::Epoch;
 use crate::id::SigningKeyId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What an anchor names (contract §4).
@@ -92,47 +93,72 @@ pub struct Anchor {
     pub expires_at: Timestamp,
 }
 
-/// The negative list of one zone. It only ever grows by [`AnchorSet::insert`] and shrinks by [`AnchorSet::expire`].
+/// In how many parts a list is kept: adding to a copy copies one of them.
+const SHARDS: usize = 256;
+
+/// The negative list of one zone. It only ever grows by [`AnchorSet::insert`] and shrinks by [`AnchorSet::expire`]. A
+/// copy shares everything with its original until one of them changes, and then all but what changed.
 #[derive(Debug, Clone, Default)]
 pub struct AnchorSet {
-    by_kind: HashMap<AnchorKind, HashMap<String, (Epoch, Timestamp)>>,
+    /// None, or [`SHARDS`] of them.
+    shards: Vec<Arc<Shard>>,
+    len: usize,
 }
+
+type Shard = HashMap<AnchorKind, HashMap<String, (Epoch, Timestamp)>>;
 
 impl AnchorSet {
     /// Adds an anchor. Of two with the same name the later epoch and the later expiry hold.
     pub fn insert(&mut self, anchor: Anchor) {
-        let names = self.by_kind.entry(anchor.kind).or_default();
+        if self.shards.is_empty() {
+            self.shards = vec![Arc::default(); SHARDS];
+        }
+        let Some(shard) = self.shards.get_mut(shard_of(&anchor.value)) else {
+            return;
+        };
+        let names = Arc::make_mut(shard).entry(anchor.kind).or_default();
+        let before = names.len();
         let entry = names
             .entry(anchor.value)
             .or_insert((anchor.epoch, anchor.expires_at));
         entry.0 = entry.0.max(anchor.epoch);
         entry.1 = entry.1.max(anchor.expires_at);
+        self.len += names.len() - before;
     }
 
     /// Drops what no living token can name any more.
     pub fn expire(&mut self, now: Timestamp) {
-        self.by_kind.retain(|_, names| {
-            names.retain(|_, (_, expires_at)| *expires_at > now);
-            !names.is_empty()
-        });
+        let over = |(_, expires_at): &(Epoch, Timestamp)| *expires_at <= now;
+        for shard in &mut self.shards {
+            if shard.values().any(|names| names.values().any(over)) {
+                Arc::make_mut(shard).retain(|_, names| {
+                    names.retain(|_, entry| !over(entry));
+                    !names.is_empty()
+                });
+            }
+        }
+        self.len = self.shards.iter().map(|shard| anchors_in(shard)).sum();
+        if self.len == 0 {
+            self.shards.clear();
+        }
     }
 
     /// How many anchors are held.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_kind.values().map(HashMap::len).sum()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_kind.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The first anchor that refuses a token with these claims, signed by `kid`.
     #[must_use]
     pub fn refuses(&self, claims: &Claims, kid: SigningKeyId) -> Option<AnchorKind> {
-        if self.by_kind.is_empty() {
+        if self.is_empty() {
             return None;
         }
         AnchorKind::ALL
@@ -189,18 +215,33 @@ impl AnchorSet {
     }
 
     fn has(&self, kind: AnchorKind, id: Uuid) -> bool {
-        let names = self.by_kind.get(&kind);
-        names.is_some_and(|names| {
-            names.contains_key(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
-        })
+        let mut buffer = Uuid::encode_buffer();
+        self.named(kind, id.hyphenated().encode_lower(&mut buffer))
+            .is_some()
     }
 
     /// Whether a cut-off of this kind refuses what was decided at `decided_at` for `value`.
     #[must_use]
     pub fn cuts_off(&self, kind: AnchorKind, value: &str, decided_at: Epoch) -> bool {
-        let cut_off = self.by_kind.get(&kind).and_then(|names| names.get(value));
+        let cut_off = self.named(kind, value);
         cut_off.is_some_and(|(epoch, _)| decided_at < *epoch)
     }
+
+    fn named(&self, kind: AnchorKind, value: &str) -> Option<&(Epoch, Timestamp)> {
+        self.shards.get(shard_of(value))?.get(&kind)?.get(value)
+    }
+}
+
+/// Where a name is kept. It need not be hard to foresee: a crowded shard only makes adding to it slower.
+fn shard_of(value: &str) -> usize {
+    let mixed = value
+        .bytes()
+        .fold(0_u8, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(byte));
+    usize::from(mixed)
+}
+
+fn anchors_in(shard: &Shard) -> usize {
+    shard.values().map(HashMap::len).sum()
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! Rates as a pure rule: the generic cell rate algorithm over any key, with time as a parameter.
+//! Rates as a pure rule: a sliding window over any key, with time as a parameter.
 
 use crate::clock::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
+
+/// Into how many parts a window is cut at most: admissions closer together than one count as the later of them.
+const PARTS: i64 = 1024;
 
 /// Why a rate said no: when the same key may come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,17 +15,35 @@ pub struct Exceeded {
     pub retry_after_seconds: u32,
 }
 
-/// At most `limit` admissions a `period` for each key, refilled evenly. Bounded: idle keys are forgotten.
+/// Never more than `limit` admissions for each key in any stretch of time as long as the period. Bounded: idle keys are
+/// forgotten.
 #[derive(Debug)]
 pub struct Quota<K> {
-    full_at: HashMap<K, i64>,
+    windows: HashMap<K, Window>,
     sweep_at: usize,
+}
+
+/// The admissions of one key that still count.
+#[derive(Debug, Default)]
+struct Window {
+    admitted: VecDeque<Admissions>,
+    count: u32,
+    /// When the last of them ceases to count.
+    idle_at: i64,
+}
+
+/// Admissions so close together that they cease to count together.
+#[derive(Debug)]
+struct Admissions {
+    first: i64,
+    last: i64,
+    count: u32,
 }
 
 impl<K: Hash + Eq> Default for Quota<K> {
     fn default() -> Self {
         Self {
-            full_at: HashMap::new(),
+            windows: HashMap::new(),
             sweep_at: 1024,
         }
     }
@@ -36,29 +57,60 @@ impl<K: Hash + Eq> Quota<K> {
     pub fn admit(&mut self, key: K, limit: u32, period_seconds: u32, now: Timestamp) -> Result<(), Exceeded> {
         let now = now.timestamp_micros();
         let period = i64::from(period_seconds) * 1_000_000;
-        let Some(each) = period.checked_div(i64::from(limit)) else {
-            return Err(Exceeded {
-                retry_after_seconds: period_seconds.max(1),
-            });
-        };
         self.forget_idle(now);
-        let entry = self.full_at.entry(key).or_insert(now);
-        let next = (*entry).max(now) + each;
-        let wait = next - now - period;
-        if wait > 0 {
-            let seconds = u32::try_from(wait.div_euclid(1_000_000) + 1).unwrap_or(u32::MAX);
-            return Err(Exceeded {
-                retry_after_seconds: seconds,
-            });
+        let window = self.windows.entry(key).or_default();
+        window.forget(now - period);
+        if window.count < limit {
+            window.add(now, period);
+            return Ok(());
         }
-        *entry = next;
-        Ok(())
+        let wait = (window.below(limit).unwrap_or(now) + period - now).clamp(1, period.max(1));
+        let seconds = wait.div_euclid(1_000_000) + i64::from(wait.rem_euclid(1_000_000) > 0);
+        Err(Exceeded {
+            retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+        })
     }
 
     fn forget_idle(&mut self, now: i64) {
-        if self.full_at.len() >= self.sweep_at {
-            self.full_at.retain(|_, full_at| *full_at > now);
-            self.sweep_at = (self.full_at.len() * 2).max(1024);
+        if self.windows.len() >= self.sweep_at {
+            self.windows.retain(|_, window| window.idle_at > now);
+            self.sweep_at = (self.windows.len() * 2).max(1024);
+        }
+    }
+}
+
+impl Window {
+    /// Drops what was admitted at `until` or before.
+    fn forget(&mut self, until: i64) {
+        while let Some(oldest) = self.admitted.pop_front_if(|oldest| oldest.last <= until) {
+            self.count = self.count.saturating_sub(oldest.count);
+        }
+    }
+
+    /// The admission that has to leave before there are fewer than `limit`.
+    fn below(&self, limit: u32) -> Option<i64> {
+        let mut left = self.count;
+        let mut leaving = self.admitted.iter();
+        let last = leaving.find(|oldest| {
+            left = left.saturating_sub(oldest.count);
+            left < limit
+        });
+        last.map(|oldest| oldest.last)
+    }
+
+    fn add(&mut self, now: i64, period: i64) {
+        self.count += 1;
+        self.idle_at = self.idle_at.max(now + period);
+        match self.admitted.back_mut() {
+            Some(latest) if now - latest.first <= period / PARTS => {
+                latest.last = latest.last.max(now);
+                latest.count += 1;
+            }
+            _ => self.admitted.push_back(Admissions {
+                first: now,
+                last: now,
+                count: 1,
+            }),
         }
     }
 }
@@ -88,20 +140,67 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_admits_its_limit_and_then_one_each_refill() {
+    fn a_window_admits_its_limit_and_no_more_until_the_first_has_left_it() {
         let mut quota = Quota::default();
-        for _ in 0..60 {
-            assert_eq!(quota.admit("a", 60, 60, at(0)), Ok(()));
+        for second in 0..60 {
+            assert_eq!(quota.admit("a", 60, 60, at(second * 500)), Ok(()));
         }
+        let wait = |retry_after_seconds| Err(Exceeded { retry_after_seconds });
+        assert_eq!(quota.admit("a", 60, 60, at(29_500)), wait(31));
         assert_eq!(
-            quota.admit("a", 60, 60, at(0)),
-            Err(Exceeded {
-                retry_after_seconds: 2
-            })
+            quota.admit("b", 60, 60, at(29_500)),
+            Ok(()),
+            "another key has its own"
         );
-        assert_eq!(quota.admit("b", 60, 60, at(0)), Ok(()), "another key has its own");
-        assert_eq!(quota.admit("a", 60, 60, at(1000)), Ok(()));
-        assert!(quota.admit("a", 60, 60, at(1000)).is_err());
+        assert_eq!(quota.admit("a", 60, 60, at(59_999)), wait(1));
+        assert_eq!(quota.admit("a", 60, 60, at(60_000)), Ok(()), "the first has left");
+        assert_eq!(
+            quota.admit("a", 60, 60, at(60_000)),
+            wait(1),
+            "the second has not"
+        );
+    }
+
+    #[test]
+    fn a_burst_waits_for_its_whole_period_and_never_longer() {
+        let mut quota = Quota::default();
+        for _ in 0..1_000 {
+            assert_eq!(quota.admit((), 1_000, 60, at(0)), Ok(()));
+        }
+        let refused = quota.admit((), 1_000, 60, at(1));
+        assert_eq!(refused.map_err(|e| e.retry_after_seconds), Err(60));
+        assert_eq!(quota.admit((), 1_000, 60, at(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_lowered_limit_is_waited_for_until_it_holds() {
+        let mut quota = Quota::default();
+        for second in 0..4 {
+            assert_eq!(quota.admit((), 4, 60, at(second * 10_000)), Ok(()));
+        }
+        let refused = quota.admit((), 2, 60, at(30_000));
+        assert_eq!(
+            refused.map_err(|e| e.retry_after_seconds),
+            Err(50),
+            "three must leave"
+        );
+        assert_eq!(quota.admit((), 2, 60, at(80_000)), Ok(()));
+    }
+
+    #[test]
+    fn no_stretch_of_a_period_holds_more_than_the_limit() {
+        let (mut quota, mut admitted) = (Quota::default(), Vec::new());
+        // Faster than allowed, with steps that fall across the window's parts.
+        for step in 0..40_000_i64 {
+            let now = step * 7 + step % 13;
+            if quota.admit((), 100, 60, at(now)).is_ok() {
+                admitted.push(now);
+            }
+        }
+        assert!(admitted.len() >= 400, "{}", admitted.len());
+        for (first, after) in admitted.iter().zip(admitted.iter().skip(100)) {
+            assert!(after - first >= 60_000, "{first} to {after}");
+        }
     }
 
     #[test]
@@ -110,7 +209,7 @@ mod tests {
         for key in 0..5000 {
             assert_eq!(quota.admit(key, 1, 1, at(key * 2000)), Ok(()));
         }
-        assert!(quota.full_at.len() <= 1024);
+        assert!(quota.windows.len() <= 1024);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a warm policy costs, and whether many of them stay within the budget: distinct policies in rotation, each
 //! loaded and asked, with the resident memory beside what the engine believes to hold.
-//! `cargo bench -p caracal-policy --bench memory -- 1000 512` (policies, budget in MB).
+//! `cargo bench -p caracal-policy --bench memory -- 1000 512` (policies, budget in MB: what it does without arguments).
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -20,7 +20,7 @@ const MEGABYTE: usize = 1 << 20;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
-    let (policies, budget) = (numbers.next().unwrap_or(100), numbers.next().unwrap_or(512));
+    let (policies, budget) = (numbers.next().unwrap_or(1_000), numbers.next().unwrap_or(512));
     let template = templates()
         .iter()
         .find(|t| t.id == "role-based")

@@ -2,28 +2,34 @@
 //! deadline, on a warm instance taken from a pool. The hot path compiles nothing, instantiates nothing and holds no lock
 //! while it evaluates.
 //!
-//! A cheap policy (20 µs) runs to its end where it is called. One that is still running after a tick yields to the other
-//! tasks of its thread, so a hung policy costs its own caller time and nobody else.
+//! A cheap policy (20 µs) runs to its end where it is called. One that is still running after a tick (2 ms) goes on in a
+//! small pool of threads of its own, so a hung policy costs its own caller time and nobody else.
 
 mod answer;
 mod code_cache;
 mod instance;
 mod module;
+mod pool;
 mod share;
+mod shelf;
 mod ticker;
 
 use crate::compiler::sha256_hex;
 use caracal_domain::PolicyVerdict;
 use caracal_domain::decision::PolicyFault;
+use caracal_domain::id::{PolicyVersionId, ZoneId};
 use caracal_domain::zone::Manifest;
 use code_cache::CodeCache;
 use instance::Limits;
 use module::{Module, Modules};
+use pool::Pool;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use share::Shares;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
+use uuid::Uuid;
 use wasmtime::Config;
 
 pub use code_cache::CodeCacheConfig;
@@ -37,9 +43,9 @@ pub struct EngineConfig {
     pub max_instance_bytes: usize,
     /// How long a result may be, as JSON.
     pub max_result_bytes: usize,
-    /// How many decisions of one policy set may be under way at once.
-    pub max_in_flight_per_set: usize,
-    /// How much memory compiled code and waiting instances may have together; what was used longest ago goes first.
+    /// How many decisions of one zone may be under way at once.
+    pub max_in_flight_per_zone: usize,
+    /// How much memory compiled code and instances may have together; what was used longest ago goes first.
     pub memory_budget_bytes: usize,
     /// Where compiled code survives a restart, if anywhere.
     pub code_cache: Option<CodeCacheConfig>,
@@ -51,7 +57,7 @@ impl Default for EngineConfig {
             deadline: Duration::from_millis(50),
             max_instance_bytes: 16 << 20,
             max_result_bytes: 64 << 10,
-            max_in_flight_per_set: 16,
+            max_in_flight_per_zone: 16,
             memory_budget_bytes: 512 << 20,
             code_cache: None,
         }
@@ -102,13 +108,15 @@ pub struct EngineMemory {
     pub instances: usize,
     /// What those hold.
     pub instance_bytes: usize,
+    /// What instances that answer, and modules on their way out, hold besides.
+    pub busy_bytes: usize,
 }
 
 impl EngineMemory {
     /// All together; never more than the budget, unless a single module is.
     #[must_use]
     pub const fn total_bytes(&self) -> usize {
-        self.code_bytes + self.instance_bytes
+        self.code_bytes + self.instance_bytes + self.busy_bytes
     }
 }
 
@@ -117,8 +125,18 @@ impl EngineMemory {
 pub struct Engine {
     config: EngineConfig,
     modules: Modules,
-    shares: Shares,
+    shares: Arc<Shares>,
     ticker: Ticker,
+    pool: Pool,
+}
+
+/// On whose account a decision is made, and what is left of its time.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// The zone.
+    pub zone: ZoneId,
+    /// What the decision has used of the deadline before.
+    pub spent: Duration,
 }
 
 impl Engine {
@@ -136,11 +154,13 @@ impl Engine {
             result_bytes: config.max_result_bytes,
         };
         let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
+        let pool = Pool::start().map_err(|e| EngineError(e.to_string()))?;
         let modules = Modules::new(wasm, cache, limits, config.memory_budget_bytes);
         Ok(Self {
-            shares: Shares::new(config.max_in_flight_per_set),
+            shares: Arc::new(Shares::new(config.max_in_flight_per_zone)),
             modules,
             ticker,
+            pool,
             config,
         })
     }
@@ -185,13 +205,49 @@ impl Engine {
         self.modules.memory()
     }
 
-    /// Asks every policy of a manifest about `input`, which is written as JSON into each one's memory.
+    /// Asks every policy of a manifest about `input`, for whoever only tries it: the policy set has its own share.
     pub async fn evaluate<I: Serialize + Sync + ?Sized>(&self, manifest: &Manifest, input: &I) -> Evaluation {
+        let Ok(input) = to_raw_value(input) else {
+            return Evaluation {
+                verdicts: refuse_all(manifest, PolicyFault::Error),
+                elapsed: Duration::ZERO,
+            };
+        };
+        let account = Uuid::from(manifest.policy_set_id);
+        self.ask(manifest, input.into(), account, self.config.deadline)
+            .await
+    }
+
+    /// Asks every policy of a manifest about `input`, which is written into each one's memory, for a decision of a zone.
+    pub async fn decide(
+        &self,
+        manifest: &Manifest,
+        input: Arc<RawValue>,
+        allowance: Allowance,
+    ) -> Evaluation {
+        let left = self.config.deadline.saturating_sub(allowance.spent);
+        self.ask(manifest, input, Uuid::from(allowance.zone), left).await
+    }
+
+    async fn ask(
+        &self,
+        manifest: &Manifest,
+        input: Arc<RawValue>,
+        account: Uuid,
+        left: Duration,
+    ) -> Evaluation {
         let started = Instant::now();
-        let verdicts = match self.shares.take(manifest.policy_set_id) {
-            Some(_share) => {
-                self.ask_all(manifest, input, started + self.config.deadline)
-                    .await
+        let verdicts = match self.shares.take(account) {
+            Some(share) => {
+                let under_way = (share, self.ticker.begin());
+                let modules = manifest
+                    .policies
+                    .iter()
+                    .map(|entry| (entry.policy_version_id, self.modules.get(&entry.module)))
+                    .collect();
+                let asking = ask_all(modules, input, started + left, under_way);
+                let asked = self.pool.run(Box::pin(asking)).await;
+                asked.unwrap_or_else(|| refuse_all(manifest, PolicyFault::Error))
             }
             None => refuse_all(manifest, PolicyFault::Busy),
         };
@@ -200,31 +256,33 @@ impl Engine {
             elapsed: started.elapsed(),
         }
     }
+}
 
-    async fn ask_all<I: Serialize + Sync + ?Sized>(
-        &self,
-        manifest: &Manifest,
-        input: &I,
-        deadline: Instant,
-    ) -> Vec<PolicyVerdict> {
-        let _under_way = self.ticker.begin();
-        let mut verdicts = Vec::with_capacity(manifest.policies.len());
-        for entry in &manifest.policies {
-            let answer = match self.modules.get(&entry.module) {
-                Some(module) => module.ask(input, deadline).await,
-                None => Err(PolicyFault::Error),
-            };
-            let failed = answer.is_err();
-            verdicts.push(PolicyVerdict {
-                policy_version_id: entry.policy_version_id,
-                answer,
-            });
-            if failed {
-                break; // An error anywhere refuses: nothing the others say can change that.
-            }
+/// Owns all it needs, since it may end on another thread than it began. `under_way` is held until then.
+async fn ask_all<G: Send>(
+    modules: Vec<(PolicyVersionId, Option<Arc<Module>>)>,
+    input: Arc<RawValue>,
+    deadline: Instant,
+    under_way: G,
+) -> Vec<PolicyVerdict> {
+    let mut verdicts = Vec::with_capacity(modules.len());
+    for (policy_version_id, module) in modules {
+        let answer = match module {
+            Some(_) if Instant::now() >= deadline => Err(PolicyFault::Deadline),
+            Some(module) => module.ask(&*input, deadline).await,
+            None => Err(PolicyFault::Error),
+        };
+        let failed = answer.is_err();
+        verdicts.push(PolicyVerdict {
+            policy_version_id,
+            answer,
+        });
+        if failed {
+            break; // An error anywhere refuses: nothing the others say can change that.
         }
-        verdicts
     }
+    drop(under_way);
+    verdicts
 }
 
 fn refuse_all(manifest: &Manifest, fault: PolicyFault) -> Vec<PolicyVerdict> {

@@ -73,6 +73,12 @@ table! {
 }
 
 table! {
+    policy_module_successors (module) {
+        module -> Text, successor -> Text, compiled_at -> Timestamptz,
+    }
+}
+
+table! {
     policy_versions (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, policy_id -> Uuid, version -> Integer, content -> Text, content_sha256 -> Text,
         schema_version -> Text, module -> Text, created_by -> Text, created_at -> Timestamptz,
@@ -284,6 +290,7 @@ allow_tables_to_appear_in_same_query!(
     policy_versions,
     policy_set_versions,
     policy_set_manifest,
+    policy_module_successors,
     zone_activations,
     sts_replicas,
     activation_loads,

@@ -4,7 +4,9 @@ use crate::Conn;
 use crate::anchors;
 use crate::database::limit_to;
 use crate::error::{Error, Result};
-use crate::schema::{policy_set_manifest, policy_set_versions, policy_versions, zone_activations};
+use crate::schema::{
+    policy_module_successors, policy_set_manifest, policy_set_versions, policy_versions, zone_activations,
+};
 use crate::{applications, keys, providers, resources, subject_issuers, zones};
 use caracal_domain::Epoch;
 use caracal_domain::id::{PolicySetVersionId, ZoneId};
@@ -91,10 +93,12 @@ async fn find_manifests(zone: ZoneId, mut conn: &Conn) -> Result<Manifests> {
     let policy = policy_versions::zone_id
         .eq(policy_set_manifest::zone_id)
         .and(policy_versions::id.eq(policy_set_manifest::policy_version_id));
+    let newer = policy_module_successors::module.eq(policy_versions::module);
     let lines = zone_activations::table
         .inner_join(policy_set_versions::table.on(version))
         .inner_join(policy_set_manifest::table.on(line))
         .inner_join(policy_versions::table.on(policy))
+        .left_join(policy_module_successors::table.on(newer))
         .filter(zone_activations::zone_id.eq(Uuid::from(zone)))
         .order(policy_set_manifest::position)
         .select((
@@ -107,21 +111,29 @@ async fn find_manifests(zone: ZoneId, mut conn: &Conn) -> Result<Manifests> {
                 policy_set_versions::id,
                 policy_set_versions::manifest_sha256,
             ),
-            (policy_versions::id, policy_versions::module),
+            (
+                policy_versions::id,
+                policy_versions::module,
+                policy_module_successors::successor.nullable(),
+            ),
         ));
     let lines: Vec<ManifestLine> = lines.load(&mut conn).await?;
     Ok(assemble(lines))
 }
 
-/// (active, shadow), (set, version, hash), (policy version, module).
-type ManifestLine = ((Uuid, Option<Uuid>), (Uuid, Uuid, String), (Uuid, String));
+/// (active, shadow), (set, version, hash), (policy version, module, the module a newer compiler made of it).
+type ManifestLine = (
+    (Uuid, Option<Uuid>),
+    (Uuid, Uuid, String),
+    (Uuid, String, Option<String>),
+);
 
 fn assemble(lines: Vec<ManifestLine>) -> Manifests {
     let Some(&((active, shadow), _, _)) = lines.as_slice().first() else {
         return (None, None);
     };
     let mut manifests: HashMap<PolicySetVersionId, Manifest> = HashMap::new();
-    for (_, (set, version, sha256), (policy_version, module)) in lines {
+    for (_, (set, version, sha256), (policy_version, module, newer)) in lines {
         let manifest = manifests.entry(version.into()).or_insert_with(|| Manifest {
             policy_set_id: set.into(),
             version_id: version.into(),
@@ -130,7 +142,7 @@ fn assemble(lines: Vec<ManifestLine>) -> Manifests {
         });
         manifest.policies.push(ManifestEntry {
             policy_version_id: policy_version.into(),
-            module,
+            module: newer.unwrap_or(module),
         });
     }
     let manifests: HashMap<_, _> = manifests

@@ -1,5 +1,5 @@
 //! The first mandate of a zone that this replica has never seen, among many zones: after a restart with its policy
-//! compiled before, and with a policy compiled never.
+//! compiled before, be it one that zones share or one of its own, and with a policy compiled never.
 
 use crate::Options;
 use crate::http::Connection;
@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 
 /// Writers that fill the database with zones.
 const WRITERS: usize = 8;
-/// How often the never-compiled case is tried: each needs a restart.
-const NEVER_COMPILED: usize = 3;
+/// Every so many zones one has a policy of its own, as long as the role-based template.
+const OWN_EVERY: usize = 4;
 const ALLOW: &str = "package caracal.authz
 
 result := {\"decision\": \"allow\", \"determining_policies\": [\"cold\"]}
@@ -28,30 +28,38 @@ result := {\"decision\": \"allow\", \"determining_policies\": [\"cold\"]}
 pub(crate) async fn measure(stack: &Settings, options: &Options) -> Result<()> {
     fill(stack, options.zones.saturating_sub(options.cold_zones)).await?;
     let mut admin = Admin::connect(stack).await?;
-    let mut zones = Vec::new();
-    for _ in 0..options.cold_zones {
-        let scene = Scene::with_policy(&mut admin, ALLOW).await?;
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    let template = Scene::template(&mut admin).await?;
+    for number in 0..options.cold_zones {
+        let is_own = number % OWN_EVERY == 0;
+        let content = if is_own {
+            format!("{template}\n# The policy of zone {number} alone.\nzone_number := {number}\n")
+        } else {
+            ALLOW.to_owned()
+        };
+        let scene = Scene::with_policy(&mut admin, &content).await?;
         let session = scene.session(stack).await?;
+        let zones = if is_own { &mut own } else { &mut shared };
         zones.push(scene.mandate_request(&session, "orders:read", ""));
     }
     restart_sts(stack).await?;
-    let found = first_mints(stack, &zones).await?;
+    let of = options.zones;
+    let found = first_mints(stack, &shared).await?;
     line(
-        &format!("first mandates of {} of {} zones", zones.len(), options.zones),
+        &format!("first mandates of {} of {of} zones", shared.len()),
         &found,
     )?;
-    let mut never = Found::default();
-    for mandate in zones.iter().take(NEVER_COMPILED) {
-        let compiled = stack.dir.join("wasm-cache");
-        std::fs::remove_dir_all(&compiled).context("forgetting the compiled policies")?;
-        restart_sts(stack).await?;
-        let found = first_mints(stack, std::slice::from_ref(mandate)).await?;
-        never.times.extend(found.times);
-        never.failed += found.failed;
-        never.took += found.took;
-    }
-    never.times.sort_unstable();
-    line("first mandates, policy never compiled", &never)
+    let found = first_mints(stack, &own).await?;
+    line(
+        &format!("  with a policy of its own, {} zones", own.len()),
+        &found,
+    )?;
+
+    let compiled = stack.dir.join("wasm-cache");
+    std::fs::remove_dir_all(&compiled).context("forgetting the compiled policies")?;
+    restart_sts(stack).await?;
+    let never = first_mints(stack, &own).await?;
+    line(&format!("  never compiled, {} zones", own.len()), &never)
 }
 
 async fn first_mints(stack: &Settings, mandates: &[Vec<u8>]) -> Result<Found> {

@@ -57,13 +57,19 @@ impl Scene {
     /// Sets a zone up with the role-based template active.
     pub(crate) async fn set(stack: &Settings) -> Result<Self> {
         let mut admin = Admin::connect(stack).await?;
+        let content = Self::template(&mut admin).await?;
+        Self::with_policy(&mut admin, &content).await
+    }
+
+    /// The role-based template.
+    pub(crate) async fn template(admin: &mut Admin) -> Result<String> {
         let templates = admin.call("GET", "/v1/policy-templates", &Value::Null).await?;
         let templates = templates.expect(200, "the templates")?;
-        let content = templates
+        templates
             .as_array()
             .and_then(|all| all.iter().find(|t| t["id"] == "role-based")?["content"].as_str())
-            .context("no template role-based")?;
-        Self::with_policy(&mut admin, content).await
+            .map(str::to_owned)
+            .context("no template role-based")
     }
 
     /// Sets a zone up with this policy active.

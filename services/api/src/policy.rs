@@ -1,6 +1,9 @@
 //! `/v1/zones/{zone}/policies` and `/v1/policies/validate`: Rego, checked and compiled when it is written.
 
 mod manage;
+mod recompile;
+
+pub(crate) use recompile::Recompiling;
 
 use crate::actor::{Anyone, InZone, Read, Write};
 use crate::app::Api;

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 
 /// How often exchanges under way are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -60,44 +61,58 @@ impl Confirm {
     }
 
     /// Looks after exchanges under way for as long as the service lives: ends those that have expired and, while we
-    /// are behind, those of which nobody could say for longer than the bound that they may go on.
+    /// are behind, those of which nobody could say for longer than the bound that they may go on. Neither waits for the
+    /// STS, which is asked beside it.
     pub async fn watch(self: Arc<Self>, running: Arc<Running>, clock: Arc<dyn Clock>) {
-        let mut last_fresh = Instant::now();
-        let mut last_asked = Instant::now();
+        futures::join!(self.end(&running, &*clock), self.ask(&running));
+    }
+
+    async fn end(&self, running: &Running, clock: &dyn Clock) {
+        // Up to when everything that happened is known to have been applied.
+        let mut known_to = Instant::now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             running.expire(clock.now().timestamp());
-            if self.feed.staleness() == Staleness::Fresh {
-                last_fresh = Instant::now();
-            } else if last_asked.elapsed() >= CONFIRM_EVERY {
-                last_asked = Instant::now();
-                let unsure = futures::stream::iter(running.all());
-                unsure
-                    .for_each_concurrent(CONFIRMED_AT_ONCE, |exchange| self.reconfirm(exchange, last_fresh))
+            match self.feed.lag().filter(|lag| *lag <= self.max_lag) {
+                Some(lag) => {
+                    known_to = Instant::now()
+                        .checked_sub(lag)
+                        .max(Some(known_to))
+                        .unwrap_or(known_to)
+                }
+                None => running.end_unconfirmed(known_to, self.max_lag),
+            }
+        }
+    }
+
+    /// Asks about every exchange once a second from when we are half the bound behind, so that those that may go on are
+    /// known to when it is reached.
+    async fn ask(&self, running: &Running) {
+        let mut ticks = tokio::time::interval(CONFIRM_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Unknown counts as behind.
+            if self.feed.lag().is_none_or(|lag| lag > self.max_lag / 2) {
+                futures::stream::iter(running.all())
+                    .for_each_concurrent(CONFIRMED_AT_ONCE, |exchange| self.reconfirm(exchange))
                     .await;
             }
         }
     }
 
-    async fn reconfirm(&self, exchange: Arc<Exchange>, last_fresh: Instant) {
+    async fn reconfirm(&self, exchange: Arc<Exchange>) {
         let asked_at = Instant::now();
-        match self
-            .sts
-            .introspect(
-                &exchange.bearer,
-                Asking {
-                    request_id: None,
-                    at_least: None,
-                },
-            )
-            .await
-        {
-            Ok(true) => exchange.confirm(asked_at),
-            Ok(false) => exchange.end(Cut::Revoked),
-            Err(_) if exchange.confirmed().max(last_fresh).elapsed() > self.max_lag => {
-                exchange.end(Cut::Unconfirmed);
-            }
-            Err(_) => {}
+        let asking = Asking {
+            request_id: None,
+            at_least: None,
+        };
+        let answer = self.sts.introspect(&exchange.bearer, asking);
+        // Whoever hangs is asked again next time; meanwhile the others have their turn.
+        match tokio::time::timeout(CONFIRM_EVERY, answer).await {
+            Ok(Ok(true)) => exchange.confirm(asked_at),
+            Ok(Ok(false)) => exchange.end(Cut::Revoked),
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why an exchange was ended by us.
@@ -164,6 +164,16 @@ impl Running {
         for exchange in &self.exchanges {
             if exchange.expires_at <= now {
                 exchange.end(Cut::Expired);
+            }
+        }
+    }
+
+    /// Cuts every exchange of which nobody has said for longer than `bound` that it may go on; all that happened up to
+    /// `known_to` is known.
+    pub fn end_unconfirmed(&self, known_to: Instant, bound: Duration) {
+        for exchange in &self.exchanges {
+            if exchange.confirmed().max(known_to).elapsed() > bound {
+                exchange.end(Cut::Unconfirmed);
             }
         }
     }

@@ -167,9 +167,9 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     Metrics::watch(&host.probes, &zones);
 
     let metrics = Metrics::register(&host.probes);
-    let (shadow, questions) = Shadow::new(metrics.clone());
-    let watcher = Watcher::new(&engine, &zones, &recorder, &clock);
-    host.tasks.spawn("shadow", watcher.watch(questions));
+    let shadow = Shadow::new(metrics.clone());
+    let watcher = Watcher::new(&shadow, &engine, &zones, &recorder, &clock);
+    host.tasks.spawn("shadow", watcher.watch());
     let sts = Data::new(Sts {
         metrics,
         clock: Arc::clone(&clock),

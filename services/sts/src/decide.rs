@@ -20,6 +20,7 @@ use caracal_domain::id::EventId;
 use caracal_domain::zone::{Application, Resource};
 use caracal_domain::{Claims, OAuthCode, Refusal, ResourceIdentifier, ScopeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything a decision is about.
 pub struct Asked<'a> {
@@ -274,6 +275,10 @@ impl Sts {
                 identifier: &finding.name,
                 resource,
                 met,
+                spent: finding
+                    .evaluated
+                    .as_ref()
+                    .map_or(Duration::ZERO, |earlier| earlier.spent),
             };
             // Compiled modules may have been evicted; warm, this is one look into a map for each.
             let evaluated = match self.zones.load_modules(manifest).await {

@@ -14,6 +14,7 @@ use caracal_domain::policy_input::{
 };
 use caracal_domain::zone::{Application, Manifest, Resource};
 use caracal_domain::{Decision, Refusal, ResourceIdentifier, combine};
+use caracal_policy::Allowance;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Evaluated {
     pub elapsed: Duration,
     /// For a delegated request that they allow: what they said to the root issuer asking for the same.
     pub delegator: Option<Box<Evaluated>>,
+    /// What the resource's decision has used of its time, all in all.
+    pub spent: Duration,
 }
 
 impl Evaluated {
@@ -72,6 +75,8 @@ pub struct Question<'a> {
     pub resource: &'a Resource,
     /// The challenge that was met for this request.
     pub met: Option<&'a Met>,
+    /// What the resource's decision has used of its time: one deadline holds for all that is asked about it.
+    pub spent: Duration,
 }
 
 /// Who the policies are asked about: the caller, or the root issuer of its delegation.
@@ -112,7 +117,13 @@ impl Sts {
                 grant: self.grant_of(question, &delegation.issuer).await?,
                 is_caller: false,
             };
-            evaluated.delegator = Some(Box::new(self.ask(question, &issuer, manifest).await));
+            let question = Question {
+                spent: evaluated.spent,
+                ..question
+            };
+            let delegator = self.ask(question, &issuer, manifest).await;
+            evaluated.spent = delegator.spent;
+            evaluated.delegator = Some(Box::new(delegator));
         }
         Ok(evaluated)
     }
@@ -134,23 +145,29 @@ impl Sts {
 
     async fn ask(&self, question: Question<'_>, asker: &Asker<'_>, manifest: &Arc<Manifest>) -> Evaluated {
         let Ok(input) = to_raw_value(&input(question, asker)) else {
-            return unanswered(manifest);
+            return unanswered(manifest, question.spent);
         };
-        let evaluation = self.engine.evaluate(manifest, &*input).await;
+        let input: Arc<RawValue> = input.into();
+        let allowance = Allowance {
+            zone: question.asked.view.zone.config.id,
+            spent: question.spent,
+        };
+        let evaluation = self.engine.decide(manifest, Arc::clone(&input), allowance).await;
         self.metrics.evaluated(evaluation.elapsed);
         Evaluated {
             manifest: Arc::clone(manifest),
             ruling: combine(&evaluation.verdicts),
             verdicts: evaluation.verdicts,
-            input: input.into(),
+            input,
             elapsed: evaluation.elapsed,
             delegator: None,
+            spent: question.spent + evaluation.elapsed,
         }
     }
 }
 
 /// An input that cannot be written is a fault like any other: it refuses.
-fn unanswered(manifest: &Arc<Manifest>) -> Evaluated {
+fn unanswered(manifest: &Arc<Manifest>, spent: Duration) -> Evaluated {
     tracing::error!("a policy input cannot be written as JSON");
     Evaluated {
         manifest: Arc::clone(manifest),
@@ -159,6 +176,7 @@ fn unanswered(manifest: &Arc<Manifest>) -> Evaluated {
         input: RawValue::NULL.to_owned().into(),
         elapsed: Duration::ZERO,
         delegator: None,
+        spent,
     }
 }
 

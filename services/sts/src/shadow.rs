@@ -7,20 +7,20 @@ use crate::metrics::Metrics;
 use crate::record::verdict;
 use crate::zones::Zones;
 use caracal_bus::Recorder;
-use caracal_domain::decision::Ruling;
+use caracal_domain::decision::{ChallengeType, PolicyFault, Ruling};
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::zone::Manifest;
 use caracal_domain::{
     AuditDecision, AuditEvent, Clock, Decision, EventType, RequestId, ResourceIdentifier, Timestamp, combine,
 };
-use caracal_policy::Engine;
+use caracal_policy::{Allowance, Engine};
+use queue::Queue;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::Duration;
 
-/// How many questions may wait.
-const WAITING: usize = 512;
+mod queue;
 
 /// One question that was decided, to be asked of the shadow set too.
 pub struct Shadowed {
@@ -30,8 +30,16 @@ pub struct Shadowed {
     resource: ResourceIdentifier,
     manifest: Arc<Manifest>,
     input: Arc<RawValue>,
-    /// What the active set said; `None` when it failed.
-    said: Option<Decision>,
+    /// What the active set said.
+    said: Said,
+}
+
+/// What counts when two sets are compared: the decision, and which proof a deny asks for.
+type Said = (Decision, Option<ChallengeType>);
+
+/// What fails refuses, so for the comparison a failure is a deny.
+fn said(ruling: Option<&Ruling>) -> Said {
+    ruling.map_or((Decision::Deny, None), |ruling| (ruling.decision, ruling.step_up))
 }
 
 impl Shadowed {
@@ -50,20 +58,21 @@ impl Shadowed {
             resource: resource.clone(),
             manifest: Arc::clone(manifest),
             input: Arc::clone(&said.input),
-            said: said.ruling.as_ref().ok().map(|ruling| ruling.decision),
+            said: self::said(said.ruling.as_ref().ok()),
         }
     }
 }
 
 /// Where questions for shadow sets are left.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shadow {
-    queue: mpsc::Sender<Shadowed>,
+    queue: Arc<Queue<Shadowed>>,
     metrics: Metrics,
 }
 
 /// Who answers them: asks the engine, loads what was evicted, and notes the outcome.
 pub struct Watcher {
+    shadow: Shadow,
     engine: Arc<Engine>,
     zones: Arc<Zones>,
     recorder: Recorder,
@@ -71,17 +80,19 @@ pub struct Watcher {
 }
 
 impl Shadow {
-    /// A queue, and its other end for [`Watcher::watch`].
+    /// Nothing waits yet.
     #[must_use]
-    pub fn new(metrics: Metrics) -> (Self, mpsc::Receiver<Shadowed>) {
-        let (queue, receiver) = mpsc::channel(WAITING);
-        (Self { queue, metrics }, receiver)
+    pub fn new(metrics: Metrics) -> Self {
+        Self {
+            queue: Arc::default(),
+            metrics,
+        }
     }
 
     /// Leaves questions there; what finds no place is dropped.
     pub fn observe(&self, questions: Vec<Shadowed>) {
         for question in questions {
-            if self.queue.try_send(question).is_err() {
+            if !self.queue.push(question.zone, question) {
                 self.metrics.shadow_dropped();
             }
         }
@@ -92,12 +103,14 @@ impl Watcher {
     /// With the parts of the service it shares.
     #[must_use]
     pub fn new(
+        shadow: &Shadow,
         engine: &Arc<Engine>,
         zones: &Arc<Zones>,
         recorder: &Recorder,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         Self {
+            shadow: shadow.clone(),
             engine: Arc::clone(engine),
             zones: Arc::clone(zones),
             recorder: recorder.clone(),
@@ -106,28 +119,41 @@ impl Watcher {
     }
 
     /// Answers one question after the other for as long as the service lives.
-    pub async fn watch(self, mut questions: mpsc::Receiver<Shadowed>) {
-        while let Some(question) = questions.recv().await {
+    pub async fn watch(self) {
+        loop {
+            let question = self.shadow.queue.pop().await;
             // Whoever else wants this thread goes first.
             tokio::task::yield_now().await;
-            if self.zones.load_modules(&question.manifest).await.is_ok() {
-                let event = self.answer(&question).await;
-                self.recorder.note(event);
+            match self.answer(&question).await {
+                Some(event) => self.recorder.note(event),
+                None => self.shadow.metrics.shadow_dropped(),
             }
         }
     }
 
-    async fn answer(&self, question: &Shadowed) -> AuditEvent {
-        let evaluation = self.engine.evaluate(&question.manifest, &*question.input).await;
-        let ruling = combine(&evaluation.verdicts).ok();
-        let would = ruling.as_ref().map(|ruling: &Ruling| ruling.decision);
-        // What fails refuses, so for the comparison a failure is a deny.
-        let decision = would.unwrap_or(Decision::Deny);
-        let differs = decision != question.said.unwrap_or(Decision::Deny);
-        let policies: Vec<Value> = evaluation.verdicts.iter().map(verdict).collect();
+    /// `None` when the set cannot be asked now: its policies cannot be had, or the zone's share is needed for decisions.
+    async fn answer(&self, question: &Shadowed) -> Option<AuditEvent> {
+        self.zones.load_modules(&question.manifest).await.ok()?;
+        let allowance = Allowance {
+            zone: question.zone,
+            spent: Duration::ZERO,
+        };
+        let input = Arc::clone(&question.input);
+        let evaluation = self.engine.decide(&question.manifest, input, allowance).await;
+        let ruling = combine(&evaluation.verdicts);
+        if ruling == Err(PolicyFault::Busy) {
+            return None;
+        }
+        let policies = evaluation.verdicts.iter().map(verdict).collect();
+        Some(self.outcome(question, ruling.ok(), policies))
+    }
+
+    fn outcome(&self, question: &Shadowed, ruling: Option<Ruling>, policies: Vec<Value>) -> AuditEvent {
+        let would = said(ruling.as_ref());
+        let (decision, step_up) = would;
         let metadata = json!({
-            "version_id": question.manifest.version_id, "decision": decision, "differs": differs,
-            "resource": question.resource, "policies": policies,
+            "version_id": question.manifest.version_id, "decision": decision, "differs": would != question.said,
+            "step_up": step_up, "resource": question.resource, "policies": policies,
         });
         let mut event = AuditEvent::new(
             EventId::mint(&*self.clock),

@@ -9,6 +9,11 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// Past so many anchors a zone's view is not kept: bounded memory, and nothing forgotten.
+const ANCHORS_A_ZONE: usize = 100_000;
+/// How often anchors that no living token can name are looked for.
+const EXPIRE_EVERY: chrono::Duration = chrono::Duration::minutes(1);
+
 /// A zone's configuration with its keys opened, and what has been revoked in it, both as of `epoch`.
 #[derive(Debug)]
 pub struct ZoneView {
@@ -20,6 +25,8 @@ pub struct ZoneView {
     pub zone: Arc<Zone>,
     /// The negative list.
     pub anchors: AnchorSet,
+    /// When it was last rid of what has expired; `None` since it was read.
+    expired_at: Option<Timestamp>,
 }
 
 /// The part of a view that only configuration changes replace.
@@ -61,15 +68,26 @@ impl ZoneView {
                 jwks,
             }),
             anchors,
+            expired_at: None,
         })
+    }
+
+    /// Whether it is small enough to be kept.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.anchors.len() <= ANCHORS_A_ZONE
     }
 
     /// The same zone with more anchors. `complete` says that nothing else happened up to the new epoch, so that the
     /// view may claim it; without it the anchors only add refusals.
     #[must_use]
     pub fn with_anchors(&self, added: &[Anchor], complete: Option<Epoch>, clock: &dyn Clock) -> Self {
-        let mut anchors = self.anchors.clone();
-        anchors.expire(clock.now());
+        let (mut anchors, now) = (self.anchors.clone(), clock.now());
+        let mut expired_at = self.expired_at;
+        if expired_at.is_none_or(|last| last + EXPIRE_EVERY <= now) {
+            anchors.expire(now);
+            expired_at = Some(now);
+        }
         for anchor in added {
             anchors.insert(anchor.clone());
         }
@@ -78,6 +96,7 @@ impl ZoneView {
             graph_epoch: self.graph_epoch,
             zone: Arc::clone(&self.zone),
             anchors,
+            expired_at,
         }
     }
 

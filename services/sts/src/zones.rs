@@ -6,24 +6,28 @@
 
 use crate::error::Failure;
 use crate::view::ZoneView;
-use arc_swap::ArcSwapOption;
 use caracal_bus::FeedHandle;
 use caracal_domain::id::{InstanceId, ZoneId};
-use caracal_domain::zone::Manifest;
 use caracal_domain::{Clock, Epoch, FeedBody, FeedEvent, Refusal, Staleness};
 use caracal_jose::Kek;
 use caracal_lifecycle::Tasks;
 use caracal_policy::Engine;
 use caracal_storage::Database;
-use caracal_storage::activation_loads::Load;
-use parking_lot::Mutex;
+use slot::Slot;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
+mod modules;
 mod presence;
+mod slot;
 
-/// How long a decision waits for the database: a stopped PostgreSQL must not hold callers.
+/// How long a decision waits for what it lacks, all in all: neither a stopped PostgreSQL nor a slow load may hold
+/// callers.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many zones in a row that cannot be read are an outage.
+const UNREADABLE_IN_A_ROW: u32 = 3;
 
 /// See the module.
 pub struct Zones {
@@ -36,6 +40,7 @@ pub struct Zones {
     bound: Duration,
     feed: OnceLock<FeedHandle>,
     known: moka::sync::Cache<ZoneId, Arc<Slot>>,
+    compiling: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How stale and how many.
@@ -45,44 +50,6 @@ pub struct Limits {
     pub max_lag: Duration,
     /// How many zones are kept.
     pub zones: u64,
-}
-
-/// One zone's place: its view, whether a newer one is on its way, and the lock that makes loading single-flight.
-#[derive(Default)]
-struct Slot {
-    view: ArcSwapOption<ZoneView>,
-    overdue: Mutex<Option<Overdue>>,
-    loading: tokio::sync::Mutex<()>,
-}
-
-/// A change that was announced and is not in the view yet.
-#[derive(Clone, Copy)]
-struct Overdue {
-    epoch: Epoch,
-    since: Instant,
-}
-
-impl Slot {
-    /// The view, unless a change it lacks is older than the bound.
-    fn current(&self, bound: Duration) -> Option<Arc<ZoneView>> {
-        let late = self
-            .overdue
-            .lock()
-            .is_some_and(|overdue| overdue.since.elapsed() > bound);
-        if late { None } else { self.view.load_full() }
-    }
-
-    /// Puts a view in place unless a newer one is there, and settles what it covers.
-    fn install(&self, view: Arc<ZoneView>) -> Arc<ZoneView> {
-        let mut overdue = self.overdue.lock();
-        let newer = self.view.load_full().filter(|held| held.epoch > view.epoch);
-        let installed = newer.unwrap_or(view);
-        self.view.store(Some(Arc::clone(&installed)));
-        if overdue.is_some_and(|change| change.epoch <= installed.epoch) {
-            *overdue = None;
-        }
-        installed
-    }
 }
 
 impl Zones {
@@ -108,6 +75,7 @@ impl Zones {
             bound: limits.max_lag,
             feed: OnceLock::new(),
             known,
+            compiling: Arc::default(),
         }
     }
 
@@ -123,7 +91,7 @@ impl Zones {
     /// [`Refusal::StaleState`] when that cannot be confirmed, [`Refusal::EpochAhead`] when `at_least` does not exist
     /// yet, or the fault of reading it.
     pub async fn view(
-        &self,
+        self: &Arc<Self>,
         zone: ZoneId,
         at_least: Option<Epoch>,
     ) -> Result<Option<Arc<ZoneView>>, Failure> {
@@ -151,7 +119,7 @@ impl Zones {
 
     /// The zone as the database has it now: what a "there is no such thing" is confirmed with, so that what was just
     /// created can be used at once. Without a database the view within the bound must do.
-    pub async fn confirmed(&self, view: Arc<ZoneView>) -> Arc<ZoneView> {
+    pub async fn confirmed(self: &Arc<Self>, view: Arc<ZoneView>) -> Arc<ZoneView> {
         let zone = view.zone.config.id;
         match self.read_through(zone, &self.slot(zone)).await {
             Ok(Some(current)) => current,
@@ -173,11 +141,12 @@ impl Zones {
         self.feed.get().and_then(FeedHandle::lag)
     }
 
-    /// Compares every view with the database and reloads what differs: the slow poll, and the repair after a gap.
+    /// Compares every view with the database and reloads what differs: the slow poll, and the repair after a gap. A
+    /// zone that cannot be loaded reads through from then on, and keeps no other from its turn.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn reconcile(&self) -> Result<(), Failure> {
+    pub async fn reconcile(self: &Arc<Self>) -> Result<(), Failure> {
         let held: Vec<(ZoneId, Arc<Slot>)> = self.known.iter().map(|(id, slot)| (*id, slot)).collect();
         if held.is_empty() {
             return Ok(());
@@ -188,10 +157,30 @@ impl Zones {
             caracal_storage::zones::epochs(&mut conn, &ids).await
         })
         .await?;
-        for (id, slot) in held {
-            let stored = epochs.get(&id).copied();
-            if slot.view.load().as_ref().map(|view| view.epoch) != stored {
-                self.load(id, &slot, stored.unwrap_or_default()).await?;
+        self.reload_changed(held, &epochs).await
+    }
+
+    async fn reload_changed(
+        self: &Arc<Self>,
+        held: Vec<(ZoneId, Arc<Slot>)>,
+        epochs: &HashMap<ZoneId, Epoch>,
+    ) -> Result<(), Failure> {
+        let mut unreadable = 0;
+        for (zone, slot) in held {
+            let stored = epochs.get(&zone).copied();
+            if slot.is_overflown() || slot.view().map(|view| view.epoch) == stored {
+                continue;
+            }
+            let epoch = stored.unwrap_or_default();
+            let Err(failure) = self.load(zone, &slot, epoch).await else {
+                unreadable = 0;
+                continue;
+            };
+            tracing::warn!(%zone, reason = failure.reason(), "a zone could not be reloaded; it reads through");
+            slot.announce(epoch, self.announced_at());
+            unreadable += u32::from(matches!(failure, Failure::Refused(Refusal::StaleState)));
+            if unreadable == UNREADABLE_IN_A_ROW {
+                return Err(failure);
             }
         }
         Ok(())
@@ -215,9 +204,12 @@ impl Zones {
             }
             return;
         };
-        let Some(view) = slot.view.load_full() else {
-            // Its first load is under way and may have read the database before this change.
-            self.announce(event.zone_id, &slot, event.epoch);
+        let Some(view) = slot.view() else {
+            // Its first load is under way and may have read the database before this change. One of which nothing is
+            // kept is read for each decision anyway.
+            if !slot.is_overflown() {
+                self.announce(event.zone_id, &slot, event.epoch);
+            }
             return;
         };
         if event.epoch <= view.epoch {
@@ -233,7 +225,7 @@ impl Zones {
             ) {
                 newer = newer.with_graph_changed(event.epoch);
             }
-            slot.install(Arc::new(newer));
+            slot.install(Arc::new(newer), None);
         }
         if !follows {
             self.announce(event.zone_id, &slot, event.epoch);
@@ -241,10 +233,8 @@ impl Zones {
     }
 
     fn announce(self: &Arc<Self>, zone: ZoneId, slot: &Arc<Slot>, epoch: Epoch) {
-        {
-            let mut overdue = slot.overdue.lock();
-            let since = overdue.map_or_else(|| self.announced_at(), |earlier| earlier.since);
-            *overdue = Some(Overdue { epoch, since });
+        if !slot.announce(epoch, self.announced_at()) {
+            return;
         }
         let (zones, slot) = (Arc::clone(self), Arc::clone(slot));
         self.tasks.spawn("zone-reload", async move {
@@ -265,29 +255,55 @@ impl Zones {
         self.known.get_with(zone, Arc::default)
     }
 
-    async fn read_through(&self, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
-        let stored = in_time(async {
-            let mut conn = self.database.acquire_in(zone).await?;
-            caracal_storage::zones::epoch(&mut conn, zone).await
-        })
-        .await?;
-        let Some(epoch) = stored else {
-            self.known.invalidate(&zone);
-            return Ok(None);
+    /// The zone as the database has it. Whoever waits longer than [`PATIENCE`] is refused, and while a load is stuck
+    /// past the bound, at once; the load goes on.
+    async fn read_through(
+        self: &Arc<Self>,
+        zone: ZoneId,
+        slot: &Arc<Slot>,
+    ) -> Result<Option<Arc<ZoneView>>, Failure> {
+        if slot.is_stuck(self.bound) {
+            return Err(Refusal::StaleState.into());
+        }
+        let reading = async {
+            let stored = in_time(async {
+                let mut conn = self.database.acquire_in(zone).await?;
+                caracal_storage::zones::epoch(&mut conn, zone).await
+            });
+            if let Some(epoch) = stored.await? {
+                self.load(zone, slot, epoch).await
+            } else {
+                self.known.invalidate(&zone);
+                Ok(None)
+            }
         };
-        self.load(zone, slot, epoch).await
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        read.unwrap_or(Err(Refusal::StaleState.into()))
     }
 
-    /// Loads the zone unless the view already shows `epoch`. Single flight: whoever waits finds it done.
-    async fn load(&self, zone: ZoneId, slot: &Slot, epoch: Epoch) -> Result<Option<Arc<ZoneView>>, Failure> {
-        let _alone = slot.loading.lock().await;
-        if let Some(view) = slot
-            .view
-            .load_full()
-            .filter(|view| view.epoch >= epoch && epoch > Epoch::default())
-        {
+    /// Loads the zone unless the view already shows `epoch`, in a task of its own: who gives up waiting does not end it.
+    async fn load(
+        self: &Arc<Self>,
+        zone: ZoneId,
+        slot: &Arc<Slot>,
+        epoch: Epoch,
+    ) -> Result<Option<Arc<ZoneView>>, Failure> {
+        let turn = slot.turn().await;
+        if let Some(view) = slot.showing(epoch) {
             return Ok(Some(view));
         }
+        let (zones, slot) = (Arc::clone(self), Arc::clone(slot));
+        let (answer, loaded) = oneshot::channel();
+        self.tasks.spawn("zone-load", async move {
+            let _turn = turn;
+            // Nobody may wait for it any more.
+            let _ = answer.send(zones.load_now(zone, &slot).await);
+        });
+        loaded.await.unwrap_or(Err(Refusal::StaleState.into()))
+    }
+
+    async fn load_now(self: &Arc<Self>, zone: ZoneId, slot: &Slot) -> Result<Option<Arc<ZoneView>>, Failure> {
+        let read_at = Instant::now();
         let snapshot = in_time(async {
             let mut conn = self.database.acquire().await?;
             caracal_storage::snapshot::load(&mut conn, zone).await
@@ -298,85 +314,11 @@ impl Zones {
             return Ok(None);
         };
         for manifest in snapshot.active.iter().chain(&snapshot.shadow) {
-            self.load_modules(manifest).await?;
+            self.load_missing(manifest).await?;
         }
-        let view = slot.install(Arc::new(ZoneView::open(snapshot, &self.kek)?));
+        let view = slot.install(Arc::new(ZoneView::open(snapshot, &self.kek)?), Some(read_at));
         self.report(&view);
         Ok(Some(view))
-    }
-
-    /// A module that cannot be loaded is left out: the engine answers `policy_error` for it, so the zone refuses.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn load_modules(&self, manifest: &Manifest) -> Result<(), Failure> {
-        for entry in &manifest.policies {
-            self.load_module(&entry.module).await?;
-        }
-        Ok(())
-    }
-
-    async fn load_module(&self, name: &str) -> Result<(), Failure> {
-        if self.engine.is_loaded(name) {
-            return Ok(());
-        }
-        let stored = in_time(async {
-            let mut conn = self.database.acquire().await?;
-            caracal_storage::modules::get(&mut conn, name).await
-        })
-        .await?;
-        let Some(module) = stored else {
-            tracing::error!(module = name, "a policy module is missing from the database");
-            return Ok(());
-        };
-        if let Err(fault) = self.engine.load(name, module.wasm, &module.wasm_sha256).await {
-            tracing::error!(module = name, %fault, "a policy module could not be loaded");
-        }
-        Ok(())
-    }
-
-    /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
-    fn report(&self, view: &ZoneView) {
-        let Some(active) = view.zone.config.active.as_ref() else {
-            return;
-        };
-        let missing = active
-            .policies
-            .iter()
-            .find(|entry| !self.engine.is_loaded(&entry.module));
-        let load = Load {
-            zone_id: view.zone.config.id,
-            instance: self.instance.to_string(),
-            version_id: active.version_id,
-            epoch: view.epoch,
-            failure: missing
-                .map(|entry| format!("the policy version {} cannot be loaded", entry.policy_version_id)),
-        };
-        let database = self.database.clone();
-        self.tasks.spawn("activation-report", async move {
-            let recorded = in_time(async {
-                let mut conn = database.acquire().await?;
-                caracal_storage::activation_loads::record(&mut conn, &load).await
-            });
-            if let Err(failure) = recorded.await {
-                tracing::debug!(reason = failure.reason(), "an activation was not reported");
-            }
-        });
-    }
-
-    fn warm(self: &Arc<Self>, modules: Vec<String>) {
-        let zones = Arc::clone(self);
-        self.tasks.spawn("policy-warm", async move {
-            for module in modules {
-                if let Err(failure) = zones.load_module(&module).await {
-                    tracing::warn!(
-                        module,
-                        reason = failure.reason(),
-                        "a policy module could not be warmed"
-                    );
-                }
-            }
-        });
     }
 }
 

@@ -121,3 +121,21 @@ fn anchors_are_kept_until_the_second_they_expire() {
     set.expire(at(1_790_001_000));
     assert!(set.is_empty());
 }
+
+#[test]
+fn a_copy_shares_all_but_what_changed_with_its_original() {
+    let mut set = AnchorSet::default();
+    for number in 0..5_000_u32 {
+        set.insert(anchor(AnchorKind::Jti, &number, 1));
+    }
+    let mut copy = set.clone();
+    copy.insert(anchor(AnchorKind::Jti, &"one more", 1));
+    assert_eq!((set.len(), copy.len()), (5_000, 5_001));
+    let shared = set.shards.iter().zip(&copy.shards);
+    let shared = shared.filter(|(one, other)| Arc::ptr_eq(one, other)).count();
+    assert_eq!(shared, SHARDS - 1);
+    copy.expire(at(1_790_000_999));
+    let apart = set.shards.iter().zip(&copy.shards);
+    let apart = apart.filter(|(one, other)| !Arc::ptr_eq(one, other)).count();
+    assert_eq!(apart, 1, "nothing had expired");
+}

@@ -1,15 +1,17 @@
 //! One instance of a policy: its memory, its limits, and one question at a time.
 
 use super::answer::{self, Answer};
+use super::shelf::Shelf;
 use crate::ENTRYPOINT;
 use caracal_domain::decision::PolicyFault;
 use opa_wasm::{DefaultContext, Policy, Runtime};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::sync::Weak;
 use std::time::Instant;
 use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
 
-/// An instance that grew beyond this is not kept: Wasm memory never shrinks.
+/// An instance that grew beyond this is not kept: Wasm memory never shrinks. To grow beyond it, the budget must have room.
 const KEEP_BYTES: usize = 2 << 20;
 /// What it needs beside its memory: its store, its linked functions, and what is touched of the stack it runs on.
 const OVERHEAD_BYTES: usize = 24 << 10;
@@ -29,6 +31,7 @@ pub(super) struct Limits {
 /// Watches over one instance: says no to memory beyond the limit and to time beyond the deadline, and remembers which.
 struct Guard {
     limits: Limits,
+    shelf: Weak<Shelf>,
     memory_bytes: usize,
     deadline: Instant,
     breach: Option<PolicyFault>,
@@ -46,17 +49,10 @@ impl Instance {
         engine: &Engine,
         module: &Module,
         limits: Limits,
+        shelf: &Weak<Shelf>,
         deadline: Instant,
     ) -> Result<Self, PolicyFault> {
-        let mut store = Store::new(
-            engine,
-            Guard {
-                limits,
-                memory_bytes: 0,
-                deadline,
-                breach: None,
-            },
-        );
+        let mut store = Store::new(engine, Guard::new(limits, shelf, deadline));
         store.limiter(|guard| guard);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().on_tick()));
         store.set_epoch_deadline(1);
@@ -89,7 +85,7 @@ impl Instance {
 
     /// What it takes; of its memory's last page (64 KiB) perhaps less.
     pub(super) fn bytes(&self) -> usize {
-        self.store.data().memory_bytes.saturating_sub(UNTOUCHED_BYTES) + OVERHEAD_BYTES
+        self.store.data().bytes()
     }
 
     /// Whether it is small enough to wait for the next question.
@@ -105,6 +101,39 @@ fn fault(store: &Store<Guard>, error: &dyn std::fmt::Display) -> PolicyFault {
 }
 
 impl Guard {
+    fn new(limits: Limits, shelf: &Weak<Shelf>, deadline: Instant) -> Self {
+        let guard = Self {
+            limits,
+            shelf: Weak::clone(shelf),
+            memory_bytes: 0,
+            deadline,
+            breach: None,
+        };
+        if let Some(shelf) = shelf.upgrade() {
+            shelf.take(guard.bytes());
+        }
+        guard
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory_bytes.saturating_sub(UNTOUCHED_BYTES) + OVERHEAD_BYTES
+    }
+
+    /// Counts memory of `wanted` bytes, if it may have that.
+    fn grow(&mut self, wanted: usize) -> bool {
+        let Some(shelf) = self.shelf.upgrade() else {
+            return false;
+        };
+        let before = self.bytes();
+        let more = wanted.saturating_sub(self.memory_bytes);
+        let granted = wanted <= self.limits.memory_bytes && (wanted <= KEEP_BYTES || shelf.make_room(more));
+        if granted {
+            self.memory_bytes = wanted;
+            shelf.take(self.bytes() - before);
+        }
+        granted
+    }
+
     /// Called by the running policy at every tick of the epoch.
     fn on_tick(&mut self) -> UpdateDeadline {
         if Instant::now() >= self.deadline {
@@ -117,12 +146,18 @@ impl Guard {
     }
 }
 
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.shelf.upgrade() {
+            shelf.give_back(self.bytes());
+        }
+    }
+}
+
 impl ResourceLimiter for Guard {
     fn memory_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = wanted <= self.limits.memory_bytes;
-        if granted {
-            self.memory_bytes = wanted;
-        } else {
+        let granted = self.grow(wanted);
+        if !granted {
             self.breach = Some(PolicyFault::Memory);
         }
         Ok(granted)

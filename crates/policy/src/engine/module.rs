@@ -1,16 +1,16 @@
-//! Compiled modules by name, within a memory budget, each with its pool of warm instances.
+//! Compiled modules, each with its pool of warm instances: how they come to be, and how one is asked.
 
 use super::EngineMemory;
 use super::answer::Answer;
 use super::code_cache::CodeCache;
 use super::instance::{Instance, Limits};
+use super::shelf::Shelf;
 use caracal_domain::decision::PolicyFault;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
@@ -21,26 +21,19 @@ const WARM_INSTANCES: usize = 8;
 const MODULE_BYTES: usize = 44 << 10;
 
 /// Every module that can be asked.
+#[derive(Debug)]
 pub(super) struct Modules {
     wasm: wasmtime::Engine,
     cache: Option<Arc<CodeCache>>,
     limits: Limits,
-    budget: Arc<Budget>,
-    loaded: RwLock<HashMap<String, Arc<Module>>>,
+    shelf: Arc<Shelf>,
     /// Modules are compiled one at a time, so that loading many never takes the traffic's processors.
     loading: tokio::sync::Mutex<()>,
-    uses: AtomicU64,
-}
-
-/// What all modules and their waiting instances take together, and may take.
-struct Budget {
-    most: usize,
-    taken: AtomicUsize,
 }
 
 /// One compiled module.
 pub(super) struct Module {
-    budget: Arc<Budget>,
+    shelf: Weak<Shelf>,
     code: wasmtime::Module,
     wasm: wasmtime::Engine,
     limits: Limits,
@@ -55,28 +48,18 @@ impl Modules {
         limits: Limits,
         budget_bytes: usize,
     ) -> Self {
-        let (loaded, loading, uses) = Default::default();
         Self {
             wasm,
             cache,
             limits,
-            budget: Arc::new(Budget {
-                most: budget_bytes,
-                taken: AtomicUsize::new(0),
-            }),
-            loaded,
-            loading,
-            uses,
+            shelf: Arc::new(Shelf::new(budget_bytes)),
+            loading: tokio::sync::Mutex::default(),
         }
     }
 
     /// The module, if it is loaded; counts as a use of it.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Module>> {
-        let module = self.loaded.read().get(name).map(Arc::clone)?;
-        module
-            .last_use
-            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        Some(module)
+        self.shelf.get(name)
     }
 
     /// Compiles a module off the traffic's threads, tries it, and makes it available.
@@ -109,88 +92,26 @@ impl Modules {
             tracing::warn!(module = name, %fault, "a policy module failed its self-test");
         })?;
         let module = Arc::new(module);
-        self.admit(name, Arc::clone(&module));
+        self.shelf.put(name, Arc::clone(&module));
         Ok(module)
     }
 
-    /// Adds a module and, over budget, forgets those used longest ago. What somebody holds stays: to forget it would free
-    /// nothing.
-    fn admit(&self, name: &str, module: Arc<Module>) {
-        module
-            .last_use
-            .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let mut loaded = self.loaded.write();
-        loaded.insert(name.to_owned(), module);
-        let mut excess = self.budget.excess();
-        if excess == 0 {
-            return;
-        }
-        let mut by_age: Vec<(u64, String, usize)> = loaded
-            .iter()
-            .filter(|(other, m)| *other != name && Arc::strong_count(m) == 1)
-            .map(|(name, m)| (m.last_use.load(Ordering::Relaxed), name.clone(), m.bytes()))
-            .collect();
-        by_age.sort_unstable();
-        for (_, oldest, bytes) in by_age {
-            if excess == 0 {
-                break;
-            }
-            loaded.remove(&oldest);
-            excess = excess.saturating_sub(bytes);
-        }
-    }
-
     pub(super) fn memory(&self) -> EngineMemory {
-        let loaded = self.loaded.read();
-        let mut memory = EngineMemory {
-            modules: loaded.len(),
-            code_bytes: 0,
-            instances: 0,
-            instance_bytes: 0,
-        };
-        for module in loaded.values() {
-            let warm = module.warm.lock();
-            memory.code_bytes += module.code_bytes();
-            memory.instances += warm.len();
-            memory.instance_bytes += warm.iter().map(Instance::bytes).sum::<usize>();
-        }
-        memory
-    }
-}
-
-impl Budget {
-    fn excess(&self) -> usize {
-        self.taken.load(Ordering::Relaxed).saturating_sub(self.most)
-    }
-
-    fn take(&self, bytes: usize) {
-        self.taken.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.taken.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl std::fmt::Debug for Modules {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Modules")
-            .field("loaded", &self.loaded.read().len())
-            .finish_non_exhaustive()
+        self.shelf.memory()
     }
 }
 
 impl Module {
     fn new(code: wasmtime::Module, of: &Modules) -> Self {
         let module = Self {
-            budget: Arc::clone(&of.budget),
+            shelf: Arc::downgrade(&of.shelf),
             code,
             wasm: of.wasm.clone(),
             limits: of.limits,
             warm: Mutex::default(),
             last_use: AtomicU64::new(0),
         };
-        module.budget.take(module.code_bytes());
+        of.shelf.take(module.code_bytes());
         module
     }
 
@@ -200,27 +121,24 @@ impl Module {
         input: &I,
         deadline: Instant,
     ) -> Result<Answer, PolicyFault> {
-        let mut instance = match self.take_warm() {
+        let waiting = self.warm.lock().pop();
+        let mut instance = match waiting {
             Some(instance) => instance,
-            None => Instance::new(&self.wasm, &self.code, self.limits, deadline).await?,
+            None => Instance::new(&self.wasm, &self.code, self.limits, &self.shelf, deadline).await?,
         };
         let answer = instance.ask(input, deadline).await?;
         self.keep_warm(instance);
         Ok(answer)
     }
 
-    fn take_warm(&self) -> Option<Instance> {
-        let instance = self.warm.lock().pop()?;
-        self.budget.give_back(instance.bytes());
-        Some(instance)
-    }
-
-    /// The first one always stays, more only while the budget has room.
+    /// Within the budget only. One that grew large is not kept at all.
     fn keep_warm(&self, instance: Instance) {
+        let room = self.shelf.upgrade().is_some_and(|shelf| shelf.make_room(0));
+        if !room || !instance.is_worth_keeping() {
+            return;
+        }
         let mut warm = self.warm.lock();
-        let room = warm.is_empty() || (warm.len() < WARM_INSTANCES && self.budget.excess() == 0);
-        if room && instance.is_worth_keeping() {
-            self.budget.take(instance.bytes());
+        if warm.len() < WARM_INSTANCES {
             warm.push(instance);
         }
     }
@@ -247,21 +165,35 @@ impl Module {
         }
     }
 
-    fn code_bytes(&self) -> usize {
+    pub(super) fn code_bytes(&self) -> usize {
         let image = self.code.image_range();
         image.end.addr() - image.start.addr() + MODULE_BYTES
     }
 
-    /// Everything it takes: its code, and the instances it may keep waiting (at least the one it was tried with).
-    fn bytes(&self) -> usize {
+    /// How many instances wait, and what they take.
+    pub(super) fn waiting(&self) -> (usize, usize) {
         let warm = self.warm.lock();
-        self.code_bytes() + warm.iter().map(Instance::bytes).sum::<usize>()
+        (warm.len(), warm.iter().map(Instance::bytes).sum())
+    }
+
+    pub(super) fn give_up_waiting(&self) -> Vec<Instance> {
+        std::mem::take(&mut *self.warm.lock())
+    }
+
+    pub(super) fn used(&self, count: u64) {
+        self.last_use.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_use(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes());
+        if let Some(shelf) = self.shelf.upgrade() {
+            shelf.give_back(self.code_bytes());
+        }
     }
 }
 

@@ -1,20 +1,21 @@
-//! No policy set, and so no zone, may have more than its share of decisions under way.
+//! No zone may have more than its share of decisions under way.
 
-use caracal_domain::id::PolicySetId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
 
-/// How many decisions each policy set has under way.
+/// How many decisions each account has under way.
 #[derive(Debug)]
 pub(super) struct Shares {
     most: usize,
-    taken: Mutex<HashMap<PolicySetId, usize>>,
+    taken: Mutex<HashMap<Uuid, usize>>,
 }
 
 /// One decision under way; ends when dropped.
-pub(super) struct Share<'a> {
-    of: &'a Shares,
-    set: PolicySetId,
+pub(super) struct Share {
+    of: Arc<Shares>,
+    account: Uuid,
 }
 
 impl Shares {
@@ -25,25 +26,28 @@ impl Shares {
         }
     }
 
-    /// Room for one more decision of `set`, or `None` when it has its share.
-    pub(super) fn take(&self, set: PolicySetId) -> Option<Share<'_>> {
+    /// Room for one more decision on this account, or `None` when it has its share.
+    pub(super) fn take(self: &Arc<Self>, account: Uuid) -> Option<Share> {
         let mut taken = self.taken.lock();
-        let mine = taken.entry(set).or_default();
+        let mine = taken.entry(account).or_default();
         if *mine >= self.most {
             return None;
         }
         *mine += 1;
-        Some(Share { of: self, set })
+        Some(Share {
+            of: Arc::clone(self),
+            account,
+        })
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock();
-        if let Some(mine) = taken.get_mut(&self.set) {
+        if let Some(mine) = taken.get_mut(&self.account) {
             *mine -= 1;
             if *mine == 0 {
-                taken.remove(&self.set);
+                taken.remove(&self.account);
             }
         }
     }
@@ -54,9 +58,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_has_its_share_and_gives_it_back() {
-        let shares = Shares::new(2);
-        let [one, other] = [1, 2].map(|n| PolicySetId::from(uuid::Uuid::from_u128(n)));
+    fn an_account_has_its_share_and_gives_it_back() {
+        let shares = Arc::new(Shares::new(2));
+        let [one, other] = [1, 2].map(Uuid::from_u128);
         let first = shares.take(one);
         let _second = shares.take(one);
         assert!(shares.take(one).is_none());

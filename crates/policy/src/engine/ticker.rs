@@ -28,7 +28,7 @@ pub(super) struct Ticker {
 }
 
 /// Something that may have to be interrupted; ends when dropped.
-pub(super) struct UnderWay<'a>(&'a State);
+pub(super) struct UnderWay(Arc<State>);
 
 impl Ticker {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
@@ -44,16 +44,16 @@ impl Ticker {
     }
 
     /// Keeps the epoch moving until the answer is dropped.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
+    pub(super) fn begin(&self) -> UnderWay {
         self.state.under_way.fetch_add(1, Ordering::SeqCst);
         if self.state.asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
         }
-        UnderWay(&self.state)
+        UnderWay(Arc::clone(&self.state))
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }

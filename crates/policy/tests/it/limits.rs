@@ -1,8 +1,10 @@
 use super::{ask, compile, manifest, serve, serve_within};
 use caracal_domain::combine;
 use caracal_domain::decision::PolicyFault;
-use caracal_policy::{Engine, EngineConfig};
+use caracal_domain::zone::Manifest;
+use caracal_policy::{Allowance, Engine, EngineConfig};
 use serde_json::json;
+use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 const ENDLESS: &str = "package caracal.authz
@@ -147,11 +149,11 @@ async fn a_policy_that_aborts_errs_and_the_next_question_is_answered() {
 }
 
 #[tokio::test]
-async fn a_set_has_its_share_of_decisions() {
+async fn a_zone_has_its_share_of_decisions() {
     let module = compile(ENDLESS).await;
     // With memory to spare, so that time is what it runs out of.
     let config = EngineConfig {
-        max_in_flight_per_set: 1,
+        max_in_flight_per_zone: 1,
         max_instance_bytes: 1 << 30,
         ..EngineConfig::default()
     };
@@ -160,12 +162,87 @@ async fn a_set_has_its_share_of_decisions() {
         .load(&module.name, module.wasm.clone(), &module.wasm_sha256)
         .await
         .expect("loads");
-    let (manifest, input) = (manifest(&[&module]), json!({}));
-    let (first, second) = tokio::join!(ask(&engine, &manifest, &input), ask(&engine, &manifest, &input));
+    let (own, input) = (manifest(&[&module]), json!({}));
+    let (first, second) = tokio::join!(ask(&engine, &own, &input), ask(&engine, &own, &input));
     assert_eq!(
         (first, second),
         (Err(PolicyFault::Deadline), Err(PolicyFault::Busy))
     );
+    // What a zone decides is on the zone's account, whichever of its sets is asked.
+    let mut another_set = own.clone();
+    another_set.policy_set_id = uuid::Uuid::from_u128(9).into();
+    let said = tokio::join!(
+        decide(&engine, &own, 1, Duration::ZERO),
+        decide(&engine, &another_set, 1, Duration::ZERO),
+        decide(&engine, &own, 2, Duration::ZERO)
+    );
+    let (late, busy) = (Some(PolicyFault::Deadline), Some(PolicyFault::Busy));
+    assert_eq!(said, (late, busy, late));
+}
+
+/// What fails a decision of a zone that has used `spent` of its time before.
+async fn decide(engine: &Engine, manifest: &Manifest, zone: u128, spent: Duration) -> Option<PolicyFault> {
+    let allowance = Allowance {
+        zone: uuid::Uuid::from_u128(zone).into(),
+        spent,
+    };
+    let input = RawValue::from_string("{}".to_owned()).expect("JSON").into();
+    let evaluation = engine.decide(manifest, input, allowance).await;
+    combine(&evaluation.verdicts).err()
+}
+
+#[tokio::test]
+async fn what_was_spent_of_the_deadline_before_is_not_there_again() {
+    let (endless, plain) = (compile(ENDLESS).await, compile(&allows("x")).await);
+    let (engine, _) = serve_within(Duration::from_millis(400), &[&endless, &plain]).await;
+    let spent = Duration::from_millis(390);
+    let started = Instant::now();
+    let late = decide(&engine, &manifest(&[&endless]), 1, spent).await;
+    assert_eq!(late, Some(PolicyFault::Deadline));
+    assert!(
+        started.elapsed() < Duration::from_millis(350),
+        "{:?}",
+        started.elapsed()
+    );
+    let used_up = decide(&engine, &manifest(&[&plain]), 1, Duration::from_millis(400)).await;
+    assert_eq!(used_up, Some(PolicyFault::Deadline), "however cheap the policy");
+    let in_time = decide(&engine, &manifest(&[&plain]), 1, Duration::ZERO).await;
+    assert_eq!(in_time, None);
+}
+
+/// One thread, as one of those that answer HTTP: what runs wild leaves it at its first tick.
+#[tokio::test]
+async fn many_endless_policies_take_nothing_of_the_thread_they_were_asked_on() {
+    let (endless, plain) = (compile(ENDLESS).await, compile(&allows("x")).await);
+    let config = EngineConfig {
+        deadline: Duration::from_millis(400),
+        max_instance_bytes: 1 << 30,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config).expect("an engine");
+    for module in [&endless, &plain] {
+        let loaded = engine.load(&module.name, module.wasm.clone(), &module.wasm_sha256);
+        loaded.await.expect("loads");
+    }
+    let wild = manifest(&[&endless]);
+    let many = futures::future::join_all((0..16).map(|_| decide(&engine, &wild, 1, Duration::ZERO)));
+    let cheap = manifest(&[&plain]);
+    let other = async {
+        let (until, mut count) = (Instant::now() + Duration::from_millis(350), 0);
+        while Instant::now() < until {
+            assert_eq!(decide(&engine, &cheap, 2, Duration::ZERO).await, None);
+            tokio::task::yield_now().await;
+            count += 1;
+        }
+        count
+    };
+    let (ends, count) = tokio::join!(many, other);
+    assert!(
+        ends.iter().all(|end| *end == Some(PolicyFault::Deadline)),
+        "{ends:?}"
+    );
+    // Behind 16 that take 2 ms each in turn there would be ten.
+    assert!(count > 200, "{count} cheap decisions beside them");
 }
 
 /// What takes long or much in a place where a policy cannot be interrupted, or would like to.

@@ -1,4 +1,5 @@
 use super::{ask, compile, manifest};
+use caracal_domain::decision::PolicyFault;
 use caracal_policy::{CompiledModule, Engine, EngineConfig};
 use ring::digest;
 use serde_json::json;
@@ -95,4 +96,60 @@ async fn waiting_instances_count_too() {
         memory.code_bytes > 300_000 && memory.instance_bytes > 64 << 10,
         "{memory:?}"
     );
+}
+
+/// Grows with what it is asked.
+const GROWING: &str =
+    "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if count(numbers.range(1, input.n)) > 0\n";
+
+#[tokio::test]
+async fn instances_that_grew_count_as_they_are_and_make_way_before_modules_do() {
+    let growing = compile(GROWING).await;
+    let budget = 12 << 20;
+    let engine = Engine::new(EngineConfig {
+        memory_budget_bytes: budget,
+        deadline: std::time::Duration::from_secs(5),
+        ..EngineConfig::default()
+    })
+    .expect("an engine");
+    let all: Vec<_> = (0..12).map(|number| distinct(&growing, number)).collect();
+    for module in &all {
+        let loaded = engine.load(&module.name, module.wasm.clone(), &module.wasm_sha256);
+        loaded.await.expect("loads");
+    }
+    let loaded = engine.memory();
+    assert_eq!(loaded.modules, 12, "{loaded:?}");
+    let mut grown = 0;
+    for module in all.iter().chain(&all) {
+        let answer = ask(&engine, &manifest(&[module]), &json!({"n": 20_000})).await;
+        assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
+        let memory = engine.memory();
+        assert!(memory.total_bytes() <= budget, "{memory:?}");
+        grown = grown.max(memory.instance_bytes);
+    }
+    assert!(grown > 2 * loaded.instance_bytes, "they grew: {grown}");
+    let memory = engine.memory();
+    assert_eq!((memory.modules, memory.busy_bytes), (12, 0), "{memory:?}");
+}
+
+#[tokio::test]
+async fn no_policy_grows_beyond_what_the_budget_has_left_and_small_ones_go_on() {
+    let growing = compile(GROWING).await;
+    let engine = Engine::new(EngineConfig {
+        memory_budget_bytes: 4 << 20,
+        deadline: std::time::Duration::from_secs(5),
+        ..EngineConfig::default()
+    })
+    .expect("an engine");
+    let loaded = engine.load(&growing.name, growing.wasm.clone(), &growing.wasm_sha256);
+    loaded.await.expect("loads");
+    // Alone it may have 16 MiB, which the budget does not hold.
+    let manifest = manifest(&[&growing]);
+    let hungry = ask(&engine, &manifest, &json!({"n": 200_000})).await;
+    assert_eq!(hungry, Err(PolicyFault::Memory));
+    assert!(matches!(
+        ask(&engine, &manifest, &json!({"n": 10})).await,
+        Ok(Some(_))
+    ));
+    assert!(engine.memory().total_bytes() <= 4 << 20, "{:?}", engine.memory());
 }

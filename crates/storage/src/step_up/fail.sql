@@ -1,15 +1,14 @@
 WITH counted AS (
   SELECT zone_id, id,
-    CASE WHEN failing_since > now() - interval '2 minutes' THEN failures + 1 ELSE 1 END AS failures,
-    CASE WHEN failing_since > now() - interval '2 minutes' THEN failing_since ELSE now() END AS failing_since
+    ARRAY(SELECT at FROM unnest(failed_at) AS at WHERE at > now() - interval '2 minutes') || now() AS recent
   FROM step_up_challenges WHERE zone_id = $1 AND id = $2
   FOR UPDATE
 )
 UPDATE step_up_challenges SET
-  failures = counted.failures,
-  failing_since = CASE WHEN counted.failures >= $3 THEN NULL ELSE counted.failing_since END,
-  rests_until = CASE WHEN counted.failures >= $3 THEN now() + interval '5 minutes'
+  failures = cardinality(counted.recent),
+  failed_at = CASE WHEN cardinality(counted.recent) >= $3 THEN '{}' ELSE counted.recent END,
+  rests_until = CASE WHEN cardinality(counted.recent) >= $3 THEN now() + interval '5 minutes'
     ELSE step_up_challenges.rests_until END
 FROM counted
 WHERE step_up_challenges.zone_id = counted.zone_id AND step_up_challenges.id = counted.id
-RETURNING counted.failures >= $3 AS rests
+RETURNING cardinality(counted.recent) >= $3 AS rests

@@ -5,6 +5,7 @@ use caracal_domain::id::{ApplicationId, ChallengeId, ZoneId};
 use caracal_storage::step_up::{self, NewChallenge};
 use caracal_storage::{Database, Page};
 use chrono::Duration;
+use diesel_async::RunQueryDsl;
 use futures::future::join_all;
 use serde_json::json;
 
@@ -74,6 +75,39 @@ async fn an_expired_or_foreign_challenge_is_neither_satisfied_nor_consumed() {
     foreign.id = ChallengeId::mint(&fixture::clock());
     let refused = step_up::insert(conn, &foreign).await.unwrap_err();
     assert_eq!(refused.conflict(), Some("step_up_challenges_application"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_wrong_responses_in_any_two_minutes_rest_a_challenge() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let row = step_up::insert(conn, &new(zone, application)).await.unwrap();
+    for _ in 0..2 {
+        assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap());
+    }
+    // One that no longer counts, one that still does: a window that began with the first would forget both.
+    let age = "UPDATE step_up_challenges SET failed_at = ARRAY[now() - interval '130 seconds', now() - interval '100 seconds']";
+    diesel::sql_query(age).execute(conn).await.unwrap();
+    for _ in 0..3 {
+        assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap());
+    }
+    assert!(
+        step_up::fail(conn, zone, row.id, 5).await.unwrap(),
+        "the fifth within two minutes"
+    );
+    let rests = step_up::find(conn, zone, row.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .rests_until
+        .unwrap();
+    assert!(rests > fixture::now() + Duration::minutes(4));
+    assert!(
+        !step_up::fail(conn, zone, row.id, 5).await.unwrap(),
+        "it counts anew"
+    );
 }
 
 async fn consume(database: &Database, zone: ZoneId, id: ChallengeId) -> bool {

@@ -100,3 +100,56 @@ async fn with_neither_store_nothing_is_minted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_bound_of_a_minute_rides_out_a_failover() {
+    let minute = ("FEED_MAX_LAG_MS", "60000");
+    let stack = Stack::builder()
+        .env(Service::Sts, minute.0, minute.1)
+        .env(Service::Gateway, minute.0, minute.1)
+        .start()
+        .await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let agent = world
+        .through(stack.gateway(0), &session)
+        .with("X-Caracal-Scope", "orders:read");
+    assert_eq!(agent.get("/orders").await.status, 200);
+    stack.postgres().cut();
+    let cut = Instant::now();
+    while cut.elapsed() < Duration::from_secs(6) {
+        let minted = world.mandate(&stack.sts(0), &session, "orders:read").await;
+        assert_eq!(minted.status, 200, "{:?}: {}", cut.elapsed(), minted.text);
+        assert_eq!(agent.get("/orders").await.status, 200, "{:?}", cut.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stack.postgres().restore();
+    eventually("new sessions", Duration::from_secs(10), || async {
+        (world.token(&stack.sts(0), &[]).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_postgresql_a_cold_zone_is_refused_at_once() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    stack.restart(Service::Sts, 0).await;
+    stack.postgres().cut();
+    for _ in 0..3 {
+        let cold = world.mandate(&stack.sts(0), &session, "orders:read").await;
+        assert_eq!(
+            (cold.status, cold.member("error")),
+            (503, "temporarily_unavailable"),
+            "{}",
+            cold.text
+        );
+        assert!(cold.took < Duration::from_millis(2_500), "{:?}", cold.took);
+    }
+    stack.postgres().restore();
+    eventually("a mint", Duration::from_secs(20), || async {
+        (world.mandate(&stack.sts(0), &session, "orders:read").await.status == 200).then_some(())
+    })
+    .await;
+}

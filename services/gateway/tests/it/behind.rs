@@ -111,3 +111,30 @@ async fn behind_and_without_an_sts_nothing_passes_and_nothing_goes_on() {
     )
     .await;
 }
+
+/// More than are asked about at once.
+const MANY: usize = 40;
+
+#[tokio::test]
+async fn behind_and_with_an_sts_that_hangs_every_exchange_still_ends_in_time() {
+    let mut place = Place::new().await;
+    let stalling = Plain::start(Manner::Stalls).await;
+    let stream = place.resource("stalling", &stalling.url, &json!({})).await;
+    let mut connections = Vec::new();
+    for number in 0..MANY {
+        let running = place.mandate(&stream, "orders:read").await;
+        let mut connection = open(&place, &running, &stream, &format!("hung-{number}"), "").await;
+        read_until(&mut connection, "data: 1").await;
+        connections.push(connection);
+    }
+    place.stack.freeze(Service::Sts, 0);
+    place.stack.freeze(Service::Relay, 0);
+    let since = Instant::now();
+    for connection in &mut connections {
+        let (_, took) = rest(connection, since).await;
+        assert!(took < BOUND + Duration::from_millis(1_500), "cut after {took:?}");
+    }
+    place.stack.thaw(Service::Sts, 0);
+    place.stack.thaw(Service::Relay, 0);
+    assert_eq!(ending(&place, "hung-0").await["outcome"], "unconfirmed");
+}

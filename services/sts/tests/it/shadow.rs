@@ -65,6 +65,36 @@ async fn the_shadow_set_is_observed_and_decides_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_proof_that_only_one_of_the_two_asks_for_is_a_difference() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let active = set_version(&stack, &world, &allowing(&["orders:write"])).await;
+    let shadow = set_version(&stack, &world, &crate::step_up::asking_for("mfa")).await;
+    let path = world.path(&format!("policy-sets/{}/activate", world.policy_set_id));
+    let body = json!({"version_id": active, "shadow_version_id": shadow});
+    let activated = stack.admin().post(&path, &body).await;
+    assert_eq!(activated.status, 202, "{}", activated.text);
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &activated.epoch());
+    let session = world.session(&sts).await;
+    let sts = sts.with("X-Request-Id", "refused");
+    let denied = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(denied.member("reason"), "policy_deny", "{}", denied.text);
+    let event = eventually("the shadow's outcome", Duration::from_secs(10), || async {
+        let events = world.events("refused").await;
+        events
+            .into_iter()
+            .find(|event| event["event_type"] == "policy_shadow")
+    })
+    .await;
+    let said = &event["metadata_json"];
+    assert_eq!(
+        (&said["decision"], &said["step_up"], &said["differs"]),
+        (&json!("deny"), &json!("mfa"), &json!(true)),
+        "{event}"
+    );
+}
+
 /// Runs past its deadline on one scope, answers nonsense on another.
 const FAILING: &str = r#"package caracal.authz
 import rego.v1
@@ -130,6 +160,12 @@ async fn a_shadow_set_that_fails_or_cannot_keep_up_changes_no_answer() {
     )
     .await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let text = stack.sts(0).get("/metrics").await.text;
+    let dropped = text
+        .lines()
+        .find_map(|line| line.strip_prefix("caracal_sts_shadow_evaluations_dropped_total "))
+        .and_then(|count| count.parse::<u32>().ok());
+    assert!(dropped > Some(0), "what was dropped is counted: {dropped:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+ALTER TABLE step_up_challenges DROP COLUMN failed_at;

@@ -1,0 +1,120 @@
+//! The policy modules a zone decides by: loaded beside the traffic, loaded again when they were evicted, and reported to
+//! the control plane.
+
+use super::{PATIENCE, Zones, in_time};
+use crate::error::Failure;
+use crate::view::ZoneView;
+use caracal_domain::Refusal;
+use caracal_domain::zone::Manifest;
+use caracal_storage::activation_loads::Load;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Zones {
+    /// Has a manifest's modules at hand; warm, this is one look into a map for each. One that cannot be loaded is left
+    /// out: the engine answers `policy_error` for it, so the zone refuses.
+    ///
+    /// # Errors
+    /// When the database cannot be read, and [`Refusal::StaleState`] when loading takes too long for a caller to wait;
+    /// it goes on beside the traffic.
+    pub async fn load_modules(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
+        if self.has_modules(manifest) {
+            return Ok(());
+        }
+        let loaded = tokio::time::timeout(PATIENCE, self.load_missing(manifest)).await;
+        loaded.unwrap_or(Err(Refusal::StaleState.into()))
+    }
+
+    pub(super) async fn load_missing(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
+        for entry in &manifest.policies {
+            self.load_module(&entry.module).await?;
+        }
+        Ok(())
+    }
+
+    fn has_modules(&self, manifest: &Manifest) -> bool {
+        let mut policies = manifest.policies.iter();
+        policies.all(|entry| self.engine.is_loaded(&entry.module))
+    }
+
+    /// One module at a time: compiling takes a processor, and whoever waited may find it done. Whoever gives up waiting
+    /// leaves the one under way to its end.
+    async fn load_module(self: &Arc<Self>, name: &str) -> Result<(), Failure> {
+        if self.engine.is_loaded(name) {
+            return Ok(());
+        }
+        let turn = Arc::clone(&self.compiling).lock_owned().await;
+        if self.engine.is_loaded(name) {
+            return Ok(());
+        }
+        let (zones, name) = (Arc::clone(self), name.to_owned());
+        let (answer, loaded) = oneshot::channel();
+        self.tasks.spawn("policy-load", async move {
+            let _turn = turn;
+            // Nobody may wait for it any more.
+            let _ = answer.send(zones.fetch_module(&name).await);
+        });
+        loaded.await.unwrap_or(Err(Refusal::StaleState.into()))
+    }
+
+    async fn fetch_module(&self, name: &str) -> Result<(), Failure> {
+        let stored = in_time(async {
+            let mut conn = self.database.acquire().await?;
+            caracal_storage::modules::get(&mut conn, name).await
+        })
+        .await?;
+        let Some(module) = stored else {
+            tracing::error!(module = name, "a policy module is missing from the database");
+            return Ok(());
+        };
+        if let Err(fault) = self.engine.load(name, module.wasm, &module.wasm_sha256).await {
+            tracing::error!(module = name, %fault, "a policy module could not be loaded");
+        }
+        Ok(())
+    }
+
+    /// Loads modules that are about to be used.
+    pub(super) fn warm(self: &Arc<Self>, modules: Vec<String>) {
+        let zones = Arc::clone(self);
+        self.tasks.spawn("policy-warm", async move {
+            for module in modules {
+                if let Err(failure) = zones.load_module(&module).await {
+                    tracing::warn!(
+                        module,
+                        reason = failure.reason(),
+                        "a policy module could not be warmed"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
+    pub(super) fn report(&self, view: &ZoneView) {
+        let Some(active) = view.zone.config.active.as_ref() else {
+            return;
+        };
+        let missing = active
+            .policies
+            .iter()
+            .find(|entry| !self.engine.is_loaded(&entry.module));
+        let load = Load {
+            zone_id: view.zone.config.id,
+            instance: self.instance.to_string(),
+            version_id: active.version_id,
+            epoch: view.epoch,
+            failure: missing
+                .map(|entry| format!("the policy version {} cannot be loaded", entry.policy_version_id)),
+        };
+        let database = self.database.clone();
+        self.tasks.spawn("activation-report", async move {
+            let recorded = in_time(async {
+                let mut conn = database.acquire().await?;
+                caracal_storage::activation_loads::record(&mut conn, &load).await
+            });
+            if let Err(failure) = recorded.await {
+                tracing::debug!(reason = failure.reason(), "an activation was not reported");
+            }
+        });
+    }
+}
