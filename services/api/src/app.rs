@@ -13,7 +13,7 @@ use actix_web::web::{self, Data};
 use caracal_domain::Clock;
 use caracal_domain::id::ZoneId;
 use caracal_domain::quota::Quota;
-use caracal_egress::{EgressPolicy, Upstreams, addresses_of};
+use caracal_egress::{EgressPolicy, Own, Upstreams};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
@@ -111,9 +111,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         max_connections: DATABASE_CONNECTIONS,
         application_name: "caracal-api",
     })?;
-    let mut own = addresses_of(&caracal_storage::places(config.database_url.expose_secret())?).await;
-    own.extend(addresses_of(&config.internal_addresses).await);
-    own.push(SocketAddr::new(host.common.host, host.common.port));
+    let mut places = caracal_storage::places(config.database_url.expose_secret())?;
+    places.extend_from_slice(&config.internal_addresses);
+    let own = Own::find(vec![host.address()], places).await;
+    host.tasks.spawn("own-addresses", own.clone().keep_up());
     let outside = Upstreams::new(config.egress.clone(), own)?;
     let tails = Tails::default();
     let api = Data::new(Api {
