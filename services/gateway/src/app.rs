@@ -14,7 +14,7 @@ use crate::zone_keys::ZoneKeys;
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::ZoneId;
-use caracal_domain::{Clock, EventType};
+use caracal_domain::{Clock, EventType, Staleness};
 use caracal_egress::{EgressPolicy, Own, Upstreams, places_of};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_replica::{Replica, Settings};
@@ -107,7 +107,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         settings,
     );
     let (feed, recorder) = (replica.feed.clone(), replica.recorder.clone());
-    let strangers = Arc::clone(&replica.strangers);
+    let (strangers, postgres) = (Arc::clone(&replica.strangers), replica.database_answers.clone());
     let confirm = Arc::new(Confirm {
         feed: feed.clone(),
         views: Arc::clone(&views),
@@ -127,6 +127,11 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let (nats, built) = (bus.clone(), Arc::clone(&views));
     host.probes.add("nats", move || nats.is_connected());
     host.probes.add("anchors", move || built.is_built());
+    // Without either each call is confirmed by the STS: named, and the gateway stays ready.
+    let fresh = feed.clone();
+    host.probes
+        .add_to_start("feed", move || fresh.staleness() == Staleness::Fresh);
+    host.probes.add_to_start("postgres", move || postgres.get());
 
     let gateway = Data::new(Gateway {
         clock: Arc::clone(&clock),

@@ -154,6 +154,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let replica = Replica::new(database.clone(), bus.clone(), sink, Arc::clone(&clock), settings);
     zones.follow(replica.feed.clone());
     let (recorder, strangers) = (replica.recorder.clone(), Arc::clone(&replica.strangers));
+    let postgres = replica.database_answers.clone();
+    host.probes.add_to_start("postgres", move || postgres.get());
     replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
     let present = Arc::clone(&zones);
