@@ -304,7 +304,8 @@ mod tests {
     #[test]
     fn what_a_stranger_writes_is_shortened_between_characters() {
         let long = "é".repeat(5000);
-        let kept = shortened(json!({"path": long, "deep": [{"a": format!("x{long}")}], "short": "é", "n": 1}));
+        let kept =
+            shortened(json!({"path": long, "deep": [{"a": format!("x{long}")}], "short": "é", "n": 1}));
         assert_eq!(kept["path"], json!(format!("{}…", "é".repeat(512))));
         assert_eq!(kept["deep"][0]["a"], json!(format!("x{}…", "é".repeat(511))));
         assert_eq!((&kept["short"], &kept["n"]), (&json!("é"), &json!(1)));

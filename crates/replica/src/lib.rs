@@ -78,7 +78,10 @@ impl Replica {
             .run_until(self.recording, async move { stopping.cancelled().await });
         tasks.spawn_to_end("recorder", recording);
         tasks.spawn("feed", self.following);
-        tasks.spawn("database-clock", clock::measure(database.clone(), self.feed, self.database_answers));
+        tasks.spawn(
+            "database-clock",
+            clock::measure(database.clone(), self.feed, self.database_answers),
+        );
         let strangers = Arc::clone(&self.strangers);
         tasks.spawn("system-zone", system_zone::find(database, strangers));
         tasks.spawn("strangers", self.strangers.summarise_for_ever());

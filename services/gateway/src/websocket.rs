@@ -2,6 +2,7 @@
 
 mod frames;
 
+use crate::beside::beside_request;
 use crate::headers::for_caller;
 use crate::passage::Ending;
 use crate::running::Registration;
@@ -54,7 +55,7 @@ pub(crate) fn join(
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upgraded));
     let cut = registration.exchange.cut().clone();
     if let Some(payload) = payload {
-        actix_web::rt::spawn(carry(payload, to_upstream, cut.clone(), upload));
+        beside_request(carry(payload, to_upstream, cut.clone(), upload));
     }
     let mut builder = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
     for (name, value) in for_caller(answer.headers()) {

@@ -126,7 +126,10 @@ async fn a_connection_goes_to_what_was_judged_and_nothing_is_looked_up_again() {
     local(async {
         let (address, _) = server(OK).await;
         let client = Upstreams::new(policy(true), Vec::new()).expect("a client");
-        let judged = client.judge(&format!("http://{address}/")).await.expect("allowed");
+        let judged = client
+            .judge(&format!("http://{address}/"))
+            .await
+            .expect("allowed");
         // Such a name leads nowhere, by RFC 6761.
         let answer = client.send_to(&judged, get("http://moved.invalid/")).await;
         assert_eq!(answer.expect("it went to what was judged").status(), 200);

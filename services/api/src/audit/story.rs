@@ -204,7 +204,9 @@ fn response(row: &AuditRow) -> String {
             format!("The caller's body was too large: it was told {status} after {after} ms.")
         }
         _ if cut => format!("The exchange was cut after {after} ms."),
-        other => format!("The call came to nothing ({other}): the caller was told {status} after {after} ms."),
+        other => {
+            format!("The call came to nothing ({other}): the caller was told {status} after {after} ms.")
+        }
     }
 }
 

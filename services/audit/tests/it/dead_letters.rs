@@ -77,7 +77,11 @@ async fn waits_for(hinder: &str, help: &str) {
     let zone = bench.zone().await;
     let bus = bench.bus().await;
     let owner = bench.database.connect().await;
-    let name: String = owner.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    let name: String = owner
+        .query_one("SELECT current_database()", &[])
+        .await
+        .unwrap()
+        .get(0);
     owner.batch_execute(&hinder.replace("<db>", &name)).await.unwrap();
     let events = [decision(zone), decision(zone), decision(zone)];
     for event in &events {
@@ -85,7 +89,10 @@ async fn waits_for(hinder: &str, help: &str) {
     }
     bench.ingester(AUDIT_STREAM).await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let help = format!("SET default_transaction_read_only = off; {}", help.replace("<db>", &name));
+    let help = format!(
+        "SET default_transaction_read_only = off; {}",
+        help.replace("<db>", &name)
+    );
     owner.batch_execute(&help).await.unwrap();
     bench.chained(3).await;
     assert_eq!(bench.whole_chain(zone).await, events.map(|event| event.id));
@@ -134,7 +141,13 @@ async fn a_message_whose_id_cannot_be_stored_does_not_stop_the_stream() {
     bench.chained(1).await;
     assert_eq!(bench.whole_chain(zone).await, [good.id]);
     let query = "SELECT message_id FROM audit_dead_letters";
-    let letter = bench.database.connect().await.query_one(query, &[]).await.unwrap();
+    let letter = bench
+        .database
+        .connect()
+        .await
+        .query_one(query, &[])
+        .await
+        .unwrap();
     assert_eq!(letter.get::<_, String>(0), "a\u{FFFD}b");
 }
 
@@ -145,7 +158,10 @@ async fn letters_of_a_stream_that_was_made_anew_are_kept_beside_those_of_the_fir
     bench.ingester(AUDIT_STREAM).await;
     let streams = async_nats::jetstream::new(bench.nats.connect().await);
     for (round, text) in [b"first".to_vec(), b"second".to_vec()].into_iter().enumerate() {
-        let ack = bus.publish(AUDIT_SUBJECT, &format!("round-{round}"), text, None).await.unwrap();
+        let ack = bus
+            .publish(AUDIT_SUBJECT, &format!("round-{round}"), text, None)
+            .await
+            .unwrap();
         assert_eq!(ack.sequence, 1, "it counts from one again");
         reasons(&bench, round + 1).await;
         streams.delete_stream(AUDIT_STREAM).await.unwrap();
@@ -163,13 +179,21 @@ async fn a_stream_that_was_made_anew_is_not_trimmed_by_how_far_the_first_was() {
     let zone = bench.zone().await;
     let bus = bench.bus().await;
     let payload = caracal_wire::encode_audit(&decision(zone));
-    let publish = async |id: &str| bus.publish(USES_SUBJECT, id, payload.clone(), None).await.unwrap();
+    let publish = async |id: &str| {
+        bus.publish(USES_SUBJECT, id, payload.clone(), None)
+            .await
+            .unwrap()
+    };
     publish("use:1").await;
     bench.ingester(USES_STREAM).await;
     bench.chained(1).await;
     let puller = bus.pull(USES_STREAM, "ledger");
     let reached = caracal_testkit::eventually("an acknowledged use", PATIENCE, async || {
-        puller.acknowledged().await.ok().filter(|reached| reached.sequence == 1)
+        puller
+            .acknowledged()
+            .await
+            .ok()
+            .filter(|reached| reached.sequence == 1)
     })
     .await;
     let streams = async_nats::jetstream::new(bench.nats.connect().await);
@@ -177,7 +201,10 @@ async fn a_stream_that_was_made_anew_is_not_trimmed_by_how_far_the_first_was() {
     bus.ensure_streams().await.unwrap();
     publish("use:2").await;
     bus.forget(USES_STREAM, reached).await.unwrap();
-    assert!(bus.raw_message(USES_STREAM, 1).await.is_ok(), "the new stream's first use is still there");
+    assert!(
+        bus.raw_message(USES_STREAM, 1).await.is_ok(),
+        "the new stream's first use is still there"
+    );
 }
 
 #[tokio::test]

@@ -46,7 +46,13 @@ async fn assert_told(place: &Place, id: &str, expected: &[&str]) -> Vec<Value> {
 }
 
 async fn call(place: &Place, resource: &Resource, id: &str) -> u16 {
-    place.agent(resource).await.with("X-Request-Id", id).get("/orders").await.status
+    place
+        .agent(resource)
+        .await
+        .with("X-Request-Id", id)
+        .get("/orders")
+        .await
+        .status
 }
 
 fn session_caller(place: &Place, resource: &Resource, id: &str) -> Client {
@@ -66,23 +72,52 @@ async fn what_is_answered_is_admitted_once_and_ends_once() {
     let upstream = Plain::start(Manner::Says(OK)).await;
     let resource = place.resource("plain", &upstream.url, &json!({})).await;
     let agent = place.agent(&resource).await;
-    assert_eq!(agent.clone().with("X-Request-Id", "by-mandate").get("/a").await.status, 200);
+    assert_eq!(
+        agent
+            .clone()
+            .with("X-Request-Id", "by-mandate")
+            .get("/a")
+            .await
+            .status,
+        200
+    );
     let events = assert_told(
         &place,
         "by-mandate",
         &["gateway_request allow", "gateway_response 200 complete false"],
     )
     .await;
-    let end = events.iter().find(|event| event["event_type"] == "gateway_response").expect("an end");
-    let (metadata, number) = (&end["metadata_json"], |name: &str| end["metadata_json"][name].as_u64());
-    assert!(number("duration_ms").is_some_and(|millis| millis < 10_000), "{metadata}");
-    assert_eq!((number("bytes_in"), number("bytes_out")), (Some(0), Some(2)), "{metadata}");
+    let end = events
+        .iter()
+        .find(|event| event["event_type"] == "gateway_response")
+        .expect("an end");
+    let (metadata, number) = (&end["metadata_json"], |name: &str| {
+        end["metadata_json"][name].as_u64()
+    });
+    assert!(
+        number("duration_ms").is_some_and(|millis| millis < 10_000),
+        "{metadata}"
+    );
+    assert_eq!(
+        (number("bytes_in"), number("bytes_out")),
+        (Some(0), Some(2)),
+        "{metadata}"
+    );
 
     assert_eq!(agent.with("X-Request-Id", "again").get("/a").await.status, 401);
-    let replayed = ["gateway_request deny replay_detected", "replay_detected deny replay_detected"];
+    let replayed = [
+        "gateway_request deny replay_detected",
+        "replay_detected deny replay_detected",
+    ];
     assert_told(&place, "again", &replayed).await;
 
-    assert_eq!(session_caller(&place, &resource, "by-session").get("/a").await.status, 200);
+    assert_eq!(
+        session_caller(&place, &resource, "by-session")
+            .get("/a")
+            .await
+            .status,
+        200
+    );
     let of_session = [
         "gateway_request allow",
         "gateway_response 200 complete false",
@@ -115,9 +150,24 @@ async fn an_admitted_call_that_comes_to_nothing_says_so_in_its_end() {
         Plain::start(Manner::Says(UNAUTHORIZED)).await,
     );
     for (name, url, more, ended) in [
-        ("hanging", hanging.url.as_str(), &json!({}), "504 upstream_timeout false"),
-        ("closed", "http://127.0.0.1:9", &json!({}), "502 upstream_unreachable false"),
-        ("refusing", refusing.url.as_str(), &keyed, "502 upstream_credential_rejected false"),
+        (
+            "hanging",
+            hanging.url.as_str(),
+            &json!({}),
+            "504 upstream_timeout false",
+        ),
+        (
+            "closed",
+            "http://127.0.0.1:9",
+            &json!({}),
+            "502 upstream_unreachable false",
+        ),
+        (
+            "refusing",
+            refusing.url.as_str(),
+            &keyed,
+            "502 upstream_credential_rejected false",
+        ),
     ] {
         let resource = place.resource(name, url, more).await;
         let status = call(&place, &resource, name).await;
@@ -145,8 +195,13 @@ async fn a_body_that_grows_too_large_ends_an_admitted_call() {
     let chunks = std::iter::repeat_n(vec![b'x'; 64 * 1024], 11 * 16).map(Ok::<_, std::io::Error>);
     let body = Body::wrap_stream(futures::stream::iter(chunks));
     // It may be told 413, or find the connection closed under it.
-    let _ = agent.send(Method::POST, "/orders", |request| request.body(body)).await;
-    let expected = ["gateway_request allow", "gateway_response 413 payload_too_large false"];
+    let _ = agent
+        .send(Method::POST, "/orders", |request| request.body(body))
+        .await;
+    let expected = [
+        "gateway_request allow",
+        "gateway_response 413 payload_too_large false",
+    ];
     assert_told(&place, "endless", &expected).await;
 }
 

@@ -21,9 +21,10 @@ fn caller(place: &Place, resource: &Resource, session: &str) -> Client {
 /// The claims of the mandate that the upstream was shown last.
 fn shown(upstream: &Plain) -> Value {
     let head = upstream.heard().pop().expect("it was heard");
-    let bearer = head
-        .lines()
-        .find_map(|line| line.strip_prefix("authorization: Bearer ").or(line.strip_prefix("Authorization: Bearer ")));
+    let bearer = head.lines().find_map(|line| {
+        line.strip_prefix("authorization: Bearer ")
+            .or(line.strip_prefix("Authorization: Bearer "))
+    });
     claims(bearer.expect("a mandate"))
 }
 
@@ -43,7 +44,11 @@ async fn the_operations_scope_is_asked_for_then_the_headers_then_the_sessions_ow
         .get("/orders")
         .await;
     assert_eq!(called.status, 200, "{}", called.text);
-    assert_eq!(shown(&upstream)["scope"], "orders:write", "the operation's, not the header's");
+    assert_eq!(
+        shown(&upstream)["scope"],
+        "orders:write",
+        "the operation's, not the header's"
+    );
 
     let called = caller(&place, &open, session)
         .with("X-Caracal-Scope", "orders:read")
@@ -56,7 +61,9 @@ async fn the_operations_scope_is_asked_for_then_the_headers_then_the_sessions_ow
     let fields = [("resource", open.identifier.as_str()), ("scope", "orders:read")];
     let limited = place.world.token(&sts, &fields).await;
     assert_eq!(limited.status, 200, "{}", limited.text);
-    let called = caller(&place, &open, limited.member("access_token")).get("/").await;
+    let called = caller(&place, &open, limited.member("access_token"))
+        .get("/")
+        .await;
     assert_eq!(called.status, 200, "{}", called.text);
     assert_eq!(shown(&upstream)["scope"], "orders:read", "the session's own");
 }
@@ -80,7 +87,12 @@ async fn a_rate_that_is_used_up_is_told_with_when_to_come_again() {
     for _ in 0..3 {
         last = agent.get("/orders").await;
     }
-    assert_eq!((last.status, last.member("error")), (429, "slow_down"), "{}", last.text);
+    assert_eq!(
+        (last.status, last.member("error")),
+        (429, "slow_down"),
+        "{}",
+        last.text
+    );
     let wait: u64 = last.header("Retry-After").parse().expect("whole seconds");
     assert!((1..=60).contains(&wait), "{wait}");
     assert!(last.body["request_id"].is_string() && last.body["error_description"].is_string());
@@ -89,14 +101,29 @@ async fn a_rate_that_is_used_up_is_told_with_when_to_come_again() {
 #[tokio::test]
 async fn a_bearer_within_five_seconds_of_its_end_is_refused() {
     let place = Place::new().await;
-    let opened = place.world.token(&place.stack.sts(0), &[("ttl_seconds", "9")]).await;
+    let opened = place
+        .world
+        .token(&place.stack.sts(0), &[("ttl_seconds", "9")])
+        .await;
     let session = opened.member("access_token");
     let agent = caller(&place, &place.order_book(), session).with("X-Caracal-Scope", "orders:read");
     let early = agent.get("/orders").await;
     assert_eq!(early.status, 200, "{}", early.text);
     tokio::time::sleep(Duration::from_millis(5200)).await;
     let late = agent.get("/orders").await;
-    assert_eq!((late.status, late.member("error")), (401, "credential_expired"), "{}", late.text);
-    assert!(late.header("WWW-Authenticate").contains("invalid_token"), "RFC 6750");
-    assert_eq!(place.world.upstream.seen().len(), 1, "it still had three seconds or more");
+    assert_eq!(
+        (late.status, late.member("error")),
+        (401, "credential_expired"),
+        "{}",
+        late.text
+    );
+    assert!(
+        late.header("WWW-Authenticate").contains("invalid_token"),
+        "RFC 6750"
+    );
+    assert_eq!(
+        place.world.upstream.seen().len(),
+        1,
+        "it still had three seconds or more"
+    );
 }

@@ -25,7 +25,10 @@ async fn forwarded_for(place: &Place) -> String {
     for dropped in ["evil.example", "gopher", "x-forwarded-port", "\r\nforwarded:"] {
         assert!(!head.contains(dropped), "{dropped} in {head}");
     }
-    for replaced in ["\r\nx-forwarded-host: 127.0.0.1:", "\r\nx-forwarded-proto: http\r\n"] {
+    for replaced in [
+        "\r\nx-forwarded-host: 127.0.0.1:",
+        "\r\nx-forwarded-proto: http\r\n",
+    ] {
         assert!(head.contains(replaced), "{replaced} in {head}");
     }
     let line = head
@@ -86,5 +89,8 @@ async fn a_flood_of_strangers_is_written_in_part_and_counted_in_full() {
     let longest = "SELECT max(length(metadata_json::text))::bigint FROM audit_events \
                    WHERE event_type = 'gateway_request' AND metadata_json ? 'path'";
     let longest = place.stack.database().count(longest).await;
-    assert!((1024..2000).contains(&longest), "a stranger's path took {longest}");
+    assert!(
+        (1024..2000).contains(&longest),
+        "a stranger's path took {longest}"
+    );
 }

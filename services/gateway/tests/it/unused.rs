@@ -45,25 +45,48 @@ async fn operation_scope_and_upstream_rules_come_before_the_record() {
         (unheld, "insufficient_scope"),
         (forbidden, "upstream_not_allowed"),
     ] {
-        assert_eq!((answer.status, answer.member("reason")), (403, reason), "{}", answer.text);
+        assert_eq!(
+            (answer.status, answer.member("reason")),
+            (403, reason),
+            "{}",
+            answer.text
+        );
     }
-    let lost = change(&place, &resource, &json!({"upstream_url": "http://no-such.invalid/"})).await;
-    let lost = agent.clone().with("Caracal-Min-Epoch", &lost).get("/orders").await;
-    assert_eq!((lost.status, lost.member("error")), (502, "bad_gateway"), "{}", lost.text);
+    let lost = change(
+        &place,
+        &resource,
+        &json!({"upstream_url": "http://no-such.invalid/"}),
+    )
+    .await;
+    let lost = agent
+        .clone()
+        .with("Caracal-Min-Epoch", &lost)
+        .get("/orders")
+        .await;
+    assert_eq!(
+        (lost.status, lost.member("error")),
+        (502, "bad_gateway"),
+        "{}",
+        lost.text
+    );
 
     let epoch = change(&place, &resource, &json!({"upstream_url": upstream.url})).await;
     let passed = agent.with("Caracal-Min-Epoch", &epoch).get("/orders").await;
     assert_eq!(passed.status, 200, "none of them used it up: {}", passed.text);
-    caracal_testkit::eventually("four refusals in the ledger", std::time::Duration::from_secs(10), || async {
-        let events = place.world.events("refused").await;
-        let of = |decision: &str| {
-            let found = events
-                .iter()
-                .filter(|event| event["event_type"] == "gateway_request" && event["decision"] == decision);
-            found.count()
-        };
-        (of("deny") == 4 && of("allow") == 1).then_some(())
-    })
+    caracal_testkit::eventually(
+        "four refusals in the ledger",
+        std::time::Duration::from_secs(10),
+        || async {
+            let events = place.world.events("refused").await;
+            let of = |decision: &str| {
+                let found = events.iter().filter(|event| {
+                    event["event_type"] == "gateway_request" && event["decision"] == decision
+                });
+                found.count()
+            };
+            (of("deny") == 4 && of("allow") == 1).then_some(())
+        },
+    )
     .await;
 }
 
