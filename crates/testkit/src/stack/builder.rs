@@ -158,7 +158,12 @@ impl Builder {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let ours = self.overrides.iter().filter(|(of, _, _)| *of == service);
-        environment.extend(ours.map(|(_, name, value)| (name.clone(), value.clone())));
+        for (_, name, value) in ours {
+            if name == "HOST" && value == "0.0.0.0" {
+                ports::open_everywhere(port);
+            }
+            environment.push((name.clone(), value.clone()));
+        }
         environment
     }
 }
