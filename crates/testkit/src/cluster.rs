@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a test's own, for tests that stop it. It is made, and started again, by the scripts behind
-//! `make up`.
+//! A PostgreSQL server of a test's own that keeps what it has committed (the others here do not, for speed), for tests
+//! that stop it. It is made, and started again, by the scripts behind `make up`.
 
 use crate::{binaries, eventually};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Cluster {
     /// Starts it again over what it stored. A server that was killed leaves processes that take a moment to notice.
     pub async fn restart(&self) {
         eventually("a PostgreSQL of the test's own", PATIENCE, || async {
-            self.script(&["infra-up", "fast"]).then_some(())
+            self.script(&["infra-up"]).then_some(())
         })
         .await;
     }
