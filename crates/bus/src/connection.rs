@@ -259,6 +259,20 @@ impl Bus {
     }
 }
 
+/// Whether a text names servers that [`Bus::connect`] can use.
+///
+/// # Errors
+/// A complaint that does not repeat the text.
+pub fn check_url(text: &str) -> Result<(), &'static str> {
+    let addresses = addresses(text);
+    let names_one = addresses.is_ok_and(|all| all.iter().all(|address| !address.host().is_empty()));
+    if names_one {
+        Ok(())
+    } else {
+        Err("must be nats:// or tls:// addresses, separated by commas")
+    }
+}
+
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, Error> {
     let parse = |part: &str| {
         part.trim()

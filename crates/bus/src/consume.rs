@@ -7,6 +7,7 @@ use crate::connection::{Bus, Error, arrival};
 use crate::signature::Untrusted;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{AckKind, Message};
 use caracal_domain::Timestamp;
 use caracal_trace::TRACEPARENT;
@@ -27,6 +28,18 @@ pub struct Puller {
     stream: String,
     durable: String,
     messages: Option<pull::Stream>,
+    /// When the stream that `messages` come from was made.
+    made_at: Option<Timestamp>,
+}
+
+/// How far a consumer has come in a stream. A stream that was lost and made again counts from one: what was said of the
+/// first is not true of the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// When the stream was made.
+    pub stream_made_at: Option<Timestamp>,
+    /// The number up to which every message is acknowledged.
+    pub sequence: u64,
 }
 
 /// One message, to be acknowledged when what it says is stored.
@@ -39,6 +52,8 @@ pub struct Delivery {
     pub payload: Result<Vec<u8>, Untrusted>,
     /// Its number in the stream.
     pub stream_sequence: u64,
+    /// When that stream was made.
+    pub stream_made_at: Option<Timestamp>,
     /// When the stream took it.
     pub arrived_at: Option<Timestamp>,
     /// The trace it belongs to.
@@ -55,17 +70,20 @@ impl Bus {
             stream: stream.to_owned(),
             durable: durable.to_owned(),
             messages: None,
+            made_at: None,
         }
     }
 
-    /// Drops the messages of a stream up to this number.
+    /// Drops the messages of a stream up to where a consumer had come, unless the stream has been made anew since.
     ///
     /// # Errors
     /// When `JetStream` does not answer.
-    pub async fn forget(&self, stream: &str, up_to: u64) -> Result<(), Error> {
+    pub async fn forget(&self, stream: &str, up_to: Reached) -> Result<(), Error> {
         let purge = async {
             let stream = self.jetstream.get_stream(stream).await?;
-            stream.purge().sequence(up_to.saturating_add(1)).await?;
+            if made_at(&stream) == up_to.stream_made_at {
+                stream.purge().sequence(up_to.sequence.saturating_add(1)).await?;
+            }
             Ok::<_, BoxError>(())
         };
         purge.await.map_err(|source| Error::Stream {
@@ -99,18 +117,23 @@ impl Puller {
     /// # Errors
     /// When `JetStream` does not answer.
     pub async fn lag(&self) -> Result<u64, Error> {
-        let info = self.consumer().await?.cached_info().clone();
+        let info = self.consumer().await?.1.cached_info().clone();
         Ok(info
             .num_pending
             .saturating_add(u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX)))
     }
 
-    /// The number up to which every message is acknowledged.
+    /// Up to where every message is acknowledged.
     ///
     /// # Errors
     /// When `JetStream` does not answer.
-    pub async fn acknowledged(&self) -> Result<u64, Error> {
-        Ok(self.consumer().await?.cached_info().ack_floor.stream_sequence)
+    pub async fn acknowledged(&self) -> Result<Reached, Error> {
+        let (stream_made_at, consumer) = self.consumer().await?;
+        let sequence = consumer.cached_info().ack_floor.stream_sequence;
+        Ok(Reached {
+            stream_made_at,
+            sequence,
+        })
     }
 
     async fn first(&mut self) -> Delivery {
@@ -140,16 +163,17 @@ impl Puller {
         }
     }
 
-    async fn open(&self) -> Result<pull::Stream, Error> {
+    async fn open(&mut self) -> Result<pull::Stream, Error> {
         self.bus.ensure_streams().await?;
-        let consumer = self.consumer().await?;
+        let (made_at, consumer) = self.consumer().await?;
+        self.made_at = made_at;
         consumer
             .messages()
             .await
             .map_err(|source| self.failed(source.into()))
     }
 
-    async fn consumer(&self) -> Result<PullConsumer, Error> {
+    async fn consumer(&self) -> Result<(Option<Timestamp>, PullConsumer), Error> {
         let config = pull::Config {
             durable_name: Some(self.durable.clone()),
             deliver_policy: DeliverPolicy::All,
@@ -161,7 +185,8 @@ impl Puller {
         };
         let open = async {
             let stream = self.bus.jetstream.get_stream(&self.stream).await?;
-            Ok::<_, BoxError>(stream.get_or_create_consumer(&self.durable, config).await?)
+            let consumer = stream.get_or_create_consumer(&self.durable, config).await?;
+            Ok::<_, BoxError>((made_at(&stream), consumer))
         };
         open.await.map_err(|source| self.failed(source))
     }
@@ -188,11 +213,17 @@ impl Puller {
                 .bus
                 .trusted(&message.subject, message.headers.as_ref(), &message.payload),
             stream_sequence: info.as_ref().map_or(0, |info| info.stream_sequence),
+            stream_made_at: self.made_at,
             arrived_at: info.and_then(|info| arrival(info.published.unix_timestamp_nanos())),
             traceparent: header(TRACEPARENT),
             message,
         }
     }
+}
+
+/// When a stream was made, as the server says it.
+fn made_at(stream: &Stream) -> Option<Timestamp> {
+    arrival(stream.cached_info().created.unix_timestamp_nanos())
 }
 
 impl Delivery {

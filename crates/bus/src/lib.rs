@@ -21,8 +21,8 @@ mod strangers;
 mod streams;
 
 pub use caracal_wire::{AUDIT_SUBJECT, USES_SUBJECT};
-pub use connection::{Ack, Bus, BusConfig, Error, PublishError, StoredMessage};
-pub use consume::{Delivery, Puller};
+pub use connection::{Ack, Bus, BusConfig, Error, PublishError, StoredMessage, check_url};
+pub use consume::{Delivery, Puller, Reached};
 pub use database_clock::DatabaseClock;
 pub use feed::{Feed, FeedConfig, FeedSink};
 pub use feed_position::FeedHandle;

@@ -2,6 +2,7 @@
 //! rest as a count (architecture, "No record, no mandate"; contract §6).
 
 use crate::Recorder;
+use caracal_domain::event::shortened;
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::quota::StrangersQuota;
 use caracal_domain::{AuditDecision, AuditEvent, Clock, EventType, RequestId};
@@ -61,6 +62,7 @@ impl Strangers {
     pub fn note(&self, source: IpAddr, request_id: &RequestId, reason: &str, metadata: Value) {
         match self.system_zone.get() {
             Some(zone) if self.admits(source) => {
+                let metadata = shortened(metadata);
                 self.recorder
                     .note(self.event(*zone, request_id.clone(), reason, metadata));
             }

@@ -186,6 +186,24 @@ impl AuditEvent {
     }
 }
 
+/// How much of a text is kept that a caller nobody knows has written.
+const STRANGERS_TEXT_BYTES: usize = 1024;
+
+/// Shortens every text in `value`, at any depth: what a stranger sends takes no more room than it is worth.
+#[must_use]
+pub fn shortened(mut value: Value) -> Value {
+    match &mut value {
+        Value::String(text) if text.len() > STRANGERS_TEXT_BYTES => {
+            text.truncate(text.floor_char_boundary(STRANGERS_TEXT_BYTES));
+            text.push('…');
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = shortened(item.take())),
+        Value::Object(map) => map.values_mut().for_each(|item| *item = shortened(item.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
+}
+
 /// What stands in place of a redacted value.
 pub const REDACTED: &str = "[redacted]";
 
@@ -372,5 +390,15 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_stranger_writes_is_shortened_between_characters() {
+        let long = "é".repeat(5000);
+        let kept =
+            shortened(json!({"path": long, "deep": [{"a": format!("x{long}")}], "short": "é", "n": 1}));
+        assert_eq!(kept["path"], json!(format!("{}…", "é".repeat(512))));
+        assert_eq!(kept["deep"][0]["a"], json!(format!("x{}…", "é".repeat(511))));
+        assert_eq!((&kept["short"], &kept["n"]), (&json!("é"), &json!(1)));
     }
 }

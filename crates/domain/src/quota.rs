@@ -115,19 +115,76 @@ impl Window {
     }
 }
 
-/// How many refusals of callers nobody knows the ledger takes: ten a second of one source, a hundred of all together
-/// (contract §6).
-#[derive(Debug, Default)]
+/// At most `limit` admissions in any one second for each key, however they lie in it. Bounded: idle keys are forgotten,
+/// and no key is kept that was never admitted.
+#[derive(Debug)]
+struct AnySecond<K> {
+    admitted: HashMap<K, VecDeque<i64>>,
+    limit: usize,
+    sweep_at: usize,
+}
+
+impl<K: Hash + Eq> AnySecond<K> {
+    fn of(limit: usize) -> Self {
+        Self {
+            admitted: HashMap::new(),
+            limit,
+            sweep_at: 1024,
+        }
+    }
+
+    fn has_room(&self, key: &K, now: i64) -> bool {
+        let recent = self
+            .admitted
+            .get(key)
+            .and_then(|times| times.get(times.len().checked_sub(self.limit)?));
+        recent.is_none_or(|oldest| now - oldest >= MICROS)
+    }
+
+    fn take(&mut self, key: K, now: i64) {
+        if self.admitted.len() >= self.sweep_at {
+            self.admitted
+                .retain(|_, times| times.back().is_some_and(|last| now - last < MICROS));
+            self.sweep_at = (self.admitted.len() * 2).max(1024);
+        }
+        let times = self.admitted.entry(key).or_default();
+        if times.len() >= self.limit {
+            times.pop_front();
+        }
+        times.push_back(now);
+    }
+}
+
+/// A second.
+const MICROS: i64 = 1_000_000;
+
+/// How many refusals of callers nobody knows the ledger takes: ten in any second of one source, a hundred of all
+/// together (contract §6).
+#[derive(Debug)]
 pub struct StrangersQuota {
-    each: Quota<IpAddr>,
-    all: Quota<()>,
+    each: AnySecond<IpAddr>,
+    all: AnySecond<()>,
+}
+
+impl Default for StrangersQuota {
+    fn default() -> Self {
+        Self {
+            each: AnySecond::of(10),
+            all: AnySecond::of(100),
+        }
+    }
 }
 
 impl StrangersQuota {
-    /// Whether there is room for one more. A source alone cannot use up what all have together: its own rate is asked
-    /// first.
+    /// Whether there is room for one more. A source alone cannot use up what all have together.
     pub fn admits(&mut self, source: IpAddr, now: Timestamp) -> bool {
-        self.each.admit(source, 10, 1, now).is_ok() && self.all.admit((), 100, 1, now).is_ok()
+        let now = now.timestamp_micros();
+        let admits = self.each.has_room(&source, now) && self.all.has_room(&(), now);
+        if admits {
+            self.each.take(source, now);
+            self.all.take((), now);
+        }
+        admits
     }
 }
 
@@ -215,5 +272,24 @@ mod tests {
     #[test]
     fn a_limit_of_zero_admits_nothing() {
         assert!(Quota::default().admit((), 0, 60, at(0)).is_err());
+    }
+
+    #[test]
+    fn of_strangers_ten_of_a_source_and_a_hundred_of_all_pass_in_any_second() {
+        let mut quota = StrangersQuota::default();
+        let source = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut admitted = Vec::new();
+        for millis in (0..5000).step_by(7) {
+            if quota.admits(source(1), at(millis)) {
+                admitted.push(millis);
+            }
+        }
+        for window in admitted.windows(11) {
+            assert!(window[10] - window[0] >= 1000, "{window:?}");
+        }
+        assert_eq!(admitted.len(), 50, "and it is not less than that");
+        let all = (0..=255).filter(|last| quota.admits(source(*last), at(10_000)));
+        assert_eq!(all.count(), 100);
+        assert!(!quota.admits(source(200), at(10_999)) && quota.admits(source(200), at(11_000)));
     }
 }

@@ -20,7 +20,12 @@ pub enum EgressError {
 impl EgressError {
     /// What a connector's or a client's error means: the refusal or the timeout that caused it, if one did.
     pub(crate) fn from_chain(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        Self::from_cause(Box::new(error))
+    }
+
+    /// The same of an error of any kind.
+    pub(crate) fn from_cause(error: BoxError) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
         while let Some(current) = cause {
             if let Some(forbidden) = current.downcast_ref::<Forbidden>() {
                 return Self::Forbidden(forbidden.clone());
@@ -30,7 +35,7 @@ impl EgressError {
             }
             cause = current.source();
         }
-        Self::Unreachable(Box::new(error))
+        Self::Unreachable(error)
     }
 }
 

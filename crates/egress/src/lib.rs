@@ -20,10 +20,11 @@ mod tls;
 pub mod upstreams;
 
 pub use body::{Body, BoxError};
+pub use connect::Judged;
 pub use error::EgressError;
 pub use internal::Internal;
 pub use metadata::{FetchError, Metadata};
 pub use oauth::TokenError;
-pub use own::{addresses_of, own_addresses};
+pub use own::{Own, places_of};
 pub use policy::{EgressPolicy, Forbidden, check_url};
 pub use upstreams::Upstreams;

@@ -2,13 +2,13 @@
 
 use crate::body::{BoxError, empty};
 use crate::error::EgressError;
+use crate::own::Own;
 use crate::policy::{EgressPolicy, check_url};
 use crate::upstreams::Upstreams;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode};
 use http_body_util::LengthLimitError;
-use std::net::SocketAddr;
 
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ impl Metadata {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn new(policy: EgressPolicy, own: Vec<SocketAddr>) -> Result<Self, BoxError> {
+    pub fn new(policy: EgressPolicy, own: impl Into<Own>) -> Result<Self, BoxError> {
         Ok(Self {
             http: Upstreams::new(policy.clone(), own)?,
             policy,

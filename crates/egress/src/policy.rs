@@ -1,7 +1,7 @@
 //! Where a URL may lead, as far as its text shows.
 
 use crate::address::{Reach, reach};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use url::{Host, Url};
 
 /// What this installation lets out.
@@ -123,16 +123,6 @@ impl EgressPolicy {
     }
 }
 
-/// Whether `target` is one of our `own` listeners. One that listens everywhere is met on every loopback address.
-pub(crate) fn is_own(own: &[SocketAddr], target: SocketAddr) -> bool {
-    let target_ip = target.ip().to_canonical();
-    own.iter().any(|listener| {
-        let ip = listener.ip().to_canonical();
-        let here = ip.is_unspecified() || ip.is_loopback();
-        listener.port() == target.port() && (ip == target_ip || (here && target_ip.is_loopback()))
-    })
-}
-
 fn plain(host: &str) -> String {
     host.trim()
         .trim_start_matches('[')
@@ -250,23 +240,6 @@ mod tests {
                 Err(Forbidden::HostNotListed),
                 "{host}"
             );
-        }
-    }
-
-    #[test]
-    fn our_own_listeners_are_found_on_any_loopback_address() {
-        let own = ["0.0.0.0:5432".parse().unwrap(), "10.0.0.7:4222".parse().unwrap()];
-        for met in [
-            "127.0.0.1:5432",
-            "127.9.9.9:5432",
-            "[::1]:5432",
-            "[::ffff:127.0.0.1]:5432",
-            "10.0.0.7:4222",
-        ] {
-            assert!(is_own(&own, met.parse().unwrap()), "{met}");
-        }
-        for other in ["127.0.0.1:5433", "127.0.0.1:4222", "10.0.0.8:4222"] {
-            assert!(!is_own(&own, other.parse().unwrap()), "{other}");
         }
     }
 

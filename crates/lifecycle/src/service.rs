@@ -11,6 +11,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error};
 use caracal_domain::Clock;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -40,6 +41,12 @@ impl Host {
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock::ahead_by(self.common.clock_offset_ms))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.common.host, self.common.port)
     }
 
     /// What counts the requests in flight; the application's outermost middleware holds it.

@@ -10,6 +10,8 @@ mod clock;
 mod spool;
 mod system_zone;
 
+pub use clock::DatabaseAnswers;
+
 use caracal_bus::{Bus, Feed, FeedConfig, FeedHandle, FeedSink, Recorder, Strangers, StrangersConfig};
 use caracal_domain::Clock;
 use caracal_lifecycle::Tasks;
@@ -37,6 +39,8 @@ pub struct Replica {
     pub recorder: Recorder,
     /// Records what nobody can be held to.
     pub strangers: Arc<Strangers>,
+    /// Whether PostgreSQL answers.
+    pub database_answers: DatabaseAnswers,
     following: BoxFuture<'static, ()>,
     recording: BoxFuture<'static, ()>,
     database: Database,
@@ -59,6 +63,7 @@ impl Replica {
             feed,
             recorder,
             strangers,
+            database_answers: DatabaseAnswers::default(),
             following: Box::pin(following),
             recording: Box::pin(recording),
             database,
@@ -73,7 +78,10 @@ impl Replica {
             .run_until(self.recording, async move { stopping.cancelled().await });
         tasks.spawn_to_end("recorder", recording);
         tasks.spawn("feed", self.following);
-        tasks.spawn("database-clock", clock::measure(database.clone(), self.feed));
+        tasks.spawn(
+            "database-clock",
+            clock::measure(database.clone(), self.feed, self.database_answers),
+        );
         let strangers = Arc::clone(&self.strangers);
         tasks.spawn("system-zone", system_zone::find(database, strangers));
         tasks.spawn("strangers", self.strangers.summarise_for_ever());

@@ -3,6 +3,7 @@
 use crate::Conn;
 use crate::error::Result;
 use crate::schema::audit_dead_letters;
+use caracal_domain::Timestamp;
 use caracal_domain::id::EventId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -21,6 +22,8 @@ pub struct DeadLetter {
     pub message_id: Option<String>,
     /// The stream it came from.
     pub stream: String,
+    /// When that stream was made.
+    pub stream_created_at: Timestamp,
     /// Its place there.
     pub stream_sequence: i64,
     /// What is wrong with it.

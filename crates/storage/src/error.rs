@@ -40,6 +40,22 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether what was to be written is itself the reason: a constraint that it breaks, or a value that PostgreSQL does
+    /// not keep (SQLSTATE class 22). Only then will another attempt fare no better. Whatever is not known to be of this
+    /// kind is not: a full disk, a standby, a missing table or right, and every text we have not met yet.
+    #[must_use]
+    pub fn is_about_data(&self) -> bool {
+        match self {
+            Self::Conflict { constraint } => constraint != UNNAMED,
+            Self::Other(source) => matches!(
+                source.downcast_ref(),
+                Some(DieselError::DatabaseError(kind, info))
+                    if matches!(kind, DatabaseErrorKind::NotNullViolation) || is_value(*kind, info.message())
+            ),
+            Self::Unavailable(_) | Self::NotFound(_) | Self::Corrupt(_) | Self::Settings(_) => false,
+        }
+    }
+
     /// The constraint that refused, if one did.
     #[must_use]
     pub fn conflict(&self) -> Option<&str> {
@@ -54,12 +70,15 @@ impl Error {
     }
 }
 
+/// A refusal that names no constraint, such as that of a row for which there is no partition.
+const UNNAMED: &str = "unnamed";
+
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         if let DieselError::DatabaseError(kind, info) = &error {
             if is_constraint(*kind) {
                 return Self::Conflict {
-                    constraint: info.constraint_name().unwrap_or("unnamed").to_owned(),
+                    constraint: info.constraint_name().unwrap_or(UNNAMED).to_owned(),
                 };
             }
             if is_lost(*kind, info.message()) {
@@ -104,4 +123,65 @@ fn is_lost(kind: DatabaseErrorKind, message: &str) -> bool {
         kind,
         DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection
     ) || TRANSIENT.iter().any(|text| message.starts_with(text))
+}
+
+/// What class 22 says in PostgreSQL's own words, since diesel-async passes on no code (see [`is_lost`]).
+fn is_value(kind: DatabaseErrorKind, message: &str) -> bool {
+    const BEGINS: [&str; 4] = [
+        "invalid byte sequence for encoding",
+        "unsupported Unicode escape sequence",
+        "value too long for type",
+        "invalid input syntax for",
+    ];
+    const ENDS: [&str; 2] = ["out of range", "overflows numeric format"];
+    matches!(kind, DatabaseErrorKind::Unknown)
+        && (BEGINS.iter().any(|text| message.starts_with(text))
+            || ENDS.iter().any(|text| message.ends_with(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: DatabaseErrorKind, message: &str) -> Error {
+        DieselError::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_about_the_data_is() {
+        use DatabaseErrorKind::{CheckViolation, NotNullViolation, ReadOnlyTransaction, Unknown};
+        for message in [
+            "unsupported Unicode escape sequence",
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+            "value too long for type character varying(3)",
+            "timestamp out of range",
+        ] {
+            assert!(said(Unknown, message).is_about_data(), "{message}");
+        }
+        assert!(said(NotNullViolation, "null value in column").is_about_data());
+        for (kind, message) in [
+            (
+                Unknown,
+                "could not extend file \"base/1\": No space left on device",
+            ),
+            (Unknown, "permission denied for table audit_events"),
+            (Unknown, "relation \"audit_events\" does not exist"),
+            (Unknown, "la valeur est hors limites"),
+            (
+                ReadOnlyTransaction,
+                "cannot execute INSERT in a read-only transaction",
+            ),
+            (
+                CheckViolation,
+                "no partition of relation \"audit_events\" found for row",
+            ),
+            (Unknown, "the database system is shutting down"),
+        ] {
+            assert!(!said(kind, message).is_about_data(), "{message}");
+        }
+        let conflict = Error::Conflict {
+            constraint: "audit_heads_zone".to_owned(),
+        };
+        assert!(conflict.is_about_data() && !Error::Corrupt("epoch").is_about_data());
+    }
 }

@@ -51,4 +51,4 @@ pub mod zones;
 pub use database::{Conn, Connection, Database, DatabaseConfig, Transaction, database_time};
 pub use error::{Error, Result};
 pub use page::Page;
-pub use target::places;
+pub use target::{check_url, places};

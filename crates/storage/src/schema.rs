@@ -275,7 +275,7 @@ table! {
 table! {
     audit_dead_letters (id) {
         id -> Uuid, subject -> Text, message_id -> Nullable<Text>, stream -> Text, stream_sequence -> BigInt,
-        reason -> Text, payload -> Binary, received_at -> Timestamptz,
+        reason -> Text, payload -> Binary, received_at -> Timestamptz, stream_created_at -> Timestamptz,
     }
 }
 

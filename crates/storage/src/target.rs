@@ -98,6 +98,18 @@ pub fn places(url: &str) -> Result<Vec<String>> {
     Ok(Target::parse(url)?.places())
 }
 
+/// Whether a URL is one that [`crate::Database::connect`] can use. What it complains of does not repeat the URL.
+///
+/// # Errors
+/// Why it is not.
+pub fn check_url(url: &str) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    match Target::parse(url) {
+        Ok(_) => Ok(()),
+        Err(Error::Settings(why)) => Err(why),
+        Err(other) => Err(other.into()),
+    }
+}
+
 fn place(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")

@@ -25,7 +25,8 @@ pub fn outside(name: &str, variable: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return PathBuf::from(path);
     }
-    let installed = root().join(".caracal/tools/bin").join(name);
+    let tools = std::env::var_os("CARACAL_TOOLS").map_or_else(|| root().join(".caracal"), PathBuf::from);
+    let installed = tools.join("bin").join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join(name));
     std::iter::once(installed)

@@ -31,7 +31,17 @@ impl Database {
     /// A fresh database with the whole schema and nothing in it.
     pub async fn new() -> Self {
         let superuser = superuser_url();
-        let template = TEMPLATE.get_or_init(|| template(&superuser)).await;
+        let template = TEMPLATE.get_or_init(|| template(&superuser)).await.clone();
+        Self::cloned(superuser, &template).await
+    }
+
+    /// A database like that on another server.
+    pub async fn on(superuser: Url) -> Self {
+        let template = template(&superuser).await;
+        Self::cloned(superuser, &template).await
+    }
+
+    async fn cloned(superuser: Url, template: &str) -> Self {
         let name = format!("t_{}", Uuid::now_v7().simple());
         let server = connect(&superuser).await;
         let clone = format!("CREATE DATABASE {name} TEMPLATE {template}");

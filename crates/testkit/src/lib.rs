@@ -16,6 +16,7 @@
 
 pub mod binaries;
 pub mod callers;
+pub mod cluster;
 pub mod database;
 pub mod documents;
 mod local_server;
@@ -30,6 +31,7 @@ pub mod upstream;
 pub mod world;
 
 pub use callers::{Answer, Client, client};
+pub use cluster::Cluster;
 pub use database::Database;
 pub use documents::{Conduct, Documents};
 pub use nats::Nats;

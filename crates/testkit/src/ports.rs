@@ -11,7 +11,7 @@ const PORTS: Range<u16> = 16_000..26_000;
 /// other processes that the port is given out.
 const RESERVATIONS: Ipv4Addr = Ipv4Addr::new(127, 83, 71, 19);
 
-static GIVEN_OUT: LazyLock<Mutex<Vec<TcpListener>>> = LazyLock::new(Mutex::default);
+static GIVEN_OUT: LazyLock<Mutex<Vec<(u16, Option<TcpListener>)>>> = LazyLock::new(Mutex::default);
 
 /// A free port on loopback that no other test was given.
 #[must_use]
@@ -28,8 +28,16 @@ pub fn free() -> u16 {
         Some((port, reservation))
     });
     let (port, reservation) = found.expect("a machine has free ports");
-    given_out.push(reservation);
+    given_out.push((port, Some(reservation)));
     port
+}
+
+/// Lets a port be listened on at every address of the machine, the reservation's included.
+pub fn open_everywhere(port: u16) {
+    let mut given_out = GIVEN_OUT.lock().expect("no holder panics");
+    for (_, reservation) in given_out.iter_mut().filter(|(given, _)| *given == port) {
+        *reservation = None;
+    }
 }
 
 #[cfg(test)]

@@ -88,8 +88,9 @@ impl Process {
 
     /// Sends a signal by its name, such as `TERM`, `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
+        // The shell's own, since not every machine has the program.
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.pid())])
             .status();
         assert!(
             sent.is_ok_and(|status| status.success()),

@@ -8,6 +8,7 @@ use crate::tale::{Tale, exchange, say};
 use anyhow::{Context, Result, bail};
 use reqwest::Client;
 use serde_json::{Value, json};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,7 +33,15 @@ impl Stock {
             return Ok(None);
         };
         let url = reqwest::Url::parse(&settings.mcp).context("CARACAL_DEMO_MCP_URL")?;
-        let port = url.port().context("CARACAL_DEMO_MCP_URL has a port")?.to_string();
+        let port = url.port().context("CARACAL_DEMO_MCP_URL has a port")?;
+        // Python would say it too, but nobody waits for what Python says.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+            format!(
+                "port {port} (the demo's MCP server) is taken by another program: stop that, or choose other ports: \
+                 PORT_BASE=20000 make demo"
+            )
+        })?;
+        let port = port.to_string();
         let server = script(python, SERVER, &[&port])
             .env("API_KEY", KEY)
             .kill_on_drop(true)

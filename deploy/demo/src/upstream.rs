@@ -81,7 +81,13 @@ pub(crate) async fn serve(settings: Settings) -> Result<()> {
     let server = HttpServer::new(app).workers(1).shutdown_timeout(1);
     server
         .bind(("127.0.0.1", settings.port))
-        .context("the order book's port is taken")?
+        .with_context(|| {
+            format!(
+                "port {} (the demo's order book) is taken by another program: stop that, or choose other ports: \
+                 PORT_BASE=20000 make demo",
+                settings.port
+            )
+        })?
         .run()
         .await?;
     Ok(())

@@ -10,6 +10,13 @@ die() {
   exit 1
 }
 
+# is_yes TEXT: whether a switch is on. Nothing, 0, no, off and false are off.
+is_yes() {
+  case ${1:-} in
+    '' | 0 | [nN]o | [oO]ff | [fF]alse) return 1 ;;
+  esac
+}
+
 # The cargo profile all of `make` uses, and where it puts the binaries.
 PROFILE=${PROFILE:-dev}
 profile_dir() { [[ $PROFILE == dev ]] && echo debug || echo "$PROFILE"; }

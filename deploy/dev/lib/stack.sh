@@ -84,17 +84,28 @@ keep_ports() {
   echo "$PORT_BASE" >"$CARACAL_DIR/port_base"
 }
 
-# A stack of its own PORT_BASE lies in .caracal/$PORT_BASE. While no plain stack is there, .caracal/dev.env, run and
-# log point to the newest such stack, so that the documented paths work for whoever runs only one.
+# A stack of its own PORT_BASE lies in .caracal/$PORT_BASE. While no plain stack runs, .caracal/dev.env, run and log
+# point to the newest such stack, so that the documented paths work for whoever runs only one. Of a plain stack that was
+# stopped the pid files and logs stay where they are, but what it said of itself does not: nothing of it is there.
 offer_links() {
   local name
   [[ $CARACAL_DIR == "$ROOT/.caracal/$PORT_BASE" ]] || return 0
+  ! plain_stack_runs || return 0
   for name in dev.env run log; do
-    [[ ! -e $ROOT/.caracal/$name || -L $ROOT/.caracal/$name ]] || return 0
+    if [[ $name == dev.env || ! -e $ROOT/.caracal/$name || -L $ROOT/.caracal/$name ]]; then
+      ln -sfn "$PORT_BASE/$name" "$ROOT/.caracal/$name"
+    fi
   done
-  for name in dev.env run log; do
-    ln -sfn "$PORT_BASE/$name" "$ROOT/.caracal/$name"
+}
+
+# Whether a stack without a PORT_BASE has left a process that still runs.
+plain_stack_runs() {
+  local file
+  [[ ! -L $ROOT/.caracal/run ]] || return 1
+  for file in "$ROOT/.caracal/run"/*.pid; do
+    if [[ -f $file ]] && kill -0 "$(cat "$file")" 2>/dev/null; then return 0; fi
   done
+  return 1
 }
 
 # The plain stack takes its own place back; a stack that goes takes the links to it along.

@@ -25,6 +25,7 @@ whole_machine() {
   postgres_at "$SCRATCH/bin" 16.4
   answers nats-server "nats-server: v2.11.4"
   answers opa "Version: 1.22.2"
+  program python3 'exit 0'
 }
 
 # program NAME SCRIPT: puts a program on PATH.
@@ -251,6 +252,17 @@ test_a_machine_without_rust_or_a_compiler_is_told_what_to_install() {
   rm "$SCRATCH/bin/cc"
   refuses "$SCRATCH/said" run_install
   says "$SCRATCH/said" "error: missing: a C compiler (to link). apt could not install it here: install gcc libc6-dev with your package manager."
+}
+
+test_pythons_venv_is_brought_by_the_distribution_and_done_without_elsewhere() {
+  whole_machine
+  program python3 'exit 1'
+  run_install >"$SCRATCH/said" 2>&1
+  says "$SCRATCH/said" "going on without Python's venv: what needs it is skipped, and says so"
+  apt 3.11 "[[ \$* != *python3-venv* ]] || printf '#!%s\nexit 0\n' '$(type -P bash)' >'$SCRATCH/bin/python3'"
+  run_install >"$SCRATCH/said" 2>&1
+  says "$SCRATCH/asked" python3-venv
+  says_not "$SCRATCH/said" "going on without"
 }
 
 run_tests "$@"

@@ -38,6 +38,12 @@ processes_below() {
   done
 }
 
+# What they run.
+programs_below() {
+  local pid
+  for pid in $(processes_below "$1"); do readlink "/proc/$pid/exe" || true; done
+}
+
 first() { PORT_BASE=$FIRST_BASE "$FIRST/deploy/dev/stack.sh" "$@"; }
 pid() { cat "$FIRST/.caracal/$FIRST_BASE/run/$1.pid"; }
 everything() { printf '%s\n' "${SERVICES[@]}" "${INFRASTRUCTURE[@]}"; }
@@ -114,7 +120,7 @@ test_two_ups_at_once_start_one_stack() {
   first up
   wait $!
   same "$(everything | wc -l)" "$(processes_below "$FIRST" | grep -cFxf <(pids | cut -d ' ' -f 2))" "the pid files' processes"
-  same 1 "$(ps -o args= -p "$(processes_below "$FIRST" | paste -sd,)" | grep -c '/caracal-sts$')" "processes of the STS"
+  same 1 "$(programs_below "$FIRST" | grep -c '/caracal-sts$')" "processes of the STS"
 }
 
 test_up_starts_only_what_was_killed() {
@@ -223,6 +229,55 @@ test_down_clean_forgets_the_data() {
   [[ ! -e $FIRST/.caracal/$FIRST_BASE ]] || fail "left: $(ls -A "$FIRST/.caracal/$FIRST_BASE")"
 }
 
+test_a_switch_that_is_off_is_off() {
+  local on off
+  for off in "" 0 no off false; do ! is_yes "$off" || fail "CLEAN=$off forgets"; done
+  for on in 1 yes true; do is_yes "$on" || fail "CLEAN=$on does not"; done
+  checkout "$SCRATCH/off"
+  mkdir -p "$SCRATCH/off/.caracal/20000/nats"
+  PORT_BASE=20000 CLEAN=0 "$SCRATCH/off/deploy/dev/stack.sh" down
+  [[ -d $SCRATCH/off/.caracal/20000/nats ]] || fail "CLEAN=0 forgot the data"
+  PORT_BASE=20000 CLEAN=1 "$SCRATCH/off/deploy/dev/stack.sh" down
+  [[ ! -e $SCRATCH/off/.caracal/20000 ]] || fail "CLEAN=1 did not"
+}
+
+test_a_checkout_whose_path_has_spaces_runs_a_stack() {
+  local folder="$SCRATCH/a check out"
+  checkout "$folder"
+  trap 'stop_all "$SCRATCH"' EXIT
+  PORT_BASE=auto "$folder/deploy/dev/stack.sh" up
+  # shellcheck source=/dev/null
+  source "$folder/.caracal/auto/dev.env"
+  curl -fsS --noproxy '*' -o /dev/null "$CARACAL_API_URL/ready"
+  PORT_BASE=auto CLEAN=1 "$folder/deploy/dev/stack.sh" down
+  same "" "$(processes_below "$folder")" "processes left"
+}
+
+test_what_a_stopped_stack_said_of_itself_is_gone_and_the_next_one_takes_its_place() {
+  local folder=$SCRATCH/next
+  checkout "$folder"
+  mkdir -p "$folder/.caracal/run" "$folder/.caracal/log"
+  echo CARACAL_API_URL=http://stale >"$folder/.caracal/dev.env"
+  trap 'stop_all "$SCRATCH"' EXIT
+  base=$(free_block)
+  PORT_BASE=$base "$folder/deploy/dev/stack.sh" up
+  says "$folder/.caracal/dev.env" "http://127.0.0.1:$base"
+  PORT_BASE=$base "$folder/deploy/dev/stack.sh" stop sts gateway
+  refuses "$SCRATCH/status" env PORT_BASE="$base" "$folder/deploy/dev/stack.sh" status
+  says "$SCRATCH/status" "api          running"
+  PORT_BASE=$base "$folder/deploy/dev/stack.sh" down
+  [[ ! -e $folder/.caracal/dev.env && ! -e $folder/.caracal/$base/dev.env ]] || fail "it says that it is still there"
+}
+
+test_a_figure_over_its_bound_fails_in_ci_and_is_only_told_elsewhere() {
+  # shellcheck disable=SC2016 # the inner shell expands it
+  local script='source "$1/lib/base.sh"; source "$1/lib/figures.sh"; figure kept 4 5 s; figure "make up" 6 5 s; figure unknown "" 5 s; keep_bounds'
+  CI='' bash -euc "$script" figures "$here" >"$SCRATCH/said" 2>&1
+  says "$SCRATCH/said" "OVER ITS BOUND"
+  refuses "$SCRATCH/said" env CI=true bash -euc "$script" figures "$here"
+  says "$SCRATCH/said" "over its bound (CI=true): make up"
+}
+
 test_down_of_a_stack_that_never_was_is_fine() {
   checkout "$SCRATCH/never"
   PORT_BASE=$(free_block) "$SCRATCH/never/deploy/dev/stack.sh" down
@@ -253,7 +308,7 @@ test_root_without_user_namespaces_runs_postgresql_as_another_user_with_its_data_
   local dir=$SCRATCH/hidden/checkout/.caracal/auto elsewhere
   elsewhere=$(cat "$dir/postgres.elsewhere")
   [[ -d $elsewhere/data ]] || fail "no data in '$elsewhere'"
-  [[ $(ps -o user= -p "$(cat "$dir/run/postgres.pid")") != root ]] || fail "PostgreSQL runs as root"
+  [[ $(stat -c %U "/proc/$(cat "$dir/run/postgres.pid")") != root ]] || fail "PostgreSQL runs as root"
   CLEAN=1 hidden_stack down
   [[ ! -e $elsewhere ]] || fail "$elsewhere was not forgotten"
 }
@@ -276,7 +331,7 @@ test_a_user_who_is_not_root_runs_the_whole_stack() {
   }
   theirs up
   theirs status | grep -c running
-  same nobody "$(ps -o user= -p "$(processes_below "$SCRATCH" | paste -sd,)" | sort -u)" "whose processes they are"
+  same nobody "$(processes_below "$SCRATCH" | sed 's#^#/proc/#' | xargs stat -c %U | sort -u)" "whose processes they are"
   CLEAN=1 theirs down
   same "" "$(processes_below "$SCRATCH")" "processes left"
 }

@@ -13,7 +13,7 @@ use actix_web::web::{self, Data};
 use caracal_domain::Clock;
 use caracal_domain::id::ZoneId;
 use caracal_domain::quota::Quota;
-use caracal_egress::{EgressPolicy, Upstreams, addresses_of};
+use caracal_egress::{EgressPolicy, Own, Upstreams};
 use caracal_jose::{BodyMac, Kek, SecretMint, hash_secret};
 use caracal_lifecycle::{BoxError, Host, Tasks};
 use caracal_policy::{Compiler, Engine, EngineConfig};
@@ -35,10 +35,10 @@ const DATABASE_CONNECTIONS: usize = 16;
 const DERIVATIONS_AT_ONCE: usize = 2;
 /// Each replay takes most of a processor while it runs.
 const REPLAYS_AT_ONCE: usize = 2;
-/// Compiled policies kept for simulations and replays that may come.
-const POLICY_MEMORY_BYTES: usize = 64 << 20;
-/// Compiled policies that those under way may keep beyond that, of some 600 KB each: three of the largest sets.
+/// Compiled policies that simulations and replays under way may hold: three of the largest sets.
 const HELD_MODULES: usize = 3 * 256;
+/// Room for those, of some 600 KB each with an instance, and for some that may be asked for next.
+const POLICY_MEMORY_BYTES: usize = (64 << 20) + HELD_MODULES * (640 << 10);
 /// How long a commit may take after its caller has gone and the listener has closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -114,9 +114,10 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         max_connections: DATABASE_CONNECTIONS,
         application_name: "caracal-api",
     })?;
-    let mut own = addresses_of(&caracal_storage::places(config.database_url.expose_secret())?).await;
-    own.extend(addresses_of(&config.internal_addresses).await);
-    own.push(SocketAddr::new(host.common.host, host.common.port));
+    let mut places = caracal_storage::places(config.database_url.expose_secret())?;
+    places.extend_from_slice(&config.internal_addresses);
+    let own = Own::find(vec![host.address()], places).await;
+    host.tasks.spawn("own-addresses", own.clone().keep_up());
     let outside = Upstreams::new(config.egress.clone(), own)?;
     let tails = Tails::default();
     let api = Data::new(Api {

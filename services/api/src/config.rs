@@ -35,7 +35,7 @@ pub struct Config {
 impl Config {
     /// Reads every setting; mistakes stay with `env`.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let database_url = env.secret("DATABASE_URL");
+        let database_url = env.address("DATABASE_URL", caracal_storage::check_url);
         let kek = env.keys("ZONE_KEK", Kek::parse);
         let admin_token = env.shared_secret("CARACAL_ADMIN_TOKEN");
         let issuer_url = env.http_url("ISSUER_URL");

@@ -5,7 +5,7 @@
 use crate::app::Api;
 use crate::error::Failure;
 use crate::sight::Sight;
-use caracal_domain::event::{AuditDecision, EventType};
+use caracal_domain::event::{AuditDecision, EventType, shortened};
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::quota::StrangersQuota;
 use caracal_domain::{AuditEvent, RequestId, Timestamp};
@@ -71,11 +71,14 @@ impl Default for Refusals {
 
 impl Refusals {
     /// Queues a refusal; one too many is counted.
-    pub(crate) fn note(&self, refused: Refused) {
+    pub(crate) fn note(&self, mut refused: Refused) {
         let room = match refused.ledger {
             Ledger::Zone(_) | Ledger::System => true,
             Ledger::Strangers(source) => self.strangers.lock().admits(source, refused.at),
         };
+        if matches!(refused.ledger, Ledger::Strangers(_)) {
+            refused.metadata = shortened(refused.metadata);
+        }
         if !room || self.sender.try_send(refused).is_err() {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,7 +1,7 @@
 //! Ingesting: take a batch, write it, and only then acknowledge it. An ingester that dies in between leaves messages
 //! that come again to another; the ledger knows them by their ids.
 
-use crate::ledger::{Ledger, Letter};
+use crate::ledger::{Ledger, Letter, Written};
 use crate::metrics::Metrics;
 use crate::sift::{Entry, sift};
 use caracal_bus::{Delivery, Puller};
@@ -19,8 +19,6 @@ const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(50);
 /// Between attempts while the database is away.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often an event by itself is tried before it counts as one that the ledger refuses.
-const ATTEMPTS: usize = 3;
 
 /// Carries one stream into the ledger.
 #[derive(Debug)]
@@ -88,50 +86,49 @@ impl Ingester {
         span
     }
 
-    /// False when the ledger refuses the batch as a whole; then each event is tried by itself, so that one that cannot
-    /// be stored does not hold up the others.
+    /// False when something in the batch cannot be stored; then each event is tried by itself, so that it does not hold up
+    /// the others.
     async fn write_together(&self, events: &[(&Delivery, AuditEvent)], batch: &[Delivery]) -> bool {
         let only_events: Vec<AuditEvent> = events.iter().map(|(_, event)| event.clone()).collect();
-        loop {
-            match self.ledger.write(&only_events).await {
-                Ok(written) => {
-                    self.metrics.wrote(self.stream, written);
-                    for (delivery, _) in events {
-                        delivery.ack().await;
-                    }
-                    return true;
+        match self.write(&only_events, batch).await {
+            Ok(written) => {
+                self.metrics.wrote(self.stream, written);
+                for (delivery, _) in events {
+                    delivery.ack().await;
                 }
-                Err(error) if error.is_unavailable() => wait(&error, batch).await,
-                Err(error) => {
-                    warn(&error, "a batch was refused by the ledger");
-                    return false;
-                }
+                true
+            }
+            Err(error) => {
+                warn(&error, "something in a batch cannot be stored");
+                false
             }
         }
     }
 
     async fn write_alone(&self, delivery: &Delivery, event: &AuditEvent, batch: &[Delivery]) {
-        let mut attempts = 0;
+        match self.write(std::slice::from_ref(event), batch).await {
+            Ok(written) => {
+                self.metrics.wrote(self.stream, written);
+                delivery.ack().await;
+            }
+            Err(error) => {
+                let payload = delivery.payload.clone().unwrap_or_default();
+                let letter = Letter {
+                    reason: format!("refused by the ledger: {}", chain(&error)),
+                    payload,
+                };
+                self.set_aside(delivery, letter, batch).await;
+            }
+        }
+    }
+
+    /// Writes until it is done or what is written is itself at fault. Anything else that stands in the way, known or not,
+    /// is the database's and passes: an event that was acknowledged is never given up for it.
+    async fn write(&self, events: &[AuditEvent], batch: &[Delivery]) -> Result<Written, Error> {
         loop {
-            match self.ledger.write(std::slice::from_ref(event)).await {
-                Ok(written) => {
-                    self.metrics.wrote(self.stream, written);
-                    return delivery.ack().await;
-                }
-                Err(error) if error.is_unavailable() => wait(&error, batch).await,
-                Err(error) => {
-                    attempts += 1;
-                    if attempts < ATTEMPTS {
-                        sleep(PAUSE / 10).await;
-                        continue;
-                    }
-                    let payload = delivery.payload.clone().unwrap_or_default();
-                    let letter = Letter {
-                        reason: format!("refused by the ledger: {}", chain(&error)),
-                        payload,
-                    };
-                    return self.set_aside(delivery, letter, batch).await;
-                }
+            match self.ledger.write(events).await {
+                Err(error) if !error.is_about_data() => wait(&error, batch).await,
+                outcome => return outcome,
             }
         }
     }

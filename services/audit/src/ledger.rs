@@ -67,13 +67,16 @@ impl Ledger {
         delivery: &caracal_bus::Delivery,
         letter: Letter,
     ) -> Result<(), Error> {
+        // PostgreSQL keeps no NUL in a text, and what a stranger writes must not stop a stream.
+        let storable = |text: &str| text.replace('\0', "\u{FFFD}");
         let letter = DeadLetter {
             id: EventId::mint(&*self.clock),
-            subject: delivery.subject.clone(),
-            message_id: (!delivery.id.is_empty()).then(|| delivery.id.clone()),
+            subject: storable(&delivery.subject),
+            message_id: (!delivery.id.is_empty()).then(|| storable(&delivery.id)),
             stream: stream.to_owned(),
+            stream_created_at: delivery.stream_made_at.unwrap_or_default(),
             stream_sequence: i64::try_from(delivery.stream_sequence).unwrap_or(i64::MAX),
-            reason: letter.reason,
+            reason: storable(&letter.reason),
             payload: letter.payload,
         };
         dead_letters::insert(&mut *self.database.acquire().await?, &letter).await

@@ -1,7 +1,7 @@
 //! Keeps the stream of uses from growing for a day: what the ledger holds and no duplicate can refer to any more goes.
 
 use crate::app::DURABLE;
-use caracal_bus::{Bus, USES_STREAM};
+use caracal_bus::{Bus, Reached, USES_STREAM};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -18,23 +18,23 @@ pub(crate) async fn trim_uses(bus: Bus) {
     loop {
         sleep(LOOK).await;
         match puller.acknowledged().await {
-            Ok(sequence) => reached.push_back((Instant::now(), sequence)),
+            Ok(so_far) => reached.push_back((Instant::now(), so_far)),
             Err(error) => tracing::debug!(%error, "how far the ledger has come is unknown"),
         }
-        let Some(sequence) = old_enough(&mut reached, Instant::now()) else {
+        let Some(so_far) = old_enough(&mut reached, Instant::now()) else {
             continue;
         };
-        if let Err(error) = bus.forget(USES_STREAM, sequence).await {
+        if let Err(error) = bus.forget(USES_STREAM, so_far).await {
             tracing::debug!(%error, "uses were not trimmed");
         }
     }
 }
 
-/// The latest sequence reached long enough ago; what was noted before it is dropped.
-fn old_enough(reached: &mut VecDeque<(Instant, u64)>, now: Instant) -> Option<u64> {
+/// The furthest point reached long enough ago; what was noted before it is dropped.
+fn old_enough(reached: &mut VecDeque<(Instant, Reached)>, now: Instant) -> Option<Reached> {
     let mut latest = None;
-    while let Some((_, sequence)) = reached.pop_front_if(|(at, _)| now.duration_since(*at) >= KEPT) {
-        latest = Some(sequence);
+    while let Some((_, so_far)) = reached.pop_front_if(|(at, _)| now.duration_since(*at) >= KEPT) {
+        latest = Some(so_far);
     }
     latest
 }
@@ -46,9 +46,13 @@ mod tests {
     #[test]
     fn only_what_was_reached_long_ago_is_forgotten() {
         let start = Instant::now();
-        let mut reached = VecDeque::from([(start, 5), (start + LOOK, 9), (start + LOOK * 2, 12)]);
+        let at = |sequence| Reached {
+            stream_made_at: None,
+            sequence,
+        };
+        let mut reached = VecDeque::from([(start, at(5)), (start + LOOK, at(9)), (start + LOOK * 2, at(12))]);
         assert_eq!(old_enough(&mut reached, start + LOOK * 21), None);
-        assert_eq!(old_enough(&mut reached, start + KEPT + LOOK), Some(9));
+        assert_eq!(old_enough(&mut reached, start + KEPT + LOOK), Some(at(9)));
         assert_eq!(old_enough(&mut reached, start + KEPT + LOOK), None);
         assert_eq!(reached.len(), 1);
     }

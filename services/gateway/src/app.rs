@@ -14,15 +14,14 @@ use crate::zone_keys::ZoneKeys;
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::ZoneId;
-use caracal_domain::{Clock, EventType};
-use caracal_egress::{EgressPolicy, Upstreams};
+use caracal_domain::{Clock, EventType, Staleness};
+use caracal_egress::{EgressPolicy, Own, Upstreams, places_of};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_replica::{Replica, Settings};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::Shell;
 use ipnet::IpNet;
 use secrecy::ExposeSecret;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -108,7 +107,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         settings,
     );
     let (feed, recorder) = (replica.feed.clone(), replica.recorder.clone());
-    let strangers = Arc::clone(&replica.strangers);
+    let (strangers, postgres) = (Arc::clone(&replica.strangers), replica.database_answers.clone());
     let confirm = Arc::new(Confirm {
         feed: feed.clone(),
         views: Arc::clone(&views),
@@ -117,6 +116,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     });
 
     replica.start(&host.tasks);
+    host.tasks.spawn("own-addresses", own.clone().keep_up());
     host.tasks.spawn("slow-poll", sink.poll_slowly());
     host.tasks
         .spawn("anchors", expire_anchors(Arc::clone(&views), Arc::clone(&clock)));
@@ -127,6 +127,11 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let (nats, built) = (bus.clone(), Arc::clone(&views));
     host.probes.add("nats", move || nats.is_connected());
     host.probes.add("anchors", move || built.is_built());
+    // Without either each call is confirmed by the STS: named, and the gateway stays ready.
+    let fresh = feed.clone();
+    host.probes
+        .add_to_start("feed", move || fresh.staleness() == Staleness::Fresh);
+    host.probes.add_to_start("postgres", move || postgres.get());
 
     let gateway = Data::new(Gateway {
         clock: Arc::clone(&clock),
@@ -167,17 +172,11 @@ fn bare(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// What no resource may lead to, as far as names resolve now: this listener, the STS, PostgreSQL, NATS, and what the
-/// operator names as internal besides.
-async fn own(config: &Config, host: &Host) -> Result<Vec<SocketAddr>, BoxError> {
-    let mut own = caracal_egress::own_addresses(&[
-        (config.nats_url.expose_secret(), 4222),
-        (config.sts_url.as_str(), 80),
-    ])
-    .await;
-    own.push(SocketAddr::new(host.common.host, host.common.port));
-    own.extend(caracal_egress::addresses_of(&config.internal_addresses).await);
-    let database = caracal_storage::places(config.database_url.expose_secret())?;
-    own.extend(caracal_egress::addresses_of(&database).await);
-    Ok(own)
+/// What no resource may lead to: this listener, the STS, PostgreSQL, NATS, and what the operator names as internal besides.
+async fn own(config: &Config, host: &Host) -> Result<Own, BoxError> {
+    let mut places = config.internal_addresses.clone();
+    places.extend(places_of(config.nats_url.expose_secret(), 4222));
+    places.extend(places_of(config.sts_url.as_str(), 80));
+    places.extend(caracal_storage::places(config.database_url.expose_secret())?);
+    Ok(Own::find(vec![host.address()], places).await)
 }

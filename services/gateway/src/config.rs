@@ -42,8 +42,8 @@ pub struct Config {
 impl Config {
     /// Reads every setting; mistakes stay with `env`.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let database_url = env.secret("DATABASE_URL");
-        let nats_url = env.secret("NATS_URL");
+        let database_url = env.address("DATABASE_URL", caracal_storage::check_url);
+        let nats_url = env.address("NATS_URL", caracal_bus::check_url);
         let sts_url = env.http_url("STS_URL");
         let issuer_url = env.http_url("ISSUER_URL");
         let public_url = env.http_url("GATEWAY_PUBLIC_URL");

@@ -181,6 +181,26 @@ pub const fn status_of(code: OAuthCode) -> StatusCode {
     }
 }
 
+/// `404`, of one of the gateway's own pages.
+#[must_use]
+pub fn unknown(request_id: &RequestId) -> HttpResponse {
+    HttpResponse::NotFound().json(json!({
+        "error": "not_found",
+        "error_description": "there is nothing at this address",
+        "request_id": request_id,
+    }))
+}
+
+/// `405`, of one of the gateway's own pages.
+#[must_use]
+pub fn wrong_method(request_id: &RequestId) -> HttpResponse {
+    HttpResponse::MethodNotAllowed().json(json!({
+        "error": "method_not_allowed",
+        "error_description": "this page can only be read",
+        "request_id": request_id,
+    }))
+}
+
 /// An error for the log, with the whole chain below it.
 #[must_use]
 pub fn cause<E: std::error::Error + 'static>(error: &E) -> &(dyn std::error::Error + 'static) {

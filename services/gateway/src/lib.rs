@@ -8,6 +8,7 @@
 //! [`views`] (what has been revoked) and [`running`] (what is cut when it is).
 
 pub mod app;
+mod beside;
 pub mod call;
 pub mod config;
 pub mod confirm;

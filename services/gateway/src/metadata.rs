@@ -1,10 +1,11 @@
 //! Protected-resource metadata (RFC 9728), by which an unmodified client finds the STS from a 401.
 
 use crate::app::Gateway;
+use crate::error;
 use crate::target::{Place, Target};
-use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
-use caracal_web::ApiError;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use caracal_web::CurrentRequestId;
 use serde_json::json;
 
 /// Where metadata is served; the resource's own path follows it (RFC 9728 §3.1).
@@ -22,28 +23,29 @@ impl Gateway {
     }
 }
 
-/// `GET /.well-known/oauth-protected-resource`: the gateway as a whole, which belongs to no zone.
-pub async fn of_gateway(gateway: Data<Gateway>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"resource": gateway.public_url, "bearer_methods_supported": ["header"]}))
+/// Whether a path is one of the metadata's.
+#[must_use]
+pub fn is_here(path: &str) -> bool {
+    path.strip_prefix(WELL_KNOWN)
+        .is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// `GET /.well-known/oauth-protected-resource/r/{zone_id}/{resource_id}`: one resource, named by its address here.
-///
-/// # Errors
-/// 404 for what is not two ids. Whether the resource exists is not told to strangers.
-pub async fn of_resource(
-    gateway: Data<Gateway>,
-    ids: Path<(String, String)>,
-) -> Result<HttpResponse, ApiError> {
-    let (zone, resource) = ids.into_inner();
-    let missing = || ApiError::not_found("resource_not_found");
-    let place = Place {
-        zone: zone.parse().map_err(|_| missing())?,
-        resource: resource.parse().map_err(|_| missing())?,
+/// `GET /.well-known/oauth-protected-resource[/…]`: the gateway as a whole, which belongs to no zone; or the resource whose
+/// address here is `/r/{zone_id}/{resource_id}`, for whatever lies at or below that. Whether it exists is not told to
+/// strangers. What is neither is a 404.
+pub async fn describe(gateway: Data<Gateway>, request: HttpRequest, id: CurrentRequestId) -> HttpResponse {
+    let below = request.path().strip_prefix(WELL_KNOWN).unwrap_or_default();
+    let about = match below {
+        "" | "/" => json!({"resource": gateway.public_url, "bearer_methods_supported": ["header"]}),
+        address => match Place::split(address) {
+            // A client asks by the address that it calls (RFC 9728 §3.1), and names to the STS what it is told here.
+            Some((place, _)) => json!({
+                "resource": format!("{}{}", gateway.public_url, place.path()),
+                "authorization_servers": [gateway.issuer(place.zone)],
+                "bearer_methods_supported": ["header"],
+            }),
+            None => return error::unknown(&id.0),
+        },
     };
-    Ok(HttpResponse::Ok().json(json!({
-        "resource": format!("{}{}", gateway.public_url, place.path()),
-        "authorization_servers": [gateway.issuer(place.zone)],
-        "bearer_methods_supported": ["header"],
-    })))
+    HttpResponse::Ok().json(about)
 }

@@ -15,6 +15,7 @@ use std::fmt;
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     calls: Family<Outcome, Counter>,
+    endings: Family<Outcome, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +34,11 @@ impl Metrics {
                 "Calls admitted, or refused by reason",
                 metrics.calls.clone(),
             );
+            registry.register(
+                "caracal_gateway_endings",
+                "How admitted calls ended",
+                metrics.endings.clone(),
+            );
         });
         metrics
     }
@@ -40,6 +46,15 @@ impl Metrics {
     /// One call was admitted, or refused with this reason; the reasons are a closed set of ours and the STS's.
     pub fn count(&self, outcome: &str) {
         self.calls
+            .get_or_create(&Outcome {
+                outcome: outcome.to_owned(),
+            })
+            .inc();
+    }
+
+    /// One admitted call ended like this; a closed set too.
+    pub fn count_ending(&self, outcome: &str) {
+        self.endings
             .get_or_create(&Outcome {
                 outcome: outcome.to_owned(),
             })

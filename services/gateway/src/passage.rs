@@ -1,5 +1,7 @@
 //! One governed call from its first header to its last byte: admit → authenticate → decide → record → forward →
-//! finish. Each phase is one file and one function; the first that says no ends the call.
+//! finish. Each phase is one file and one function; the first that says no ends the call. Up to its record a call is
+//! refused, and the refusal is its one `gateway_request`; from then on it has ended, and that is its one
+//! `gateway_response`.
 
 mod admit;
 mod authenticate;
@@ -13,6 +15,8 @@ pub(crate) use finish::Ending;
 use crate::app::Gateway;
 use crate::call::Call;
 use crate::error::Refused;
+use crate::passage::admit::Admitted;
+use crate::passage::decide::Decided;
 use crate::sts_client::Asking;
 use crate::target::Target;
 use actix_web::web::{Data, Payload};
@@ -20,7 +24,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Clock;
 use caracal_domain::id::{EventId, TokenId};
 use caracal_jose::Verified;
-use caracal_web::{CurrentRequestId, MinEpoch};
+use caracal_web::{CurrentRequestId, MinEpoch, to_completion};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -96,24 +100,55 @@ pub async fn pass(
 ) -> HttpResponse {
     let call = match Call::read(&request, id.0.clone(), min_epoch, &gateway.trusted_proxies) {
         Ok(call) => call,
-        Err(refusal) => return Refused::from(refusal).answer(&id.0, &gateway.metadata_url(None)),
+        Err(refusal) => {
+            let source = caracal_web::source_address(&request, &gateway.trusted_proxies);
+            let what = json!({"source": source});
+            gateway.strangers.note(source, &id.0, refusal.reason(), what);
+            return Refused::from(refusal).answer(&id.0, &gateway.metadata_url(None));
+        }
     };
-    let mut passage = Passage::begin(call, &*gateway.clock);
-    match Box::pin(live(&gateway, &mut passage, payload)).await {
-        Ok(answer) => answer,
-        Err(refused) => finish::refuse(&gateway, &passage, &refused),
+    let asked = to_completion(ask(gateway.clone(), call));
+    match asked.await {
+        Ok(passed) => Box::pin(forward::forward(&gateway, *passed, payload)).await,
+        Err(refused) => {
+            let (passage, refused) = *refused;
+            finish::answer(&gateway, &passage, &refused)
+        }
     }
 }
 
-/// The life of a call.
-async fn live(
+/// A call that is admitted, and on record as such.
+struct Passed {
+    passage: Passage,
+    admitted: Admitted,
+    decided: Decided,
+    ending: Ending,
+}
+
+/// The first half of a call's life. It comes to its end, and into the ledger, even if the caller has gone by then.
+async fn ask(gateway: Data<Gateway>, call: Call) -> Result<Box<Passed>, Box<(Passage, Refused)>> {
+    let mut passage = Passage::begin(call, &*gateway.clock);
+    match Box::pin(until_recorded(&gateway, &mut passage)).await {
+        Ok((admitted, decided, ending)) => Ok(Box::new(Passed {
+            passage,
+            admitted,
+            decided,
+            ending,
+        })),
+        Err(refused) => {
+            finish::refuse(&gateway, &passage, &refused);
+            Err(Box::new((passage, refused)))
+        }
+    }
+}
+
+async fn until_recorded(
     gateway: &Data<Gateway>,
     passage: &mut Passage,
-    payload: Payload,
-) -> Result<HttpResponse, Refused> {
+) -> Result<(Admitted, Decided, Ending), Refused> {
     let admitted = admit::admit(passage)?;
     let token = authenticate::authenticate(gateway, passage, &admitted).await?;
-    let decided = decide::decide(gateway, passage, &admitted, token).await?;
-    Box::pin(record::record(gateway, passage, &decided)).await?;
-    forward::forward(gateway, passage, &admitted, decided, payload).await
+    let decided = Box::pin(decide::decide(gateway, passage, &admitted, token)).await?;
+    let ending = Box::pin(record::record(gateway, passage, &decided)).await?;
+    Ok((admitted, decided, ending))
 }

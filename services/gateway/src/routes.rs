@@ -1,8 +1,8 @@
 //! The URL table of the gateway: its own three pages, and everything else is a governed call.
 
-use crate::metadata;
 use crate::passage::pass;
 use crate::target::X_CARACAL_RESOURCE;
+use crate::{error, metadata};
 use actix_web::guard::GuardContext;
 use actix_web::web::{self, ServiceConfig};
 use caracal_lifecycle::ProbeSet;
@@ -14,12 +14,12 @@ pub fn routes(config: &mut ServiceConfig, probes: &ProbeSet) {
         .guard(|call: &GuardContext<'_>| is_own_page(call))
         .configure(|config| {
             probes.configure(config);
-            config
-                .service(endpoint(metadata::WELL_KNOWN).get(metadata::of_gateway))
-                .service(
-                    endpoint("/.well-known/oauth-protected-resource/r/{zone_id}/{resource_id}")
-                        .get(metadata::of_resource),
-                );
+            let path = format!("{}{{below:.*}}", metadata::WELL_KNOWN);
+            config.service(
+                endpoint(&path)
+                    .get(metadata::describe)
+                    .refusing(error::wrong_method),
+            );
         });
     config
         .service(own)
@@ -29,5 +29,5 @@ pub fn routes(config: &mut ServiceConfig, probes: &ProbeSet) {
 fn is_own_page(call: &GuardContext<'_>) -> bool {
     let path = call.head().uri.path();
     !call.head().headers().contains_key(X_CARACAL_RESOURCE)
-        && (matches!(path, "/health" | "/ready" | "/metrics") || path.starts_with(metadata::WELL_KNOWN))
+        && (matches!(path, "/health" | "/ready" | "/metrics") || metadata::is_here(path))
 }

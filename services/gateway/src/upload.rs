@@ -1,5 +1,6 @@
 //! A request's body on its way to the upstream: counted, limited, and ended as broken when anything ends it early.
 
+use crate::beside::beside_request;
 use actix_web::web::Payload;
 use bytes::Bytes;
 use caracal_egress::BoxError;
@@ -48,7 +49,7 @@ impl Upload {
             sender,
             cut,
         };
-        actix_web::rt::spawn(reader.read_all());
+        beside_request(reader.read_all());
         (from_channel(receiver, length), upload)
     }
 

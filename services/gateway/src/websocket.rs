@@ -2,7 +2,7 @@
 
 mod frames;
 
-use crate::error::Refused;
+use crate::beside::beside_request;
 use crate::headers::for_caller;
 use crate::passage::Ending;
 use crate::running::Registration;
@@ -13,7 +13,6 @@ use actix_web::body::BodyStream;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
-use caracal_domain::Refusal;
 use futures::{Stream, StreamExt};
 use http::header::{CONNECTION, HeaderMap, HeaderName, UPGRADE};
 use http::{Method, Response};
@@ -45,23 +44,18 @@ fn names(headers: &HeaderMap, header: &HeaderName, wanted: &str) -> bool {
 }
 
 /// Joins caller and upstream after both have agreed to switch.
-///
-/// # Errors
-/// [`Refusal::UpstreamUnreachable`] when the upstream's side is gone already.
-pub(crate) async fn join(
-    mut answer: Response<Incoming>,
+pub(crate) fn join(
+    answer: &Response<Incoming>,
+    upgraded: Upgraded,
     payload: Option<Payload>,
     registration: Registration,
     ending: Ending,
     upload: Arc<Upload>,
-) -> Result<HttpResponse, Refused> {
-    let upgraded = hyper::upgrade::on(&mut answer)
-        .await
-        .map_err(|_| Refusal::UpstreamUnreachable)?;
+) -> HttpResponse {
     let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upgraded));
     let cut = registration.exchange.cut().clone();
     if let Some(payload) = payload {
-        actix_web::rt::spawn(carry(payload, to_upstream, cut.clone(), upload));
+        beside_request(carry(payload, to_upstream, cut.clone(), upload));
     }
     let mut builder = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
     for (name, value) in for_caller(answer.headers()) {
@@ -75,7 +69,7 @@ pub(crate) async fn join(
         ending,
         frames: Frames::default(),
     };
-    Ok(builder.body(BodyStream::new(joined.into_stream())))
+    builder.body(BodyStream::new(joined.into_stream()))
 }
 
 /// The caller's bytes, until either side is done.

@@ -18,8 +18,8 @@ pub struct Config {
 impl Config {
     /// Reads every setting; mistakes stay with `env`.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let database_url = env.secret("DATABASE_URL");
-        let nats_url = env.secret("NATS_URL");
+        let database_url = env.address("DATABASE_URL", caracal_storage::check_url);
+        let nats_url = env.address("NATS_URL", caracal_bus::check_url);
         let stream_keys = env.keys("STREAMS_HMAC_KEY", StreamKeys::parse);
         Some(Self {
             database_url: database_url?,

@@ -17,7 +17,7 @@ use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
 use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::{Clock, EventType, Refusal};
-use caracal_egress::{EgressPolicy, Metadata, Upstreams};
+use caracal_egress::{EgressPolicy, Metadata, Own, Upstreams, places_of};
 use caracal_jose::{SecretCache, SecretMint};
 use caracal_lifecycle::{BoxError, Host};
 use caracal_policy::{CodeCacheConfig, Engine, EngineConfig};
@@ -27,7 +27,6 @@ use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::{Shell, settled};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -156,6 +155,8 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let replica = Replica::new(database.clone(), bus.clone(), sink, Arc::clone(&clock), settings);
     zones.follow(replica.feed.clone());
     let (recorder, strangers) = (replica.recorder.clone(), Arc::clone(&replica.strangers));
+    let postgres = replica.database_answers.clone();
+    host.probes.add_to_start("postgres", move || postgres.get());
     replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
     let present = Arc::clone(&zones);
@@ -212,23 +213,19 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
 }
 
 /// What asks providers, by the same rules as everything else that goes out.
-fn credentials(
-    egress: EgressPolicy,
-    own: Vec<SocketAddr>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Credentials, BoxError> {
+fn credentials(egress: EgressPolicy, own: Own, clock: &Arc<dyn Clock>) -> Result<Credentials, BoxError> {
     let outside = Upstreams::new(egress, own)?;
     Ok(Credentials::new(Asker::new(outside, Arc::clone(clock))))
 }
 
-/// What no key set and no token may be fetched from, as far as names resolve now: this listener, PostgreSQL, NATS, and what the
-/// operator names as internal besides.
-async fn own(config: &Config, host: &Host) -> Result<Vec<SocketAddr>, BoxError> {
-    let mut own = caracal_egress::own_addresses(&[(config.nats_url.expose_secret(), 4222)]).await;
-    own.push(SocketAddr::new(host.common.host, host.common.port));
-    own.extend(caracal_egress::addresses_of(&config.internal_addresses).await);
-    let database = caracal_storage::places(config.database_url.expose_secret())?;
-    own.extend(caracal_egress::addresses_of(&database).await);
+/// What no key set and no token may be fetched from: this listener, PostgreSQL, NATS, and what the operator names as internal
+/// besides.
+async fn own(config: &Config, host: &Host) -> Result<Own, BoxError> {
+    let mut places = config.internal_addresses.clone();
+    places.extend(places_of(config.nats_url.expose_secret(), 4222));
+    places.extend(caracal_storage::places(config.database_url.expose_secret())?);
+    let own = Own::find(vec![host.address()], places).await;
+    host.tasks.spawn("own-addresses", own.clone().keep_up());
     Ok(own)
 }
 

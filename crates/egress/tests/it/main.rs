@@ -122,6 +122,47 @@ async fn our_own_listeners_are_refused() {
 }
 
 #[tokio::test]
+async fn a_connection_goes_to_what_was_judged_and_nothing_is_looked_up_again() {
+    local(async {
+        let (address, _) = server(OK).await;
+        let client = Upstreams::new(policy(true), Vec::new()).expect("a client");
+        let judged = client
+            .judge(&format!("http://{address}/"))
+            .await
+            .expect("allowed");
+        // Such a name leads nowhere, by RFC 6761.
+        let answer = client.send_to(&judged, get("http://moved.invalid/")).await;
+        assert_eq!(answer.expect("it went to what was judged").status(), 200);
+        assert!(client.send(get("http://moved-too.invalid/")).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_destination_is_judged_before_anything_is_sent() {
+    local(async {
+        let (address, connections) = server(OK).await;
+        let named = format!("http://localhost:{}/", address.port());
+        let strict = Upstreams::new(policy(false), Vec::new()).expect("a client");
+        let own = Upstreams::new(policy(true), vec![address]).expect("a client");
+        for (client, url, why) in [
+            (&strict, named.as_str(), Forbidden::PrivateAddress),
+            (&own, named.as_str(), Forbidden::OwnListener),
+            (&own, "http://169.254.169.254/", Forbidden::NeverAllowed),
+        ] {
+            match client.judge(url).await {
+                Err(EgressError::Forbidden(found)) => assert_eq!(found, why, "{url}"),
+                other => panic!("{url} was not refused: {other:?}"),
+            }
+        }
+        let lost = own.judge("http://no-such.invalid/").await;
+        assert!(matches!(lost, Err(EgressError::Unreachable(_))), "{lost:?}");
+        assert_eq!(connections.load(Ordering::SeqCst), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_allowed_call_streams_back_and_redirects_are_answers() {
     local(async {
         let client = Upstreams::new(policy(true), Vec::new()).expect("a client");

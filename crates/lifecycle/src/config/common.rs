@@ -60,7 +60,7 @@ impl Common {
             log_level: env.parse_or("LOG_LEVEL", "info".to_owned(), |text| {
                 tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned())
             }),
-            otel_endpoint: env.optional("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            otel_endpoint: env.optional_http_url("OTEL_EXPORTER_OTLP_ENDPOINT"),
             workers: env.parse_or("WORKERS", 2, |text| match text.parse() {
                 Ok(count @ 1..=256) => Ok(count),
                 _ => Err("must be a number from 1 to 256"),

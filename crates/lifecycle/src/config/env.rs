@@ -186,12 +186,22 @@ impl Env {
     /// A URL that is HTTP and, in production, HTTPS unless it points at this machine.
     pub fn http_url(&mut self, name: &str) -> Option<Url> {
         let url: Url = self.required(name)?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !is_http(&url) {
             self.mistake(name, "must be an http or https URL");
         } else if self.mode == Mode::Production && url.scheme() == "http" && !is_loopback(&url) {
             self.mistake(name, "must be https off this machine (CARACAL_MODE=production)");
         }
         Some(url)
+    }
+
+    /// A URL that is HTTP or HTTPS, and may be absent.
+    pub fn optional_http_url(&mut self, name: &str) -> Option<Url> {
+        let url: Url = self.optional(name)?;
+        if is_http(&url) {
+            return Some(url);
+        }
+        self.mistake(name, "must be an http or https URL");
+        None
     }
 
     /// A secret: from `NAME`, or from the file that `NAME_FILE` names.
@@ -202,6 +212,18 @@ impl Env {
             self.mistake(name, format!("is required (or {name}_FILE)"));
         }
         value
+    }
+
+    /// A secret address, such as one with a password in it, that whoever uses it can read. What `check` complains of must
+    /// not repeat it.
+    pub fn address<E: fmt::Display>(
+        &mut self,
+        name: &str,
+        check: impl FnOnce(&str) -> Result<(), E>,
+    ) -> Option<SecretString> {
+        let value = self.secret(name)?;
+        self.parsed(name, value.expose_secret(), check)?;
+        Some(value)
     }
 
     /// A secret that may be absent.
@@ -313,6 +335,10 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.host().is_some()
 }
 
 fn is_ours(name: &str) -> bool {

@@ -12,6 +12,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Builder {
     counts: HashMap<Service, usize>,
+    database: Option<Database>,
     overrides: Vec<(Service, String, String)>,
 }
 
@@ -26,6 +27,7 @@ impl Default for Builder {
         ];
         Self {
             counts: all.map(|service| (service, 1)).into(),
+            database: None,
             overrides: Vec::new(),
         }
     }
@@ -46,6 +48,13 @@ impl Builder {
         self
     }
 
+    /// On this database, instead of a fresh one.
+    #[must_use]
+    pub fn on(mut self, database: Database) -> Self {
+        self.database = Some(database);
+        self
+    }
+
     /// Starts everything and waits until all of it is ready.
     pub async fn start(self) -> Stack {
         let stack = self.launch().await;
@@ -54,14 +63,21 @@ impl Builder {
     }
 
     /// Starts everything and waits for nothing. With `CARACAL_KEEP_LOGS` set, the logs stay in the temporary folder.
-    pub async fn launch(self) -> Stack {
+    pub async fn launch(mut self) -> Stack {
         let keep = std::env::var_os("CARACAL_KEEP_LOGS").is_some();
         let logs = tempfile::Builder::new()
             .prefix("caracal-")
             .disable_cleanup(keep)
             .tempdir();
         let logs = logs.expect("a temporary directory");
-        let (database, nats) = tokio::join!(Database::new(), Nats::start(logs.path()));
+        let given = self.database.take();
+        let database = async {
+            match given {
+                Some(database) => database,
+                None => Database::new().await,
+            }
+        };
+        let (database, nats) = tokio::join!(database, Nats::start(logs.path()));
         let postgres = Proxy::to(address_of(&database).await);
         let places = self.places();
         let wiring = Wiring {
@@ -142,7 +158,12 @@ impl Builder {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let ours = self.overrides.iter().filter(|(of, _, _)| *of == service);
-        environment.extend(ours.map(|(_, name, value)| (name.clone(), value.clone())));
+        for (_, name, value) in ours {
+            if name == "HOST" && value == "0.0.0.0" {
+                ports::open_everywhere(port);
+            }
+            environment.push((name.clone(), value.clone()));
+        }
         environment
     }
 }

@@ -1,5 +1,6 @@
 //! A new policy reaches every replica: at once for whoever asks for its epoch, within the bound for everyone.
 
+use crate::load::{Load, reconcile, tally};
 use caracal_testkit::stack::Service;
 use caracal_testkit::world::allowing;
 use caracal_testkit::{Stack, World, eventually};
@@ -62,6 +63,38 @@ async fn two_of_everything_switch_to_a_new_policy_within_the_bound() {
         );
         assert!(answered.elapsed() < BOUND + BOUND);
     }
+}
+
+#[tokio::test]
+async fn a_tightened_policy_is_activated_while_calls_flow_at_two_of_everything_and_none_fails() {
+    let stack = pairs().await;
+    let mut world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let load = Load::start(&stack, &world, 2).await;
+    let (write, read) = ("orders:write", "orders:read");
+    let call = async |world: &World, index: usize, scope: &str| {
+        let agent = world
+            .through(stack.gateway(index), &session)
+            .with("X-Caracal-Scope", scope);
+        agent.get("/orders").await
+    };
+    for scopes in [&[read][..], &[read, write][..], &[read][..]] {
+        load.flow(Duration::from_millis(300)).await;
+        world.adopt(&allowing(scopes)).await;
+        let expected = if scopes.contains(&write) { 200 } else { 403 };
+        for index in 0..2 {
+            eventually("a gateway that follows", BOUND, || async {
+                let answer = call(&world, index, write).await;
+                assert!(matches!(answer.status, 200 | 403), "{}", answer.text);
+                (answer.status == expected).then_some(())
+            })
+            .await;
+        }
+    }
+    let calls = load.stop().await;
+    assert!(calls.len() > 30, "{} calls", calls.len());
+    assert!(calls.iter().all(|call| call.status == 200), "{:?}", tally(&calls));
+    reconcile(&stack, &world, &calls).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! An agent that keeps calling, and remembers each call by its request id.
 
 use caracal_testkit::stack::Service;
+use caracal_testkit::world::claims;
 use caracal_testkit::{Client, Stack, World};
 use reqwest::Method;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) error: String,
     /// When it ended.
     pub(crate) ended: Instant,
+    /// The record that the mandate it was given names.
+    pub(crate) minted: Option<String>,
 }
 
 /// Callers that go on until they are stopped.
@@ -88,8 +91,10 @@ impl Route {
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.count.fetch_add(1, Ordering::Relaxed);
             let request_id = format!("load-{number}");
-            let (status, error) = self.call(by_mandate, &request_id).await;
+            let mut minted = None;
+            let (status, error) = self.call(by_mandate, &request_id, &mut minted).await;
             calls.push(Call {
+                minted,
                 request_id,
                 by_mandate,
                 status,
@@ -101,7 +106,7 @@ impl Route {
         calls
     }
 
-    async fn call(&self, by_mandate: bool, request_id: &str) -> (u16, String) {
+    async fn call(&self, by_mandate: bool, request_id: &str, minted: &mut Option<String>) -> (u16, String) {
         let gateway = self
             .gateway
             .clone()
@@ -111,6 +116,7 @@ impl Route {
             let Some(mandate) = self.mandate(request_id).await else {
                 return (0, "no mandate".to_owned());
             };
+            *minted = claims(&mandate)["event_id"].as_str().map(str::to_owned);
             gateway.bearer(&mandate)
         } else {
             gateway
@@ -178,6 +184,21 @@ pub(crate) async fn reconcile(stack: &Stack, world: &World, calls: &[Call]) {
     )
     .await;
     assert_eq!(missing, 0);
+    let minted: Vec<&String> = calls.iter().filter_map(|call| call.minted.as_ref()).collect();
+    assert!(
+        calls
+            .iter()
+            .filter(|call| call.by_mandate && call.status == 200)
+            .all(|call| call.minted.is_some()),
+        "a mandate names no record"
+    );
+    caracal_testkit::eventually("a ledger that knows every mandate", Duration::from_secs(20), || async {
+        let ids = "SELECT id::text FROM audit_events WHERE event_type = 'token_exchange' AND decision = 'allow'";
+        let rows = database.query(ids, &[]).await.expect("the ledger can be read");
+        let known: std::collections::HashSet<String> = rows.iter().map(|row| row.get(0)).collect();
+        minted.iter().all(|id| known.contains(*id)).then_some(())
+    })
+    .await;
     let unique: std::collections::HashSet<&String> = reached.iter().collect();
     assert_eq!(unique.len(), reached.len(), "a call reached the upstream twice");
     for call in calls.iter().filter(|call| call.status == 200) {
@@ -188,8 +209,9 @@ pub(crate) async fn reconcile(stack: &Stack, world: &World, calls: &[Call]) {
         );
     }
     println!(
-        "{} calls, {} reached the upstream, all of them are in the ledger: {:?}",
+        "{} calls, {} mandates and {} that reached the upstream, all of them in the ledger: {:?}",
         calls.len(),
+        minted.len(),
         reached.len(),
         tally(calls)
     );

@@ -1,7 +1,9 @@
-//! Without PostgreSQL warm zones keep minting for the bound, then nothing is honoured that cannot be confirmed.
+//! A PostgreSQL that is stopped, or dies, under load: nothing is admitted without a record, nothing is lost that was on
+//! record, and all of it comes back without a hand. Without PostgreSQL warm zones keep minting for the bound, then nothing is honoured that cannot be confirmed.
 
+use crate::load::{Load, reconcile};
 use caracal_testkit::stack::Service;
-use caracal_testkit::{Stack, World, eventually};
+use caracal_testkit::{Cluster, Database, Stack, World, eventually};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -99,6 +101,43 @@ async fn with_neither_store_nothing_is_minted() {
         (world.mandate(&stack.sts(0), &session, "orders:read").await.status == 200).then_some(())
     })
     .await;
+}
+
+/// The server itself goes, by `go`, while calls flow, and comes back.
+async fn survives(go: fn(&Cluster)) {
+    let cluster = Cluster::start().await;
+    let database = Database::on(cluster.superuser_url()).await;
+    let stack = Stack::builder().on(database).start().await;
+    let world = World::new(&stack).await;
+    let load = Load::start(&stack, &world, 1).await;
+    load.flow(Duration::from_millis(700)).await;
+    go(&cluster);
+    load.flow(Duration::from_millis(3500)).await;
+    cluster.restart().await;
+    eventually("calls that pass again", Duration::from_secs(30), || async {
+        let session = world.token(&stack.sts(0), &[]).await;
+        let agent = world
+            .through(stack.gateway(0), session.member("access_token"))
+            .with("X-Caracal-Scope", "orders:read");
+        (agent.get("/orders").await.status == 200).then_some(())
+    })
+    .await;
+    load.flow(Duration::from_millis(700)).await;
+    let calls = load.stop().await;
+    assert!(calls.iter().any(|call| call.status == 200) && calls.iter().any(|call| call.status == 503));
+    reconcile(&stack, &world, &calls).await;
+    stack.all_ready().await;
+    drop(stack);
+}
+
+#[tokio::test]
+async fn a_postgresql_that_is_stopped_under_load_costs_no_record() {
+    survives(Cluster::stop).await;
+}
+
+#[tokio::test]
+async fn a_postgresql_that_dies_under_load_costs_no_record() {
+    survives(Cluster::kill9).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,14 @@ use caracal_testkit::{Stack, World, binaries, eventually};
 use serde_json::json;
 use std::time::Duration;
 
+const EVERY_SERVICE: [Service; 5] = [
+    Service::Api,
+    Service::Relay,
+    Service::Audit,
+    Service::Sts,
+    Service::Gateway,
+];
+
 #[test]
 fn a_bad_configuration_lists_every_mistake_and_exits_64() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -16,20 +24,54 @@ fn a_bad_configuration_lists_every_mistake_and_exits_64() {
         "caracal-audit",
         "caracal-relay",
     ] {
-        let environment = vec![
-            ("PORT".to_owned(), "99999".to_owned()),
-            ("NATS_URL".to_owned(), String::new()),
+        let pairs = [
+            ("CARACAL_MODE", "staging"),
+            ("PORT", "99999"),
+            ("DATABASE_URL", "mysql://root:hunter2@db/x"),
+            ("NATS_URL", "http://nats:4222"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+            ("FEED_MAX_LAG_MS", "soon"),
+            ("TRUSTED_PROXIES", "everyone"),
+            ("ISSUER_URL", "sts.example"),
+            ("ZONE_KEK", "short"),
+            ("STREAMS_HMAC_KEY", "short"),
         ];
-        let mut process = Process::start(name, &binaries::ours(name), &[], environment, directory.path());
+        let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut process = Process::start(
+            name,
+            &binaries::ours(name),
+            &[],
+            environment.to_vec(),
+            directory.path(),
+        );
         let status = process.wait(Duration::from_secs(10));
         let log = process.log();
         assert_eq!(status.code(), Some(64), "{name}: {log}");
-        for variable in ["PORT", "DATABASE_URL"] {
-            assert!(
-                log.contains(variable),
-                "{name} does not complain of {variable}: {log}"
-            );
+        let everyone = [
+            "CARACAL_MODE",
+            "PORT",
+            "DATABASE_URL",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ];
+        let own: &[&str] = match name {
+            "caracal-api" => &["ISSUER_URL", "ZONE_KEK"],
+            "caracal-sts" => &[
+                "NATS_URL",
+                "FEED_MAX_LAG_MS",
+                "TRUSTED_PROXIES",
+                "ISSUER_URL",
+                "ZONE_KEK",
+            ],
+            "caracal-gateway" => &["NATS_URL", "FEED_MAX_LAG_MS", "TRUSTED_PROXIES", "ISSUER_URL"],
+            _ => &["NATS_URL", "STREAMS_HMAC_KEY"],
+        };
+        for variable in everyone.iter().chain(own) {
+            let complaint = log
+                .lines()
+                .any(|line| line.trim().starts_with(&format!("{variable}: ")));
+            assert!(complaint, "{name} does not complain of {variable}: {log}");
         }
+        assert!(!log.contains("hunter2"), "{name} shows a password: {log}");
     }
 }
 
@@ -70,13 +112,7 @@ fn production_refuses_weak_keys() {
 #[tokio::test]
 async fn every_service_answers_its_probes_and_idles_in_little_memory() {
     let stack = Stack::start().await;
-    for service in [
-        Service::Api,
-        Service::Relay,
-        Service::Audit,
-        Service::Sts,
-        Service::Gateway,
-    ] {
+    for service in EVERY_SERVICE {
         let caller = stack.anonymous(service, 0);
         assert_eq!(caller.get("/health").await.expect(200), json!({"ok": true}));
         assert_eq!(
@@ -133,6 +169,126 @@ async fn a_drained_gateway_finishes_what_is_in_flight() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let status = stack.process(Service::Gateway, 0).wait(Duration::from_secs(10));
     assert!(status.success(), "it ended by itself: {status}");
+}
+
+#[tokio::test]
+async fn a_drained_sts_finishes_its_mint() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    assert_eq!(
+        world.mandate(&stack.sts(0), &session, "orders:read").await.status,
+        200
+    );
+    // The record waits for NATS, and is then spooled.
+    stack.nats().freeze();
+    let sts = stack.sts(0);
+    let minting = world.mandate(&sts, &session, "orders:read");
+    let ending = async {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        stack.process(Service::Sts, 0).signal("TERM");
+    };
+    let (minted, ()) = tokio::join!(minting, ending);
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    assert!(
+        minted.took > Duration::from_millis(100),
+        "it was not in flight: {:?}",
+        minted.took
+    );
+    stack.nats().thaw();
+    let status = stack.process(Service::Sts, 0).wait(Duration::from_secs(20));
+    assert!(status.success(), "it ended by itself: {status}");
+}
+
+#[tokio::test]
+async fn a_drained_control_plane_finishes_its_write() {
+    let mut stack = Stack::start().await;
+    let mut locker = stack.database().connect().await;
+    let lock = locker.transaction().await.expect("a transaction");
+    lock.batch_execute("LOCK TABLE zones IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("a lock");
+    let admin = stack.admin();
+    let writing = tokio::spawn(async move { admin.post("/v1/zones", &json!({"name": "Late"})).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stack.process(Service::Api, 0).signal("TERM");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    lock.rollback().await.expect("the lock is given back");
+    let written = writing.await.expect("the caller does not panic");
+    assert_eq!(written.status, 201, "{}", written.text);
+    let status = stack.process(Service::Api, 0).wait(Duration::from_secs(20));
+    assert!(status.success(), "it ended by itself: {status}");
+    let zones = stack
+        .database()
+        .count("SELECT count(*) FROM zones WHERE name = 'Late'")
+        .await;
+    assert_eq!(zones, 1);
+}
+
+#[tokio::test]
+async fn every_log_line_is_json_and_names_its_request() {
+    let stack = Stack::start().await;
+    for service in EVERY_SERVICE {
+        let id = format!("logged-at-{}", service.name());
+        let caller = stack.anonymous(service, 0).with("X-Request-Id", &id);
+        assert_eq!(caller.get("/nowhere").await.header("X-Request-Id"), id);
+        let file = stack.logs().join(format!("{}-0.log", service.name()));
+        eventually("its log line", Duration::from_secs(5), || async {
+            let text = std::fs::read_to_string(&file).expect("a log");
+            let whole = text.get(..text.rfind('\n')?)?;
+            let lines = whole.lines().map(|line| {
+                serde_json::from_str::<serde_json::Value>(line)
+                    .unwrap_or_else(|error| panic!("{}: {error}: {line}", service.name()))
+            });
+            let named = lines
+                .inspect(|line| {
+                    for member in ["time", "level", "service", "target"] {
+                        assert!(line[member].is_string(), "no {member}: {line}");
+                    }
+                })
+                .filter(|line| line["request_id"] == *id)
+                .count();
+            (named > 0).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn ready_names_a_postgresql_that_is_away_and_whoever_can_goes_on() {
+    let stack = Stack::start().await;
+    stack.postgres().cut();
+    for (service, status) in [
+        (Service::Api, 503),
+        (Service::Relay, 503),
+        (Service::Audit, 503),
+        (Service::Sts, 200),
+        (Service::Gateway, 200),
+    ] {
+        let probe = stack.anonymous(service, 0);
+        let named = eventually(
+            "a replica that misses PostgreSQL",
+            Duration::from_secs(20),
+            || async { Some(probe.get("/ready").await).filter(|answer| answer.text.contains("postgres")) },
+        )
+        .await;
+        assert_eq!(named.status, status, "{}: {}", service.name(), named.text);
+    }
+    for service in [Service::Sts, Service::Gateway] {
+        let probe = stack.anonymous(service, 0);
+        eventually(
+            "a replica that is behind and says so",
+            Duration::from_secs(10),
+            || async {
+                let said = probe.get("/ready").await;
+                assert_eq!(said.status, 200, "{}", said.text);
+                said.text.contains("feed").then_some(())
+            },
+        )
+        .await;
+    }
+    stack.postgres().restore();
+    stack.all_ready().await;
 }
 
 #[tokio::test]

@@ -167,20 +167,47 @@ fn call(row: &AuditRow, names: &Names) -> String {
     }
 }
 
+/// How an admitted call ended; what a gateway before this one wrote has no outcome but an answer or a cut.
 fn response(row: &AuditRow) -> String {
     let number = |name: &str| {
         row.metadata_json
             .get(name)
+            .filter(|value| !value.is_null())
             .map_or_else(|| "?".to_owned(), ToString::to_string)
     };
+    let (status, after, sent) = (number("status"), number("duration_ms"), number("bytes_out"));
+    let outcome = row.metadata_json.get("outcome").and_then(Value::as_str);
     let cut = row.metadata_json.get("cut") == Some(&Value::Bool(true));
-    format!(
-        "The upstream answered {} after {} ms with {} bytes{}.",
-        number("status"),
-        number("duration_ms"),
-        number("bytes_out"),
-        if cut { "; the exchange was cut" } else { "" }
-    )
+    match outcome.unwrap_or(if cut { "cut" } else { "complete" }) {
+        "complete" => format!("The upstream answered {status} after {after} ms with {sent} bytes."),
+        "caller_gone" => format!("The caller went away after {after} ms, having been sent {sent} bytes."),
+        "revoked" => format!("The exchange was cut after {after} ms: what it stood on was revoked."),
+        "expired" => format!("The exchange was cut after {after} ms: what it stood on had expired."),
+        "unconfirmed" => {
+            format!("The exchange was cut after {after} ms: nobody could say that it might go on.")
+        }
+        "upstream_failed" => {
+            format!("The upstream broke its answer off after {after} ms and {sent} bytes.")
+        }
+        "upstream_timeout" => {
+            format!("The upstream did not answer in time: the caller was told {status} after {after} ms.")
+        }
+        "upstream_unreachable" => {
+            format!("The upstream was not reached: the caller was told {status} after {after} ms.")
+        }
+        "upstream_credential_rejected" => {
+            format!(
+                "The upstream refused the provider's credential: the caller was told {status} after {after} ms."
+            )
+        }
+        "payload_too_large" => {
+            format!("The caller's body was too large: it was told {status} after {after} ms.")
+        }
+        _ if cut => format!("The exchange was cut after {after} ms."),
+        other => {
+            format!("The call came to nothing ({other}): the caller was told {status} after {after} ms.")
+        }
+    }
 }
 
 fn shadow(row: &AuditRow) -> String {

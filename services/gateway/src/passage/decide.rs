@@ -4,7 +4,7 @@
 use crate::app::Gateway;
 use crate::credentials;
 use crate::directives::Wanted;
-use crate::error::Refused;
+use crate::error::{Refused, cause};
 use crate::memory::Age;
 use crate::operations::{find, same_method};
 use crate::passage::Passage;
@@ -14,10 +14,11 @@ use crate::sts_client::{Asking, Credential, Directive, ExchangeRequest};
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Claims, Epoch, OAuthCode, Refusal, ResourceIdentifier, ScopeSet, TokenUse};
-use caracal_egress::check_url;
+use caracal_egress::{EgressError, Judged, check_url};
 use caracal_jose::Verified;
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A call that may pass.
 pub(super) struct Decided {
@@ -31,6 +32,25 @@ pub(super) struct Decided {
     pub(super) token: Verified,
     /// For a session token: the mandate of this one call, which never leaves the gateway but in mode `caracal_jwt`.
     pub(super) mandate: Option<(Verified, SecretString)>,
+    /// Where the upstream was found to be.
+    pub(super) judged: Judged,
+    /// When the STS was last asked about the bearer, if it was.
+    confirmed: Option<Instant>,
+}
+
+impl Decided {
+    /// What the call stands on: the bearer, and the mandate of this one call.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &Verified> {
+        let mandate = self.mandate.as_ref().map(|(mandate, _)| mandate);
+        std::iter::once(&self.token).chain(mandate)
+    }
+}
+
+/// What the bearer allows, before anything is known of the upstream.
+struct Allowed {
+    directive: Arc<Directive>,
+    mandate: Option<(Verified, SecretString)>,
+    confirmed: Option<Instant>,
 }
 
 /// # Errors
@@ -48,20 +68,63 @@ pub(super) async fn decide(
         .is_current(token.claims().zone_id, passage.asking().at_least);
     let directive = directive_of(gateway, passage, token.claims(), &asked, current).await?;
     refuse_conflict(admitted, &directive)?;
-    let mut decided = match token.claims().token_use {
-        TokenUse::Resource => {
-            by_mandate(gateway, passage, admitted, token, directive, &asked, current).await?
+    let wanted = credentials::Wanted::by(token.claims(), &asked);
+    let allowed = match token.claims().token_use {
+        TokenUse::Resource => by_mandate(gateway, passage, admitted, &token, directive, current).await?,
+        TokenUse::Session => {
+            by_exchange(gateway, passage, admitted, &token, directive, &asked, &wanted).await?
         }
-        TokenUse::Session => by_exchange(gateway, passage, admitted, token, directive, &asked).await?,
     };
-    let host = decided.directive.upstream_url.host_str();
-    passage.upstream_host = host.map(str::to_owned);
-    check_url(&gateway.egress, decided.directive.upstream_url.as_str())
-        .map_err(|_| Refusal::UpstreamNotAllowed)?;
-    if decided.credential.is_none() && with_provider(&decided.directive) {
-        decided.credential = Some(credential_of(gateway, passage, &decided.wanted, current).await?);
-    }
+    let upstream = &allowed.directive.upstream_url;
+    passage.upstream_host = upstream.host_str().map(str::to_owned);
+    check_url(&gateway.egress, upstream.as_str()).map_err(|_| Refusal::UpstreamNotAllowed)?;
+    let judged = gateway.upstreams.judge(upstream.as_str()).await;
+    let judged = judged.map_err(|error| of_upstream(&error))?;
+    let credential = match &allowed.directive.credential {
+        None if with_provider(&allowed.directive) => {
+            Some(credential_of(gateway, passage, &wanted, current).await?)
+        }
+        held => held.clone(),
+    };
+    let decided = Decided {
+        directive: allowed.directive,
+        credential,
+        wanted,
+        token,
+        mandate: allowed.mandate,
+        judged,
+        confirmed: allowed.confirmed,
+    };
+    refuse_overtaken(gateway, passage, admitted, &decided).await?;
     Ok(decided)
+}
+
+/// Much may have changed while others were waited for: what the call stands on must still stand, as far as somebody
+/// knows who is current.
+pub(super) async fn refuse_overtaken(
+    gateway: &Gateway,
+    passage: &Passage,
+    admitted: &Admitted,
+    decided: &Decided,
+) -> Result<(), Refused> {
+    let (zone, asking) = (decided.token.claims().zone_id, passage.asking());
+    let lately = |at: Instant| at.elapsed() < gateway.confirm.max_lag;
+    if !gateway.confirm.is_current(zone, asking.at_least) && !decided.confirmed.is_some_and(lately) {
+        gateway.confirm.bearer(&admitted.bearer, asking).await?;
+    }
+    decided
+        .tokens()
+        .try_for_each(|token| refuse_revoked(gateway, token))
+}
+
+/// What an upstream that cannot be reached, or may not be, means to the caller.
+pub(super) fn of_upstream(error: &EgressError) -> Refusal {
+    tracing::info!(error = cause(error), "the upstream did not answer");
+    match error {
+        EgressError::Forbidden(_) => Refusal::UpstreamNotAllowed,
+        EgressError::Unreachable(_) => Refusal::UpstreamUnreachable,
+        EgressError::Timeout => Refusal::UpstreamTimeout,
+    }
 }
 
 /// Whether calls of the resource carry a provider's credential.
@@ -186,14 +249,14 @@ async fn by_mandate(
     gateway: &Gateway,
     passage: &Passage,
     admitted: &Admitted,
-    token: Verified,
+    token: &Verified,
     directive: Arc<Directive>,
-    asked: &ResourceIdentifier,
     current: bool,
-) -> Result<Decided, Refused> {
+) -> Result<Allowed, Refused> {
     let claims = token.claims();
     refuse_ungranted(gateway, passage, admitted, claims, &directive, current).await?;
-    refuse_revoked(gateway, &token)?;
+    refuse_revoked(gateway, token)?;
+    let asked_at = Instant::now();
     if !current {
         gateway.confirm.bearer(&admitted.bearer, passage.asking()).await?;
     }
@@ -204,12 +267,10 @@ async fn by_mandate(
     {
         return Err(Refused::MissingScope(operation.scope.clone()));
     }
-    Ok(Decided {
+    Ok(Allowed {
         directive,
-        credential: None,
-        wanted: credentials::Wanted::by(claims, asked),
-        token,
         mandate: None,
+        confirmed: (!current).then_some(asked_at),
     })
 }
 
@@ -217,16 +278,16 @@ async fn by_exchange(
     gateway: &Gateway,
     passage: &mut Passage,
     admitted: &Admitted,
-    token: Verified,
+    token: &Verified,
     directive: Arc<Directive>,
     asked: &ResourceIdentifier,
-) -> Result<Decided, Refused> {
-    refuse_revoked(gateway, &token)?;
+    wanted: &credentials::Wanted,
+) -> Result<Allowed, Refused> {
+    refuse_revoked(gateway, token)?;
     let operation = operation_of(&directive, passage, admitted)?;
     let of_operation: Option<ScopeSet> =
         operation.map(|operation| [operation.scope.clone()].into_iter().collect());
-    let wanted = credentials::Wanted::by(token.claims(), asked);
-    let rejected = gateway.credentials.rejected(&wanted);
+    let rejected = gateway.credentials.rejected(wanted);
     let request = ExchangeRequest {
         subject_token: &admitted.bearer,
         resource: asked,
@@ -235,6 +296,7 @@ async fn by_exchange(
         path: admitted.path.as_str(),
         rejected_credential: rejected.as_deref(),
     };
+    let asked_at = Instant::now();
     let mut exchanged = gateway.sts.exchange(&request, passage.asking()).await?;
     let mandate = verify(gateway, &exchanged.access_token)
         .await
@@ -249,12 +311,10 @@ async fn by_exchange(
     {
         return Err(Refusal::ScopeMissing.into());
     }
-    Ok(Decided {
-        credential: directive.credential.clone(),
+    Ok(Allowed {
         directive,
-        wanted,
-        token,
         mandate: Some((mandate, exchanged.access_token)),
+        confirmed: Some(asked_at),
     })
 }
 

@@ -4,88 +4,126 @@ mod answer;
 mod request;
 
 use crate::app::Gateway;
-use crate::error::{Refused, cause};
-use crate::passage::Passage;
+use crate::error::Refused;
 use crate::passage::admit::Admitted;
-use crate::passage::decide::{Decided, with_provider};
-use crate::passage::finish::Ending;
+use crate::passage::decide::{Decided, of_upstream, refuse_overtaken, with_provider};
+use crate::passage::{Passage, Passed, finish};
 use crate::running::{Cut, Exchange};
 use crate::upload::Upload;
 use crate::websocket;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
-use caracal_domain::{AnchorKind, Refusal};
-use caracal_egress::{Body, EgressError};
+use caracal_domain::{AnchorKind, OAuthCode, Refusal};
+use caracal_egress::{Body, EgressError, Judged};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use tokio::time::{Instant, sleep_until};
 
-/// # Errors
-/// The upstream is not allowed, not reached or not in time, or the call was cut before it answered.
-pub(super) async fn forward(
-    gateway: &Data<Gateway>,
-    passage: &Passage,
-    admitted: &Admitted,
-    decided: Decided,
-    payload: Payload,
-) -> Result<HttpResponse, Refused> {
-    let tokens = [
-        Some(decided.token.clone()),
-        decided.mandate.as_ref().map(|(mandate, _)| mandate.clone()),
-    ];
-    let tokens: Vec<_> = tokens.into_iter().flatten().collect();
+/// Forwards an admitted call and hands its answer on. Whatever goes wrong from here on is how the call ended.
+pub(super) async fn forward(gateway: &Data<Gateway>, passed: Passed, payload: Payload) -> HttpResponse {
+    let Passed {
+        passage,
+        admitted,
+        decided,
+        mut ending,
+    } = passed;
+    let tokens = decided.tokens().cloned().collect();
     let registration = gateway
         .running
         .register(passage.id, admitted.bearer.clone(), tokens);
-    // Whatever was revoked between the decision and the registration has cut nobody.
-    if let Some(anchor) = gateway.views.refuses(&decided.token) {
-        return Err(Refused::Revoked(anchor));
-    }
-    let cut = registration.exchange.cut().clone();
-    let (mut payload, mut body) = (Some(payload), None);
-    if passage.call.has_body()
-        && !passage.call.wants_websocket
-        && let Some(payload) = payload.take()
-    {
-        body = Some(Upload::begin(payload, passage.call.content_length(), cut));
-    }
-    let (body, upload) = body.unwrap_or_else(Upload::none);
-    let mut ending = Ending::of(gateway, passage, &decided.token, std::sync::Arc::clone(&upload));
-    let request = request::build(gateway, passage, admitted, &decided, body)?;
-    let answered = send(
+    let wants_websocket = passage.call.wants_websocket;
+    let (payload, body) = if wants_websocket {
+        (Some(payload), None)
+    } else {
+        (None, Some(payload))
+    };
+    let (body, upload) = match body.filter(|_| passage.call.has_body()) {
+        Some(body) => {
+            let cut = registration.exchange.cut().clone();
+            Upload::begin(body, passage.call.content_length(), cut)
+        }
+        None => Upload::none(),
+    };
+    ending.counts(&upload);
+    let opening = open(
         gateway,
-        request,
-        passage.call.wants_websocket,
+        &passage,
+        &admitted,
+        &decided,
         &registration.exchange,
+        body,
         &upload,
-    )
-    .await;
-    let answer = match answered.and_then(|answer| accept(answer, &decided, passage.call.wants_websocket)) {
-        Ok(answer) => answer,
+    );
+    match Box::pin(opening).await {
+        Ok(Opened::Answer(answer)) => {
+            ending.answered(answer.status().as_u16());
+            answer::stream(answer, &passage.call.method, registration, ending)
+        }
+        Ok(Opened::Switched(answer, upgraded)) => {
+            ending.answered(answer.status().as_u16());
+            websocket::join(&answer, upgraded, payload, registration, ending, upload)
+        }
         Err(refused) => {
             ending.answered(refused.status().as_u16());
             match registration.exchange.why() {
                 Some(why) => ending.cut(Some(why)),
-                None => ending.failed("upstream_failed"),
+                None => ending.failed(refused.reason()),
             }
-            if let (Refused::Rule(Refusal::UpstreamCredentialRejected), Some(credential)) =
-                (&refused, &decided.credential)
-            {
-                gateway.credentials.reject(&decided.wanted, credential).await;
-            }
-            return Err(refused);
+            tracing::info!(reason = refused.reason(), "an admitted call came to nothing");
+            finish::answer(gateway, &passage, &refused)
         }
-    };
-    ending.answered(answer.status().as_u16());
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return websocket::join(answer, payload, registration, ending, upload).await;
     }
-    Ok(answer::stream(answer, &passage.call.method, registration, ending))
+}
+
+/// What the upstream opened with.
+enum Opened {
+    Answer(Response<Incoming>),
+    Switched(Response<Incoming>, Upgraded),
+}
+
+/// Sends the request and waits for the head of its answer.
+async fn open(
+    gateway: &Gateway,
+    passage: &Passage,
+    admitted: &Admitted,
+    decided: &Decided,
+    exchange: &Exchange,
+    body: Body,
+    upload: &Upload,
+) -> Result<Opened, Refused> {
+    // Whatever was revoked between the decision and the registration has cut nobody.
+    if let Err(refused) = refuse_overtaken(gateway, passage, admitted, decided).await {
+        exchange.end(match refused.code() {
+            OAuthCode::InvalidToken => Cut::Revoked,
+            _ => Cut::Unconfirmed,
+        });
+        return Err(refused);
+    }
+    let request = request::build(gateway, passage, admitted, decided, body)?;
+    let upgrade = passage.call.wants_websocket;
+    let mut answer = send(gateway, &decided.judged, request, upgrade, exchange, upload).await?;
+    if with_provider(&decided.directive) && answer.status() == StatusCode::UNAUTHORIZED {
+        // A caller learns nothing from an upstream's 401: the credential it refused was not the caller's.
+        if let Some(credential) = &decided.credential {
+            gateway.credentials.reject(&decided.wanted, credential).await;
+        }
+        return Err(Refusal::UpstreamCredentialRejected.into());
+    }
+    match (answer.status() == StatusCode::SWITCHING_PROTOCOLS, upgrade) {
+        (false, _) => Ok(Opened::Answer(answer)),
+        (true, true) => match hyper::upgrade::on(&mut answer).await {
+            Ok(upgraded) => Ok(Opened::Switched(answer, upgraded)),
+            Err(_) => Err(Refusal::UpstreamUnreachable.into()),
+        },
+        (true, false) => Err(Refusal::UpstreamUnreachable.into()),
+    }
 }
 
 /// Waits for the head of the answer. The upstream's time runs while nothing is taken from us.
 async fn send(
     gateway: &Gateway,
+    judged: &Judged,
     request: Request<Body>,
     upgrade: bool,
     exchange: &Exchange,
@@ -93,9 +131,9 @@ async fn send(
 ) -> Result<Response<Incoming>, Refused> {
     let sending = async {
         if upgrade {
-            gateway.upstreams.send_upgrade(request).await
+            gateway.upstreams.upgrade_at(judged, request).await
         } else {
-            gateway.upstreams.send(request).await
+            gateway.upstreams.send_to(judged, request).await
         }
     };
     let mut sending = std::pin::pin!(sending);
@@ -114,31 +152,11 @@ async fn send(
     }
 }
 
-/// A caller learns nothing from an upstream's 401: the credential it refused was not the caller's.
-fn accept(
-    answer: Response<Incoming>,
-    decided: &Decided,
-    upgrade: bool,
-) -> Result<Response<Incoming>, Refused> {
-    if with_provider(&decided.directive) && answer.status() == StatusCode::UNAUTHORIZED {
-        return Err(Refusal::UpstreamCredentialRejected.into());
-    }
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
-        return Err(Refusal::UpstreamUnreachable.into());
-    }
-    Ok(answer)
-}
-
 fn refusal(error: &EgressError, upload: &Upload) -> Refusal {
     if upload.is_too_large() {
         return Refusal::BodyTooLarge;
     }
-    tracing::info!(error = cause(error), "the upstream did not answer");
-    match error {
-        EgressError::Forbidden(_) => Refusal::UpstreamNotAllowed,
-        EgressError::Unreachable(_) => Refusal::UpstreamUnreachable,
-        EgressError::Timeout => Refusal::UpstreamTimeout,
-    }
+    of_upstream(error)
 }
 
 fn ended(exchange: &Exchange) -> Refused {

@@ -4,13 +4,21 @@ use crate::app::Gateway;
 use crate::error::Refused;
 use crate::passage::Passage;
 use crate::passage::decide::Decided;
+use crate::passage::finish::Ending;
+use actix_web::web::Data;
 use caracal_bus::Use;
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::{AuditDecision, AuditEvent, EventType, Refusal};
 
+/// Answers what will note how the call ends: from here on it does, whatever becomes of it.
+///
 /// # Errors
 /// [`Refusal::NoRecord`] when no store took it, [`Refusal::MandateReplayed`] when the mandate was admitted before.
-pub(super) async fn record(gateway: &Gateway, passage: &Passage, decided: &Decided) -> Result<(), Refused> {
+pub(super) async fn record(
+    gateway: &Data<Gateway>,
+    passage: &Passage,
+    decided: &Decided,
+) -> Result<Ending, Refused> {
     let claims = decided.token.claims();
     let admission = event(
         gateway,
@@ -26,14 +34,10 @@ pub(super) async fn record(gateway: &Gateway, passage: &Passage, decided: &Decid
             .record(&admission)
             .await
             .map_err(|_| Refusal::NoRecord)?;
-        gateway.metrics.count("admitted");
-        return Ok(());
+        return Ok(Ending::of(gateway, passage, &decided.token));
     }
     match gateway.recorder.record_use(&admission, claims.jti).await {
-        Ok(Use::First) => {
-            gateway.metrics.count("admitted");
-            Ok(())
-        }
+        Ok(Use::First) => Ok(Ending::of(gateway, passage, &decided.token)),
         Ok(Use::Replay) => {
             let id = EventId::mint(&*gateway.clock);
             let replay = event(

@@ -72,7 +72,7 @@ async fn a_body_over_the_limit_never_ends_well() {
     let metadata = &ending["metadata_json"];
     assert_eq!(
         (&metadata["status"], &metadata["cut"]),
-        (&413.into(), &true.into()),
+        (&413.into(), &false.into()),
         "{ending}"
     );
 }

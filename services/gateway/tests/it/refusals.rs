@@ -276,10 +276,30 @@ async fn a_client_finds_the_sts_from_a_401() {
         place.world.zone_id
     );
     assert_eq!(about["authorization_servers"], json!([issuer]));
-    let missing = place
-        .stack
-        .gateway(0)
-        .get("/.well-known/oauth-protected-resource/r/x/y")
-        .await;
-    assert_eq!(missing.status, 404);
+    for tail in ["/", "/mcp", "/mcp/deeper"] {
+        let below = place.stack.gateway(0).get(&format!("{metadata}{tail}")).await;
+        assert_eq!(below.expect(200), about, "what lies below is the same resource");
+    }
+    for unknown in ["/r/x/y", "/elsewhere", &address.replacen("/r/", "/s/", 1)] {
+        let path = format!("/.well-known/oauth-protected-resource{unknown}");
+        let missing = place
+            .stack
+            .gateway(0)
+            .with("X-Request-Id", "meta-1")
+            .get(&path)
+            .await;
+        assert_eq!(
+            (missing.status, missing.member("request_id")),
+            (404, "meta-1"),
+            "{path}"
+        );
+        assert!(!missing.member("error").is_empty() && !missing.member("error_description").is_empty());
+    }
+    let written = place.stack.gateway(0).post(&metadata, &json!({})).await;
+    assert_eq!((written.status, written.header("Allow")), (405, "GET, HEAD"));
+    assert!(
+        !written.member("error_description").is_empty(),
+        "{}",
+        written.text
+    );
 }

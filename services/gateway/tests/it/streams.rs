@@ -192,7 +192,7 @@ async fn an_answer_that_the_upstream_breaks_off_does_not_look_complete() {
     let end = ending(&place, "torn-1").await;
     assert_eq!(
         (&end["cut"], &end["outcome"], &end["bytes_out"]),
-        (&true.into(), &"upstream_failed".into(), &9.into()),
+        (&false.into(), &"upstream_failed".into(), &9.into()),
         "{end}"
     );
 }

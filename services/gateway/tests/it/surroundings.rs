@@ -17,12 +17,19 @@ async fn forwarded_for(place: &Place) -> String {
         .await
         .with("X-Forwarded-For", "203.0.113.9, 198.51.100.7")
         .with("X-Forwarded-Host", "evil.example")
+        .with("X-Forwarded-Proto", "gopher")
         .with("X-Forwarded-Port", "1")
         .with("Forwarded", "for=203.0.113.9");
     assert_eq!(agent.get("/").await.status, 200);
     let head = upstream.heard().pop().expect("it was heard").to_ascii_lowercase();
-    for dropped in ["evil.example", "x-forwarded-port", "\r\nforwarded:"] {
+    for dropped in ["evil.example", "gopher", "x-forwarded-port", "\r\nforwarded:"] {
         assert!(!head.contains(dropped), "{dropped} in {head}");
+    }
+    for replaced in [
+        "\r\nx-forwarded-host: 127.0.0.1:",
+        "\r\nx-forwarded-proto: http\r\n",
+    ] {
+        assert!(head.contains(replaced), "{replaced} in {head}");
     }
     let line = head
         .lines()
@@ -73,9 +80,17 @@ async fn a_flood_of_strangers_is_written_in_part_and_counted_in_full() {
         .with("X-Caracal-Resource", "resource://any");
     // The system zone is looked for twice a second; whoever comes before it is found is only counted.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let long = format!("/{}", "x".repeat(20_000));
     for _ in 0..40 {
-        assert_eq!(stranger.get("/orders").await.status, 401);
+        assert_eq!(stranger.get(&long).await.status, 401);
     }
     let (written, counted) = place.stack.strangers("gateway", 40).await;
     assert!(written >= 10 && counted > 0, "{written} and {counted}");
+    let longest = "SELECT max(length(metadata_json::text))::bigint FROM audit_events \
+                   WHERE event_type = 'gateway_request' AND metadata_json ? 'path'";
+    let longest = place.stack.database().count(longest).await;
+    assert!(
+        (1024..2000).contains(&longest),
+        "a stranger's path took {longest}"
+    );
 }

@@ -45,6 +45,7 @@ pub(super) fn stream(
         cut,
         registration,
         ending,
+        left: length,
         over: false,
     };
     match length {
@@ -59,6 +60,8 @@ struct Answer {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     registration: Registration,
     ending: Ending,
+    /// What is left of an answer whose length was announced: with its last byte it is complete, and the caller may go.
+    left: Option<u64>,
     over: bool,
 }
 
@@ -87,7 +90,16 @@ impl Stream for Answer {
         let next = ready!(Pin::new(&mut self.body).poll_next(context));
         self.over = !matches!(next, Some(Ok(_)));
         match &next {
-            Some(Ok(chunk)) => self.ending.sent(chunk.len()),
+            Some(Ok(chunk)) => {
+                let length = chunk.len();
+                self.ending.sent(length);
+                self.left = self
+                    .left
+                    .map(|left| left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX)));
+                if self.left == Some(0) {
+                    self.ending.complete();
+                }
+            }
             Some(Err(_)) => self.ending.failed("upstream_failed"),
             None => self.ending.complete(),
         }

@@ -135,7 +135,7 @@ fn address(
     let root = base.path().trim_end_matches('/');
     let path = match (root, path.as_str()) {
         ("", path) => path.to_owned(),
-        (root, "/") => root.to_owned(),
+        (_, "/") => base.path().to_owned(),
         (root, path) => format!("{root}{path}"),
     };
     let hidden = credential.map(|(name, _)| name);
@@ -198,6 +198,7 @@ mod tests {
         );
         assert_eq!(to("https://up/api/", "/a", None, None), "https://up/api/a");
         assert_eq!(to("https://up/mcp", "/", None, None), "https://up/mcp");
+        assert_eq!(to("https://up/mcp/", "/", None, None), "https://up/mcp/");
         assert_eq!(to("https://up/mcp", "", Some(""), None), "https://up/mcp");
         assert_eq!(
             to("https://up/api?v=2", "/a", Some("x=1&y=%20"), None),
