@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use url::Url;
 
 /// How long it may take to start, on a busy machine and after a crash.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// See the module. It ends with the test.
 #[derive(Debug)]

@@ -11,7 +11,10 @@ const PORTS: Range<u16> = 16_000..26_000;
 /// other processes that the port is given out.
 const RESERVATIONS: Ipv4Addr = Ipv4Addr::new(127, 83, 71, 19);
 
-static GIVEN_OUT: LazyLock<Mutex<Vec<(u16, Option<TcpListener>)>>> = LazyLock::new(Mutex::default);
+/// A port that was given out, and what keeps it.
+type Given = (u16, Option<TcpListener>);
+
+static GIVEN_OUT: LazyLock<Mutex<Vec<Given>>> = LazyLock::new(Mutex::default);
 
 /// A free port on loopback that no other test was given.
 #[must_use]
