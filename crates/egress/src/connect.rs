@@ -43,11 +43,14 @@ impl Judged {
 #[derive(Debug, Clone)]
 pub struct CheckedConnector(Arc<Rules>);
 
+/// Where a host and port led, and when that was looked up.
+type Remembered = HashMap<(String, u16), (Instant, Arc<[SocketAddr]>)>;
+
 #[derive(Debug)]
 struct Rules {
     policy: EgressPolicy,
     own: Own,
-    remembered: Mutex<HashMap<(String, u16), (Instant, Arc<[SocketAddr]>)>>,
+    remembered: Mutex<Remembered>,
 }
 
 impl CheckedConnector {

@@ -14,7 +14,9 @@ pub mod template;
 mod builtins;
 
 pub use compiler::{CompileError, CompiledModule, Compiler, Issue, content_sha256, locate};
-pub use engine::{Allowance, CodeCacheConfig, Engine, EngineConfig, EngineError, EngineMemory, Evaluation, Held};
+pub use engine::{
+    Allowance, CodeCacheConfig, Engine, EngineConfig, EngineError, EngineMemory, Evaluation, Held,
+};
 pub use template::{Template, templates};
 
 /// What every policy answers: `data.caracal.authz.result` (seed `004`).

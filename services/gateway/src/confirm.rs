@@ -78,7 +78,7 @@ impl Confirm {
                     known_to = Instant::now()
                         .checked_sub(lag)
                         .max(Some(known_to))
-                        .unwrap_or(known_to)
+                        .unwrap_or(known_to);
                 }
                 None => running.end_unconfirmed(known_to, self.max_lag),
             }

@@ -198,7 +198,8 @@ impl Relay {
         if !self.bus.is_connected() {
             return Ok(Next::Rest);
         }
-        let (outbox, spool) = tokio::try_join!(self.drain_outbox(), self.drain_spool())?;
+        // On the heap: whoever runs this for ever would carry room for both.
+        let (outbox, spool) = tokio::try_join!(Box::pin(self.drain_outbox()), Box::pin(self.drain_spool()))?;
         let rounds = [outbox, spool];
         Ok(if rounds.iter().any(|moved| moved.published < moved.claimed) {
             Next::Rest

@@ -110,11 +110,7 @@ impl Sts {
 pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     let clock = host.clock();
     let own = own(&config, &host).await?;
-    let database = Database::connect(&DatabaseConfig {
-        url: config.database_url.expose_secret().to_owned(),
-        max_connections: DATABASE_CONNECTIONS,
-        application_name: "caracal-sts",
-    })?;
+    let database = database(&config)?;
     let bus = Bus::connect(&BusConfig {
         url: config.nats_url,
         name: "caracal-sts".to_owned(),
@@ -210,6 +206,14 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     host.serve(app).await?;
     settled(PATIENCE).await;
     Ok(())
+}
+
+fn database(config: &Config) -> Result<Database, BoxError> {
+    Ok(Database::connect(&DatabaseConfig {
+        url: config.database_url.expose_secret().to_owned(),
+        max_connections: DATABASE_CONNECTIONS,
+        application_name: "caracal-sts",
+    })?)
 }
 
 /// What asks providers, by the same rules as everything else that goes out.

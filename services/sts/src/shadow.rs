@@ -144,11 +144,11 @@ impl Watcher {
         if ruling == Err(PolicyFault::Busy) {
             return None;
         }
-        let policies = evaluation.verdicts.iter().map(verdict).collect();
-        Some(self.outcome(question, ruling.ok(), policies))
+        let policies: Vec<Value> = evaluation.verdicts.iter().map(verdict).collect();
+        Some(self.outcome(question, ruling.ok(), &policies))
     }
 
-    fn outcome(&self, question: &Shadowed, ruling: Option<Ruling>, policies: Vec<Value>) -> AuditEvent {
+    fn outcome(&self, question: &Shadowed, ruling: Option<Ruling>, policies: &[Value]) -> AuditEvent {
         let would = said(ruling.as_ref());
         let (decision, step_up) = would;
         let metadata = json!({

@@ -112,9 +112,7 @@ impl Zones {
     /// Whether a view of the zone is in memory, however old.
     #[must_use]
     pub fn holds(&self, zone: ZoneId) -> bool {
-        self.known
-            .get(&zone)
-            .is_some_and(|slot| slot.view.load().is_some())
+        self.known.get(&zone).is_some_and(|slot| slot.view().is_some())
     }
 
     /// The zone as the database has it now: what a "there is no such thing" is confirmed with, so that what was just

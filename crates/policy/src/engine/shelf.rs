@@ -81,7 +81,9 @@ impl Shelf {
                 break;
             }
             // What somebody holds stays: to forget it would free nothing.
-            let held = loaded.get(&name).is_some_and(|module| Arc::strong_count(module) > 1);
+            let held = loaded
+                .get(&name)
+                .is_some_and(|module| Arc::strong_count(module) > 1);
             if held {
                 continue;
             }

@@ -84,6 +84,7 @@ async fn a_redelivered_dead_letter_is_kept_once() {
             subject: "caracal.audit.events".into(),
             message_id: None,
             stream: "CARACAL_AUDIT".into(),
+            stream_created_at: fixture::now(),
             stream_sequence: 7,
             reason: "bad signature".into(),
             payload: b"?".to_vec(),

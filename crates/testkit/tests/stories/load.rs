@@ -116,7 +116,10 @@ impl Route {
             let Some(mandate) = self.mandate(request_id).await else {
                 return (0, "no mandate".to_owned());
             };
-            *minted = claims(&mandate)["event_id"].as_str().map(str::to_owned);
+            *minted = claims(&mandate)
+                .get("event_id")
+                .and_then(|id| id.as_str())
+                .map(str::to_owned);
             gateway.bearer(&mandate)
         } else {
             gateway

@@ -94,10 +94,8 @@ async fn open(
 ) -> Result<Opened, Refused> {
     // Whatever was revoked between the decision and the registration has cut nobody.
     if let Err(refused) = refuse_overtaken(gateway, passage, admitted, decided).await {
-        exchange.end(match refused.code() {
-            OAuthCode::InvalidToken => Cut::Revoked,
-            _ => Cut::Unconfirmed,
-        });
+        let revoked = refused.code() == OAuthCode::InvalidToken;
+        exchange.end(if revoked { Cut::Revoked } else { Cut::Unconfirmed });
         return Err(refused);
     }
     let request = request::build(gateway, passage, admitted, decided, body)?;
