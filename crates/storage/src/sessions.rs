@@ -128,18 +128,25 @@ impl SessionRow {
 }
 
 impl SessionRow {
-    /// What refuses every token of this session, drawn at `epoch`: it, and what lies below it when it is a root. No
-    /// token of a session outlives it, so its own end is when the last token that could name it has expired.
+    /// What refuses every token of this session and of those that ended with it, drawn at `epoch`: it; what lies below it
+    /// when it is a root, or else each of the others by name. No token of a session outlives it, so its own end is when
+    /// the last token that could name it has expired.
     #[must_use]
-    pub fn anchors(&self, epoch: Epoch) -> Vec<Anchor> {
-        let root = (self.root_id == self.id).then_some(AnchorKind::RootSid);
-        let anchor = |kind| Anchor {
+    pub fn anchors(&self, ended: &[EndedSession], epoch: Epoch) -> Vec<Anchor> {
+        let is_root = self.root_id == self.id;
+        let named = |kind| (kind, self.id.to_string(), self.expires_at);
+        let itself = [AnchorKind::Sid]
+            .into_iter()
+            .chain(is_root.then_some(AnchorKind::RootSid));
+        let below = ended.iter().filter(|_| !is_root);
+        let below = below.flat_map(|session| session.anchors(Whose::Session(self.id)));
+        let anchor = |(kind, value, expires_at)| Anchor {
             kind,
-            value: self.id.to_string(),
+            value,
             epoch,
-            expires_at: self.expires_at,
+            expires_at,
         };
-        [AnchorKind::Sid].into_iter().chain(root).map(anchor).collect()
+        itself.map(named).chain(below).map(anchor).collect()
     }
 }
 

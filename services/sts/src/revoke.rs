@@ -14,7 +14,7 @@ use caracal_domain::{
     Anchor, AnchorKind, AuditDecision, AuditEvent, Claims, Epoch, EventType, FeedBody, FeedEvent, Refusal,
     RequestId, Timestamp, TokenUse,
 };
-use caracal_storage::sessions::{self, SessionState};
+use caracal_storage::sessions::{self, SessionState, Whose};
 use caracal_storage::{Conn, anchors, outbox, spool, zones};
 use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, to_completion, zone_epoch};
 use secrecy::ExposeSecret;
@@ -103,21 +103,23 @@ impl Sts {
                     tx.rollback().await?;
                     return Ok(shown.unwrap_or_default());
                 };
-                sessions::revoke(&mut tx, zone, live.id, REASON).await?;
-                Some(live)
+                let ended = sessions::end(&mut tx, zone, Whose::Session(live.id), REASON).await?;
+                Some((live, ended))
             }
         };
         let bump = zones::bump_epoch(&tx, zone).await?;
-        let list = match session {
-            Some(session) => session.anchors(bump.epoch),
-            None => vec![anchor_of(claims, bump.epoch, self.clock.now())],
-        };
-        for anchor in &list {
+        let list = if let Some((session, ended)) = session {
+            session.anchors(&ended, bump.epoch)
+        } else {
+            let anchor = anchor_of(claims, bump.epoch, self.clock.now());
             // The zone's row is locked from here on, so whoever came first is seen.
             if anchors::holds(&mut tx, zone, anchor.kind, &anchor.value).await? {
                 tx.rollback().await?;
                 return Ok(bump.previous);
             }
+            vec![anchor]
+        };
+        for anchor in &list {
             anchors::insert(&mut tx, zone, anchor).await?;
         }
         let event = self.ended(zone, application, claims, request_id);

@@ -4,8 +4,8 @@ use super::SessionView;
 use crate::app::Api;
 use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
+use caracal_domain::FeedBody;
 use caracal_domain::id::{SessionId, ZoneId};
-use caracal_domain::{Anchor, FeedBody};
 use caracal_storage::sessions::{self, SessionRow, SessionState, Whose};
 use caracal_storage::{anchors, zones};
 
@@ -29,25 +29,14 @@ impl Api {
             tx.commit().await?;
             return Ok(Written { value: before, epoch });
         }
-        let whose = Whose::Session(id);
-        let ended = sessions::end(&mut tx, zone, whose, &by.name()).await?;
+        let ended = sessions::end(&mut tx, zone, Whose::Session(id), &by.name()).await?;
         let revoked = sessions::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SessionNotFound)?;
         let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
         let deed = Deed::new(zone, "session.revoke", id).from(&from).to(&to);
         let change = Change::draw(&tx, &*self.clock, zone).await?;
-        let mut anchors = revoked.anchors(change.epoch);
-        // Whoever holds the root needs no more names; below another session each is named.
-        if revoked.root_id != revoked.id {
-            let below = ended.iter().flat_map(|session| session.anchors(whose));
-            anchors.extend(below.map(|(kind, value, expires_at)| Anchor {
-                kind,
-                value,
-                epoch: change.epoch,
-                expires_at,
-            }));
-        }
+        let anchors = revoked.anchors(&ended, change.epoch);
         for anchor in &anchors {
             anchors::insert(&mut tx, zone, anchor).await?;
         }

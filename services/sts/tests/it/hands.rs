@@ -14,7 +14,7 @@ use caracal_lifecycle::SystemClock;
 use caracal_storage::agents::{self, NewAgent};
 use caracal_storage::grants::{self, NewGrant};
 use caracal_storage::keys;
-use caracal_storage::sessions::{self, NewSession};
+use caracal_storage::sessions::{self, NewSession, Whose};
 use caracal_storage::{
     Connection, Database, DatabaseConfig, Transaction, anchors, delegations, outbox, step_up, zones,
 };
@@ -184,8 +184,8 @@ impl Hands {
     /// Cuts off every session of a subject, as the control plane does, and says nothing of its agents.
     pub(crate) async fn cut_off(&self, subject: &str) -> String {
         let mut tx = self.begin().await;
-        let cut = sessions::revoke_of_subject(&mut tx, self.zone, subject, "tests").await;
-        assert!(cut.expect("cut off") > 0);
+        let cut = sessions::end(&mut tx, self.zone, Whose::Subject(subject), "tests").await;
+        assert!(!cut.expect("cut off").is_empty());
         let subject = subject.to_owned();
         self.announce(tx, |epoch| FeedBody::SessionsRevoked {
             anchors: vec![anchor(AnchorKind::Subject, &subject, epoch)],
