@@ -80,7 +80,7 @@ async fn the_largest_set_is_simulated_whole_beside_another_and_one_larger_is_ref
     // Each module is compiled and tried now, so that none of them is when it must serve.
     let largest = request
         .json(&manifest(&versions[..256]))
-        .timeout(Duration::from_secs(300))
+        .timeout(Duration::from_mins(5))
         .send()
         .await
         .expect("an answer");
@@ -94,7 +94,7 @@ async fn the_largest_set_is_simulated_whole_beside_another_and_one_larger_is_ref
         let request = http.post(url).bearer_auth(caracal_testkit::settings::ADMIN_TOKEN);
         let request = request
             .json(&json!({"input": {}}))
-            .timeout(Duration::from_secs(300));
+            .timeout(Duration::from_mins(5));
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 200);
         answer.json::<Value>().await.expect("JSON")
