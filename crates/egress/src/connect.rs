@@ -39,6 +39,9 @@ impl Judged {
     }
 }
 
+/// When a name was looked up, and where it led.
+type Found = (Instant, Arc<[SocketAddr]>);
+
 /// Opens connections to allowed addresses only.
 #[derive(Debug, Clone)]
 pub struct CheckedConnector(Arc<Rules>);
@@ -47,7 +50,7 @@ pub struct CheckedConnector(Arc<Rules>);
 struct Rules {
     policy: EgressPolicy,
     own: Own,
-    remembered: Mutex<HashMap<(String, u16), (Instant, Arc<[SocketAddr]>)>>,
+    remembered: Mutex<HashMap<(String, u16), Found>>,
 }
 
 impl CheckedConnector {
