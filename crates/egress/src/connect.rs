@@ -39,18 +39,18 @@ impl Judged {
     }
 }
 
+/// When a name was looked up, and where it led.
+type Found = (Instant, Arc<[SocketAddr]>);
+
 /// Opens connections to allowed addresses only.
 #[derive(Debug, Clone)]
 pub struct CheckedConnector(Arc<Rules>);
-
-/// Where a host and port led, and when that was looked up.
-type Remembered = HashMap<(String, u16), (Instant, Arc<[SocketAddr]>)>;
 
 #[derive(Debug)]
 struct Rules {
     policy: EgressPolicy,
     own: Own,
-    remembered: Mutex<Remembered>,
+    remembered: Mutex<HashMap<(String, u16), Found>>,
 }
 
 impl CheckedConnector {
