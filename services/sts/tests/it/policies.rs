@@ -266,7 +266,7 @@ fn compiled(dir: &Path) -> BTreeMap<String, u64> {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     files
         .filter_map(|file| Some((file.file_name().into_string().ok()?, file.metadata().ok()?.ino())))
-        .filter(|(name, _)| name.ends_with(".code"))
+        .filter(|(name, _)| Path::new(name).extension().is_some_and(|kind| kind == "code"))
         .collect()
 }
 

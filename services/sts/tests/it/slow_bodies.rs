@@ -42,7 +42,7 @@ async fn a_body_that_drips_is_not_waited_for() {
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let gateway = format!("Content-Type: application/json\r\nAuthorization: Bearer {GATEWAY_STS_KEY}\r\n");
     let zone = "/zones/0198c0de-0000-7000-8000-000000000000/oauth/2/token";
-    let answers = futures::future::join_all([
+    let answers = futures::future::join_all(vec![
         dripped(&stack, "/oauth/2/token", form),
         dripped(&stack, zone, form),
         dripped(&stack, "/oauth/2/introspect", form),
