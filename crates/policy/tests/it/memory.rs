@@ -121,7 +121,7 @@ async fn instances_that_grew_count_as_they_are_and_make_way_before_modules_do() 
     assert_eq!(loaded.modules, 12, "{loaded:?}");
     let mut grown = 0;
     for module in all.iter().chain(&all) {
-        let answer = ask(&engine, &manifest(&[module]), &json!({"n": 20_000})).await;
+        let answer = ask(&engine, &manifest(&[module]), &json!({"n": 6_000})).await;
         assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
         let memory = engine.memory();
         assert!(memory.total_bytes() <= budget, "{memory:?}");

@@ -155,7 +155,7 @@ async fn a_zone_whose_policy_runs_wild_has_its_share_and_its_neighbour_mints_on(
     assert_eq!(reasons, ["policy_busy", "policy_deadline"], "{said:?}");
     // Half of the processors is what runs wild, and the flood itself takes some; a mint that waited behind each of the 16
     // that may run wild at once would come out at a few in all.
-    assert!(beside * 8 > alone, "{beside} beside it, {alone} alone");
+    assert!(beside * 16 > alone, "{beside} beside it, {alone} alone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,7 +214,14 @@ async fn compose(stack: &Stack, world: &World, policies: &[(&str, &str)]) -> Str
     let body = json!({"version_id": version.expect(201)["id"]});
     let activated = admin.post(&format!("{set}/activate"), &body).await;
     assert_eq!(activated.status, 202, "{}", activated.text);
-    activated.epoch()
+    let epoch = activated.epoch();
+    // On a busy machine compiling may take longer than the second that a caller waits.
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
+    eventually("the policies", Duration::from_secs(10), || async {
+        (world.token(&sts, &[]).await.status == 200).then_some(())
+    })
+    .await;
+    epoch
 }
 
 #[tokio::test]
