@@ -78,13 +78,14 @@ async fn replicas_seed_one_global_token_and_a_new_secret_ends_the_old() {
 async fn a_redelivered_dead_letter_is_kept_once() {
     let scratch = Scratch::new().await;
     let conn = &mut scratch.as_role("caracal_audit").await;
+    let made_at = fixture::now();
     for _ in 0..2 {
         let letter = DeadLetter {
             id: fixture::event_id(),
             subject: "caracal.audit.events".into(),
             message_id: None,
             stream: "CARACAL_AUDIT".into(),
-            stream_created_at: fixture::now(),
+            stream_created_at: made_at,
             stream_sequence: 7,
             reason: "bad signature".into(),
             payload: b"?".to_vec(),
