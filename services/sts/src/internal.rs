@@ -48,7 +48,8 @@ struct CredentialAnswer {
     epoch: Epoch,
 }
 
-/// Answers the directive of a resource the caller has seen a token for.
+/// Answers the directive of a resource the caller has seen a token for. What a gateway is refused here it records itself,
+/// as the refusal of the call that it asked for.
 ///
 /// # Errors
 /// The OAuth error that is the answer.
@@ -59,10 +60,9 @@ pub async fn directive(
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let found = find(&sts, &request, epoch, body).await;
-    Ok(private(
-        &found.map_err(|stopped| stopped.noted(&sts, &request, id.0))?,
-    ))
+    let asked = asked(&sts, &request, &id.0, body).await?;
+    let found = find(&sts, epoch, asked).await;
+    Ok(private(&found.map_err(|failure| failure.answering(id.0))?))
 }
 
 /// Answers the credential for calls under a mandate that the caller has verified.
@@ -76,10 +76,9 @@ pub async fn credential(
     epoch: MinEpoch,
     body: Payload,
 ) -> Result<HttpResponse, OAuthError> {
-    let had = Box::pin(have(&sts, &request, epoch, body)).await;
-    Ok(private(
-        &had.map_err(|stopped| stopped.noted(&sts, &request, id.0))?,
-    ))
+    let asked = asked(&sts, &request, &id.0, body).await?;
+    let had = Box::pin(have(&sts, epoch, asked)).await;
+    Ok(private(&had.map_err(|failure| failure.answering(id.0))?))
 }
 
 fn private(body: &impl Serialize) -> HttpResponse {
@@ -90,74 +89,18 @@ fn private(body: &impl Serialize) -> HttpResponse {
     answer.json(body)
 }
 
-/// Why a gateway is not answered, and in which zone it asked, once there is one.
-struct Stopped {
-    failure: Failure,
-    zone: Option<ZoneId>,
-}
-
-impl Stopped {
-    fn anywhere(failure: impl Into<Failure>) -> Self {
-        Self {
-            failure: failure.into(),
-            zone: None,
-        }
-    }
-
-    fn of(view: &ZoneView) -> impl Fn(Failure) -> Self {
-        let zone = view.zone.config.id;
-        move |failure| Self {
-            failure,
-            zone: Some(zone),
-        }
-    }
-
-    /// As the answer, with a word in the ledger.
-    fn noted(self, sts: &Sts, request: &HttpRequest, id: RequestId) -> OAuthError {
-        let (reason, endpoint) = (self.failure.reason(), request.path());
+/// What a gateway asks. Whoever is none, or asks nothing, is a stranger.
+async fn asked<T: DeserializeOwned>(
+    sts: &Sts,
+    request: &HttpRequest,
+    id: &RequestId,
+    body: Payload,
+) -> Result<T, OAuthError> {
+    read(sts, request, body).await.map_err(|failure| {
         let source = source_address(request, &sts.trusted_proxies);
-        let metadata = json!({"source": source, "endpoint": endpoint});
-        match self.zone {
-            Some(zone) => sts.note_refused(zone, &id, reason, metadata),
-            None => sts.note_stranger(source, &id, reason, metadata),
-        }
-        self.failure.answering(id)
-    }
-}
-
-async fn find(
-    sts: &Sts,
-    request: &HttpRequest,
-    epoch: MinEpoch,
-    body: Payload,
-) -> Result<Directive, Stopped> {
-    let asked: DirectiveRequest = read(sts, request, body).await.map_err(Stopped::anywhere)?;
-    let view = view(sts, asked.zone_id, epoch).await.map_err(Stopped::anywhere)?;
-    let known = known(sts, &view, asked.application_id, &asked.resource);
-    let directive = known.and_then(|resource| Directive::of(&view, &asked.resource, &resource));
-    directive.map_err(Failure::from).map_err(Stopped::of(&view))
-}
-
-async fn have(
-    sts: &Sts,
-    request: &HttpRequest,
-    epoch: MinEpoch,
-    body: Payload,
-) -> Result<CredentialAnswer, Stopped> {
-    let asked: CredentialRequest = read(sts, request, body).await.map_err(Stopped::anywhere)?;
-    let view = view(sts, asked.zone_id, epoch).await.map_err(Stopped::anywhere)?;
-    let resource = known(sts, &view, asked.application_id, &asked.resource);
-    let resource = resource.map_err(Failure::from).map_err(Stopped::of(&view))?;
-    let holder = Holder {
-        application: asked.application_id,
-        user: asked.user_id.as_deref(),
-        rejected: asked.rejected.as_deref(),
-        now: sts.clock.now(),
-    };
-    let credential = sts.credential(&view, &resource, holder).await;
-    Ok(CredentialAnswer {
-        credential: credential.map_err(Stopped::of(&view))?,
-        epoch: view.epoch,
+        let metadata = json!({"source": source, "endpoint": request.path()});
+        sts.note_stranger(source, id, failure.reason(), metadata);
+        failure.answering(id.clone())
     })
 }
 
@@ -166,6 +109,27 @@ async fn read<T: DeserializeOwned>(sts: &Sts, request: &HttpRequest, body: Paylo
     sts.gateway(&key.to_owned().into())?;
     let body = limited(body).await?;
     Ok(serde_json::from_slice(&body).map_err(|_| Refusal::MalformedForm)?)
+}
+
+async fn find(sts: &Sts, epoch: MinEpoch, asked: DirectiveRequest) -> Result<Directive, Failure> {
+    let view = view(sts, asked.zone_id, epoch).await?;
+    let resource = known(sts, &view, asked.application_id, &asked.resource)?;
+    Ok(Directive::of(&view, &asked.resource, &resource)?)
+}
+
+async fn have(sts: &Sts, epoch: MinEpoch, asked: CredentialRequest) -> Result<CredentialAnswer, Failure> {
+    let view = view(sts, asked.zone_id, epoch).await?;
+    let resource = known(sts, &view, asked.application_id, &asked.resource)?;
+    let holder = Holder {
+        application: asked.application_id,
+        user: asked.user_id.as_deref(),
+        rejected: asked.rejected.as_deref(),
+        now: sts.clock.now(),
+    };
+    Ok(CredentialAnswer {
+        credential: sts.credential(&view, &resource, holder).await?,
+        epoch: view.epoch,
+    })
 }
 
 async fn view(sts: &Sts, zone: ZoneId, epoch: MinEpoch) -> Result<Arc<ZoneView>, Failure> {

@@ -120,6 +120,7 @@ async fn row_of(client: &Client, table: &Table, zone: Uuid) -> String {
         ("jsonb", "'{}'"),
         ("text[]", "'{}'"),
         ("uuid[]", "'{}'"),
+        ("timestamp with time zone[]", "'{}'"),
     ]
     .into();
     let (mut columns, mut values) = (vec![table.key.clone()], vec![format!("'{zone}'")]);

@@ -81,6 +81,7 @@ async fn zone_id_leads_every_primary_key_of_a_zone_s_table() {
         "admin_tokens: id",
         "audit_dead_letters: id",
         "idempotency_keys: actor",
+        "policy_module_successors: module",
         "policy_modules: name",
         "sts_replicas: instance",
         "zones: id",
