@@ -187,3 +187,41 @@ async fn nobody_acts_as_an_agent_that_may_not() {
         as_subject.text
     );
 }
+
+#[tokio::test]
+async fn a_session_that_is_given_back_ends_those_below_it_though_it_is_no_root() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let root = scene.world.session(&scene.sts).await;
+    let mut sessions = vec![root];
+    for _ in 0..2 {
+        let above = sid(sessions.last().expect("one above"));
+        let agent = scene.agent_on(above).await.to_string();
+        let opened = scene
+            .world
+            .token(&scene.sts, &[("agent_session_id", &agent)])
+            .await;
+        sessions.push(opened.member("access_token").to_owned());
+    }
+    let proved = |token: &str| -> Vec<(&str, String)> {
+        vec![
+            ("client_id", scene.world.application_id.clone()),
+            ("client_secret", scene.world.client_secret.clone()),
+            ("token", token.to_owned()),
+        ]
+    };
+    let sent = |sts: Client, path: &'static str, token: String| {
+        let form = proved(&token);
+        async move {
+            let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            sts.form(path, &form).await
+        }
+    };
+    let given_back = sent(scene.sts.clone(), "/oauth/2/revoke", sessions[1].clone()).await;
+    assert_eq!(given_back.status, 200, "{}", given_back.text);
+    let later = scene.at(&given_back.epoch());
+    for (token, active) in sessions.iter().zip([true, false, false]) {
+        let told = sent(later.clone(), "/oauth/2/introspect", token.clone()).await;
+        assert_eq!(told.expect(200)["active"], active, "{sessions:?}");
+    }
+}
