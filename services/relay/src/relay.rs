@@ -21,7 +21,7 @@ const PUBLISH: Duration = Duration::from_secs(1);
 /// How long a claim holds: longer than a batch takes, shorter than anyone would want to wait for a dead relay.
 const LEASE: Duration = Duration::from_secs(3);
 /// Between the beginnings of two rounds. The first of a burst is drained at once; under load a round then moves what came
-/// in this long instead of a row or two, at a fifth of the cost to PostgreSQL, JetStream and whoever reads behind them.
+/// in this long instead of a row or two, which costs PostgreSQL, JetStream and whoever reads behind them less.
 const PACE: Duration = Duration::from_millis(10);
 /// The safety net under the notifications.
 const SLOW_POLL: Duration = Duration::from_secs(1);
