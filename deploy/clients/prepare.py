@@ -1,4 +1,4 @@
-"""Makes what docs/clients.md assumes: a zone with an application that has a secret and one that has a key, an issuer of
+"""Makes what docs/clients.md and docs/ledger.md assume: a zone with an application that has a secret and one that has a key, an issuer of
 users, a resource in front of a real upstream, and an active policy. Prints the programs' environment as shell
 assignments.
 
@@ -81,6 +81,9 @@ def main():
         "SIGNING_CLIENT_ID": signing_id,
         "SIGNING_JWK": signing_key,
         "IDP": subject_issuer(zone),
+        "API": API,
+        "ADMIN_TOKEN": os.environ["CARACAL_ADMIN_TOKEN"],
+        "ZONE": zone.removeprefix("/v1/zones/"),
     }
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")

@@ -1,7 +1,7 @@
-"""Runs every program of docs/clients.md as it stands there, and compares what it prints with what stands under it.
+"""Runs every program of a document as it stands there, and compares what it prints with what stands under it.
 
-Arguments: the document, and the folder that holds the clients' libraries (`py/`, a virtual environment, and `js/`, with
-node_modules). The environment holds what the programs read.
+Arguments: the folder that holds the clients' libraries (`py/`, a virtual environment, and `js/`, with node_modules), and
+the documents. The environment holds what the programs read.
 """
 
 import difflib
@@ -41,17 +41,19 @@ def run(name, source, folder):
 
 
 def main():
-    document, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).resolve()
+    folder, documents = pathlib.Path(sys.argv[1]).resolve(), [pathlib.Path(path) for path in sys.argv[2:]]
     passed = failed = 0
-    for name, source, expected in programs(document.read_text()):
-        printed, succeeded = run(name, source, folder)
-        if succeeded and printed == expected:
-            passed += 1
-            print(f"test {document.name}::{name} ... ok")
-            continue
-        failed += 1
-        print(f"test {document.name}::{name} ... FAILED")
-        print("\n".join(difflib.unified_diff(expected.splitlines(), printed.splitlines(), "expected", "printed", "")))
+    for document in documents:
+        for name, source, expected in programs(document.read_text()):
+            printed, succeeded = run(name, source, folder)
+            if succeeded and printed == expected:
+                passed += 1
+                print(f"test {document.name}::{name} ... ok")
+                continue
+            failed += 1
+            print(f"test {document.name}::{name} ... FAILED")
+            difference = difflib.unified_diff(expected.splitlines(), printed.splitlines(), "expected", "printed", "")
+            print("\n".join(difference))
     verdict = "FAILED" if failed else "ok"
     print(f"\ntest result: {verdict}. {passed} passed; {failed} failed")
     sys.exit(bool(failed))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every program of docs/clients.md with the published libraries it names, unmodified, against a stack of its own.
+# Runs every program of docs/clients.md and docs/ledger.md with the published libraries it names, unmodified, against a stack of its own.
 # Where PyPI or npm is out of reach it says so and runs nothing; in CI (CI=true) that is a failure.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +27,7 @@ main() {
   start_upstream
   # shellcheck source=/dev/null
   source <("$FOLDER/py/bin/python" "$here/prepare.py" "$CARACAL_DEMO_UPSTREAM_URL" "$CARACAL_DEMO_UPSTREAM_KEY")
-  "$FOLDER/py/bin/python" "$here/run.py" "$ROOT/docs/clients.md" "$FOLDER"
+  "$FOLDER/py/bin/python" "$here/run.py" "$FOLDER" "$ROOT"/docs/{clients,ledger}.md
 }
 
 # installed NAME FILE...: whether what these files ask for is there; keeps a copy of them to know.

@@ -14,7 +14,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/fuzz
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1"
 cargo build --release --manifest-path "$ROOT/crates/fuzz/Cargo.toml" --target "$host"
-(($#)) || set -- form token foreign_token key_set policy_result
+(($#)) || set -- form token foreign_token key_set policy_result checkpoint
 for target in "$@"; do
   kept=$ROOT/.caracal/fuzz/$target
   mkdir -p "$kept/corpus"

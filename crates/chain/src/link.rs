@@ -1,5 +1,6 @@
 //! How an event is bound to its zone, its place and everything before it.
 
+use crate::tree::Hash;
 use caracal_domain::id::ZoneId;
 use ring::digest::{Context, SHA256};
 use std::fmt;
@@ -38,16 +39,16 @@ impl fmt::Debug for Link {
     }
 }
 
-/// The link that follows `previous` in the zone's chain and holds these canonical bytes.
+/// The link that follows `previous` in the zone's chain and holds the bytes with this [`leaf_hash`].
 #[must_use]
-pub fn link(zone_id: ZoneId, previous: &Link, canonical: &[u8]) -> Link {
+pub fn link(zone_id: ZoneId, previous: &Link, leaf: &Hash) -> Link {
     let seq = previous.seq.saturating_add(1);
     let mut context = Context::new(&SHA256);
     context.update(&[LINK]);
     context.update(zone_id.as_uuid().as_bytes());
     context.update(&seq.to_be_bytes());
     context.update(&previous.hash);
-    context.update(&leaf_hash(canonical));
+    context.update(leaf);
     Link {
         seq,
         previous_hash: previous.hash,
@@ -57,7 +58,7 @@ pub fn link(zone_id: ZoneId, previous: &Link, canonical: &[u8]) -> Link {
 
 /// SHA-256(0x00 ‖ canonical bytes), the leaf of the zone's Merkle tree (contract §6).
 #[must_use]
-pub fn leaf_hash(canonical: &[u8]) -> [u8; 32] {
+pub fn leaf_hash(canonical: &[u8]) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(&[LEAF]);
     context.update(canonical);

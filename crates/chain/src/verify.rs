@@ -1,6 +1,6 @@
 //! Reads a zone's chain from its first entry and names the first place where it is not whole.
 
-use crate::link::{Link, link};
+use crate::link::{Link, leaf_hash, link};
 use caracal_domain::id::ZoneId;
 use std::fmt;
 
@@ -91,7 +91,7 @@ pub fn verify_to_head(
 }
 
 fn check(zone_id: ZoneId, previous: &Link, entry: &StoredEntry) -> Result<Link, Broken> {
-    let expected = link(zone_id, previous, &entry.canonical);
+    let expected = link(zone_id, previous, &leaf_hash(&entry.canonical));
     let broken = |kind| Err(Broken { seq: entry.seq, kind });
     if entry.seq == previous.seq {
         return broken(if entry.hash == previous.hash {
@@ -131,7 +131,7 @@ mod tests {
     fn chain_from(previous: Link, texts: &[&str]) -> Vec<StoredEntry> {
         let mut last = previous;
         let mut entry = |text: &&str| {
-            last = link(zone(), &last, text.as_bytes());
+            last = link(zone(), &last, &leaf_hash(text.as_bytes()));
             StoredEntry {
                 seq: last.seq,
                 canonical: (*text).into(),

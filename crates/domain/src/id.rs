@@ -142,6 +142,8 @@ ids! {
     OutboxId,
     /// A zone's signing key; the `kid` header.
     SigningKeyId,
+    /// A key that signs checkpoints of ledgers.
+    LedgerKeyId,
     /// A token; the `jti` claim.
     TokenId,
     /// A running replica of a service.

@@ -28,6 +28,8 @@ pub enum Purpose {
     ProviderSecret,
     /// The tokens of a user's connection.
     ConnectionToken,
+    /// The private half of the key that signs ledgers' checkpoints.
+    LedgerKey,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
             Self::SigningKey => "signing-key",
             Self::ProviderSecret => "provider-secret",
             Self::ConnectionToken => "connection-token",
+            Self::LedgerKey => "ledger-key",
         }
     }
 }

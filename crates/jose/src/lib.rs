@@ -13,6 +13,7 @@ mod error;
 pub mod foreign;
 pub mod jwks;
 pub mod key_pair;
+pub mod ledger_key;
 mod low_s;
 pub mod outgoing_assertion;
 pub mod secret;
@@ -30,6 +31,7 @@ pub use foreign::{
 };
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};
+pub use ledger_key::LedgerKey;
 pub use outgoing_assertion::outgoing_assertion;
 pub use secret::{
     SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256, sha256_hex,

@@ -5,6 +5,7 @@ use crate::column::{Optional, Stored};
 use crate::error::{Error, Result};
 use crate::page::{Page, descending};
 use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
+use caracal_chain::Frontier;
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use diesel::dsl::AsSelect;
@@ -17,17 +18,21 @@ use uuid::Uuid;
 
 pub use append::{LedgerRow, append_batch};
 pub use follow::{after, head, listen};
+pub use tree::{Growth, frontier, graft, leaf_hashes, nodes, place, without_tree};
 
 mod append;
 mod follow;
+mod tree;
 
-/// The last link of a zone's chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The last link of a zone's chain, and the right edge of the tree over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its sequence number.
     pub seq: i64,
     /// Its hash.
     pub hash: [u8; 32],
+    /// `None` while the tree of a chain older than trees is not grown.
+    pub frontier: Option<Frontier>,
 }
 
 /// An event as stored, without the bytes that were hashed.
@@ -140,24 +145,28 @@ pub async fn head_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Hea
         .try_into()
 }
 
-struct StoredHead(i64, Option<Vec<u8>>);
+struct StoredHead {
+    seq: i64,
+    hash: Option<Vec<u8>>,
+    frontier: Option<Vec<u8>>,
+}
 
 async fn locked_head(conn: &mut Conn, zone: ZoneId) -> Result<Option<StoredHead>> {
-    let head = audit_heads::table
-        .find(Uuid::from(zone))
-        .select((audit_heads::seq, audit_heads::hash));
-    let found: Option<(i64, Option<Vec<u8>>)> = head.for_update().first(conn).await.optional()?;
-    Ok(found.map(|(seq, hash)| StoredHead(seq, hash)))
+    let row = audit_heads::table.find(Uuid::from(zone));
+    let head = row.select((audit_heads::seq, audit_heads::hash, audit_heads::frontier));
+    let found: Option<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> =
+        head.for_update().first(conn).await.optional()?;
+    Ok(found.map(|(seq, hash, frontier)| StoredHead { seq, hash, frontier }))
 }
 
 impl TryFrom<StoredHead> for Option<Head> {
     type Error = Error;
 
-    fn try_from(StoredHead(seq, hash): StoredHead) -> Result<Self> {
-        let link = |hash: Vec<u8>| hash.try_into().map(|hash| Head { seq, hash });
-        hash.map(link)
-            .transpose()
-            .map_err(|_| Error::Corrupt("ledger head"))
+    fn try_from(StoredHead { seq, hash, frontier }: StoredHead) -> Result<Self> {
+        let Some(hash) = hash else { return Ok(None) };
+        let hash = hash.try_into().map_err(|_| Error::Corrupt("ledger head"))?;
+        let frontier = frontier.map(|bytes| tree::read(seq, &bytes)).transpose()?;
+        Ok(Some(Head { seq, hash, frontier }))
     }
 }
 

@@ -249,13 +249,32 @@ table! {
 
 table! {
     audit_heads (zone_id) {
-        zone_id -> Uuid, seq -> BigInt, hash -> Nullable<Binary>,
+        zone_id -> Uuid, seq -> BigInt, hash -> Nullable<Binary>, frontier -> Nullable<Binary>,
     }
 }
 
 table! {
     audit_event_ids (zone_id, id) {
-        zone_id -> Uuid, id -> Uuid, seq -> BigInt,
+        zone_id -> Uuid, id -> Uuid, seq -> BigInt, leaf_hash -> Binary,
+    }
+}
+
+table! {
+    audit_tree_nodes (zone_id, level, position) {
+        zone_id -> Uuid, level -> SmallInt, position -> BigInt, hash -> Binary,
+    }
+}
+
+table! {
+    audit_checkpoints (zone_id) {
+        zone_id -> Uuid, size -> BigInt, note -> Text, signed_at -> Timestamptz,
+    }
+}
+
+table! {
+    ledger_keys (id) {
+        id -> Uuid, name -> Text, public_key -> Binary, private_key_id -> Text, private_sealed -> Binary,
+        created_at -> Timestamptz, retired_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::ledger::Signer;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::sight::{Sight, Store};
@@ -26,7 +27,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -64,6 +65,8 @@ pub struct Api {
     /// Where we are reached from outside, without a slash at the end.
     pub(crate) public_url: String,
     pub(crate) tails: Tails,
+    /// Signs the checkpoints of ledgers.
+    pub(crate) ledger: OnceCell<Signer>,
     pub(crate) replays: Semaphore,
     pub(crate) held_modules: Arc<Semaphore>,
     pub(crate) tasks: Tasks,
@@ -143,6 +146,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
             ..EngineConfig::default()
         })?,
         tails: tails.clone(),
+        ledger: OnceCell::new(),
         replays: Semaphore::new(REPLAYS_AT_ONCE),
         held_modules: Arc::new(Semaphore::new(HELD_MODULES)),
         tasks: host.tasks.clone(),

@@ -70,6 +70,8 @@ refusals! {
     InvitationNotFound => NOT_FOUND, "invitation_not_found", "No such invitation that is open.";
     RotationInProgress => CONFLICT, "rotation_in_progress", "A rotation waits for its key to be known.";
     RequestNotFound => NOT_FOUND, "request_not_found", "No event of this request.";
+    EventNotFound => NOT_FOUND, "event_not_found", "No such event in this ledger.";
+    LedgerInconsistent => INTERNAL_SERVER_ERROR, "ledger_inconsistent", "The ledger does not follow from its last checkpoint.";
     ConnectionNotFound => NOT_FOUND, "connection_not_found", "No such connection.";
     InvalidOauthCallback => BAD_REQUEST, "invalid_oauth_callback", "Not what a provider sends back.";
     OauthStateInvalid => BAD_REQUEST, "oauth_state_invalid", "Unknown, used or expired.";

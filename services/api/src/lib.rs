@@ -23,6 +23,7 @@ mod error;
 mod grant;
 mod idempotency;
 mod invitation;
+mod ledger;
 mod oauth;
 pub mod openapi;
 mod paging;

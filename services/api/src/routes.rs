@@ -1,8 +1,8 @@
 //! The URL table, one line per path. The server, the description (`openapi.rs`) and the sweeping tests read this one.
 
 use crate::{
-    admin_token, application, audit, bootstrap, connection, docs, grant, invitation, policy, policy_set,
-    provider, resource, session, signing_key, step_up, subject, subject_issuer, template, zone,
+    admin_token, application, audit, bootstrap, connection, docs, grant, invitation, ledger, policy,
+    policy_set, provider, resource, session, signing_key, step_up, subject, subject_issuer, template, zone,
 };
 use actix_web::web::ServiceConfig;
 use caracal_web::endpoint;
@@ -57,6 +57,7 @@ table! {
     "/docs" => get docs::page;
     "/docs/page.js" => get docs::script;
     "/docs/page.css" => get docs::style;
+    "/.well-known/caracal-ledger-keys" => get ledger::keys;
     "/v1/policy-templates" => get template::list;
     "/v1/local/bootstrap" => post bootstrap::bootstrap;
     "/v1/oauth/callback" => get connection::callback;
@@ -113,4 +114,8 @@ table! {
     "/v1/zones/{zone_id}/audit/tail" => get audit::tail;
     "/v1/zones/{zone_id}/audit/by-request/{request_id}" => get audit::by_request;
     "/v1/zones/{zone_id}/audit/by-request/{request_id}/explain" => get audit::explain;
+    "/v1/zones/{zone_id}/ledger/checkpoint" => get ledger::checkpoint;
+    "/v1/zones/{zone_id}/ledger/entries" => get ledger::entries;
+    "/v1/zones/{zone_id}/ledger/proof/inclusion" => get ledger::inclusion;
+    "/v1/zones/{zone_id}/ledger/proof/consistency" => get ledger::consistency;
 }

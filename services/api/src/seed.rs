@@ -65,15 +65,15 @@ impl Api {
         admin_tokens::seed_global(&mut tx, &hash, AdminTokenId::mint(&*self.clock)).await?;
         let system = zones::find_by_slug(&mut tx, SYSTEM_SLUG).await?;
         tx.commit().await?;
-        if system.is_some() {
-            return Ok(());
+        if system.is_none() {
+            let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
+            match self.create_zone(&by, NewZoneSpec::system()).await {
+                Ok(_) => {}
+                // Another replica was faster: the slug is unique.
+                Err(Failure::Storage(error)) if error.conflict() == Some("zones_slug_live") => {}
+                Err(failure) => return Err(failure),
+            }
         }
-        let by = By::system(RequestId::accept_or_mint(None, &*self.clock));
-        match self.create_zone(&by, NewZoneSpec::system()).await {
-            Ok(_) => Ok(()),
-            // Another replica was faster: the slug is unique.
-            Err(Failure::Storage(error)) if error.conflict() == Some("zones_slug_live") => Ok(()),
-            Err(failure) => Err(failure),
-        }
+        self.ledger_signer().await.map(drop)
     }
 }

@@ -1,7 +1,7 @@
 //! The long-lived parts of the audit service, and the only place where they are put together.
 
 use crate::config::Config;
-use crate::ingest::Ingester;
+use crate::ingest::{Ingester, warn};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::trim::trim_uses;
@@ -10,9 +10,11 @@ use caracal_lifecycle::{BoxError, Host};
 use caracal_storage::{Database, DatabaseConfig};
 use caracal_web::Shell;
 use secrecy::ExposeSecret as _;
+use std::time::Duration;
 
 /// One for each stream, one to look, one to spare.
 const DATABASE_CONNECTIONS: usize = 4;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
 /// The name under which all ingesters share a stream.
 pub(crate) const DURABLE: &str = "ledger";
 
@@ -43,6 +45,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         host.tasks
             .spawn("lag", async move { watched.watch_lag(stream, puller).await });
     }
+    host.tasks.spawn("trees", grow_missing_trees(ledger));
     host.tasks.spawn("uses", trim_uses(bus.clone()));
     let answers = metrics.clone();
     host.tasks
@@ -64,4 +67,12 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         caracal_web::app(&shell, move |config| probes.configure(config))
     })
     .await
+}
+
+/// Once, as soon as the database answers.
+async fn grow_missing_trees(ledger: Ledger) {
+    while let Err(error) = ledger.grow_missing_trees().await {
+        warn(&error, "the trees of old ledgers are not grown yet");
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+    }
 }

@@ -170,6 +170,6 @@ fn chain(error: &Error) -> String {
 }
 
 /// Logs an error with its whole chain.
-fn warn(error: &(dyn std::error::Error + 'static), what: &str) {
+pub(crate) fn warn(error: &(dyn std::error::Error + 'static), what: &str) {
     tracing::warn!(error, "{what}");
 }

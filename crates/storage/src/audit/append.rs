@@ -1,10 +1,12 @@
 //! Appending a batch: one statement by `UNNEST`, whatever its size.
 
+use super::tree::{Growth, insert_nodes};
 use crate::Conn;
 use crate::column::Named;
 use crate::error::Result;
 use crate::kept::Kept;
 use crate::schema::audit_heads;
+use caracal_chain::Hash;
 use caracal_domain::AuditEvent;
 use caracal_domain::id::ZoneId;
 use diesel::prelude::*;
@@ -20,6 +22,8 @@ pub struct LedgerRow {
     pub event: AuditEvent,
     /// The bytes that were hashed.
     pub canonical: Vec<u8>,
+    /// Their hash as a leaf of the tree.
+    pub leaf_hash: Hash,
     /// Its place in the chain, from 1.
     pub seq: i64,
     /// The hash of the link before it.
@@ -28,18 +32,20 @@ pub struct LedgerRow {
     pub hash: [u8; 32],
 }
 
-/// Appends links to the zone's chain and moves its head to the last of them. The caller holds the head's lock and has
-/// linked the rows to it, each event once.
+/// Appends links to the zone's chain, moves its head to the last of them and the tree to where it has grown. The caller
+/// holds the head's lock and has linked the rows to it, each event once.
 ///
 /// # Errors
 /// [`Error::Conflict`](crate::Error::Conflict) when an event or a place is taken already.
-pub async fn append_batch(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()> {
+pub async fn append_batch(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow], growth: &Growth) -> Result<()> {
     let Some(last) = rows.last() else { return Ok(()) };
     insert(conn, zone, rows).await?;
+    insert_nodes(conn, zone, &growth.nodes).await?;
     let head = audit_heads::table.find(Uuid::from(zone));
     let moved = (
         audit_heads::seq.eq(last.seq),
         audit_heads::hash.eq(last.hash.as_slice()),
+        audit_heads::frontier.eq(growth.frontier.to_bytes()),
     );
     Kept(diesel::update(head).set(moved)).execute(conn).await?;
     Ok(())
@@ -77,7 +83,8 @@ async fn insert(conn: &mut Conn, zone: ZoneId, rows: &[LedgerRow]) -> Result<()>
         .bind::<Array<Timestamptz>, _>(column(rows, |row| row.event.occurred_at))
         .bind::<Array<Binary>, _>(column(rows, |row| row.canonical.as_slice()))
         .bind::<Array<Binary>, _>(column(rows, |row| row.previous_hash.as_slice()))
-        .bind::<Array<Binary>, _>(column(rows, |row| row.hash.as_slice()));
+        .bind::<Array<Binary>, _>(column(rows, |row| row.hash.as_slice()))
+        .bind::<Array<Binary>, _>(column(rows, |row| row.leaf_hash.as_slice()));
     Kept(append).execute(conn).await?;
     Ok(())
 }

@@ -1,17 +1,21 @@
 use crate::fixture;
 use crate::scratch::Scratch;
+use caracal_chain::Frontier;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{AuditDecision, AuditEvent, EventType, RequestId};
-use caracal_storage::audit::{self, AuditFilter, Head, LedgerRow};
+use caracal_storage::audit::{self, AuditFilter, Growth, Head, LedgerRow};
 use caracal_storage::{Database, Error, Page};
 use serde_json::json;
 use std::time::Instant;
 use uuid::Uuid;
 
-const GENESIS: Head = Head {
-    seq: 0,
-    hash: [0; 32],
-};
+fn genesis() -> Head {
+    Head {
+        seq: 0,
+        hash: [0; 32],
+        frontier: Some(Frontier::default()),
+    }
+}
 
 fn event(zone: ZoneId, request: &str) -> AuditEvent {
     let metadata = json!({
@@ -35,27 +39,33 @@ async fn ingest(database: &Database, zone: ZoneId, events: &[AuditEvent]) -> usi
     let head = audit::head_for_update(&mut tx, zone)
         .await
         .unwrap()
-        .unwrap_or(GENESIS);
+        .unwrap_or_else(genesis);
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     let known = audit::known(&mut tx, zone, &ids).await.unwrap();
-    let (mut previous, mut rows) = (head, Vec::new());
+    let mut growth = Growth {
+        frontier: head.frontier.unwrap(),
+        nodes: vec![],
+    };
+    let (mut previous, mut rows) = ((head.seq, head.hash), Vec::new());
     for event in events.iter().filter(|event| !known.contains(&event.id)) {
-        let seq = previous.seq + 1;
+        let seq = previous.0 + 1;
         let mut hash = [0; 32];
         hash.iter_mut()
             .zip(seq.to_be_bytes())
             .for_each(|(byte, of_seq)| *byte = of_seq);
         let canonical = serde_json::to_vec(event).unwrap();
+        growth.frontier.push(hash, &mut growth.nodes);
         rows.push(LedgerRow {
             event: event.clone(),
             canonical,
+            leaf_hash: hash,
             seq,
-            previous_hash: previous.hash,
+            previous_hash: previous.1,
             hash,
         });
-        previous = Head { seq, hash };
+        previous = (seq, hash);
     }
-    audit::append_batch(&mut tx, zone, &rows).await.unwrap();
+    audit::append_batch(&mut tx, zone, &rows, &growth).await.unwrap();
     tx.commit().await.unwrap();
     rows.len()
 }
@@ -135,20 +145,27 @@ async fn a_redelivered_event_is_chained_once_and_reads_back_as_it_was() {
     let twice = LedgerRow {
         event: first,
         canonical: vec![],
+        leaf_hash: [0; 32],
         seq: 3,
         previous_hash: [0; 32],
         hash: [0; 32],
     };
-    let refused = audit::append_batch(conn, zone, &[twice]).await.unwrap_err();
+    let growth = Growth::default();
+    let refused = audit::append_batch(conn, zone, &[twice], &growth)
+        .await
+        .unwrap_err();
     assert_eq!(refused.conflict(), Some("audit_event_ids_pkey"));
     let fork = LedgerRow {
         event: event(zone, "r"),
         canonical: vec![],
+        leaf_hash: [0; 32],
         seq: 2,
         previous_hash: [0; 32],
         hash: [0; 32],
     };
-    let refused = audit::append_batch(conn, zone, &[fork]).await.unwrap_err();
+    let refused = audit::append_batch(conn, zone, &[fork], &growth)
+        .await
+        .unwrap_err();
     assert_eq!(refused.conflict(), Some("audit_event_ids_seq"));
 }
 

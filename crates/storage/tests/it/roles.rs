@@ -22,6 +22,7 @@ async fn nobody_may_change_the_ledger() {
             "audit_events",
             "audit_events_default",
             "audit_event_ids",
+            "audit_tree_nodes",
             "audit_dead_letters",
         ] {
             for statement in [

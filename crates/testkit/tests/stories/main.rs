@@ -13,6 +13,7 @@ mod activations;
 mod broken_policy;
 mod freshness;
 mod half_open;
+mod ledger;
 mod load;
 mod nats_down;
 mod parts_down;

@@ -34,6 +34,7 @@ const REACH: &[(&str, &str, Reach)] = &[
     ("get", "/docs", Public),
     ("get", "/docs/page.js", Public),
     ("get", "/docs/page.css", Public),
+    ("get", "/.well-known/caracal-ledger-keys", Public),
     ("get", "/v1/policy-templates", Public),
     ("get", "/v1/oauth/callback", Public),
     ("post", "/v1/invitations/accept", Public),

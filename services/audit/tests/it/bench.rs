@@ -2,14 +2,15 @@
 
 use caracal_audit::{Ingester, Ledger, Metrics};
 use caracal_bus::{AUDIT_STREAM, AUDIT_SUBJECT, Bus, BusConfig, StreamKeys};
-use caracal_chain::{Link, StoredEntry, verify};
+use caracal_chain::{Frontier, Link, StoredEntry, leaf_hash, verify};
 use caracal_domain::clock::{Clock, Timestamp};
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::{AuditDecision, AuditEvent, EventType, RequestId};
-use caracal_storage::{Database, DatabaseConfig};
+use caracal_storage::{Database, DatabaseConfig, audit};
 use caracal_testkit::settings::STREAMS_HMAC_KEY;
 use caracal_wire::encode_audit;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -77,13 +78,11 @@ impl Bench {
         caracal_testkit::eventually("all events in the ledger", PATIENCE, probe).await;
     }
 
-    /// Every event of the zone, after the chain was seen to be whole and to end at its head.
+    /// Every event of the zone, after the chain was seen to be whole and to end at its head, and the tree over it too.
     pub(crate) async fn whole_chain(&self, zone: ZoneId) -> Vec<EventId> {
         let database = connect(&self.database.url_for("api", None));
         let mut conn = database.acquire().await.unwrap();
-        let entries = caracal_storage::audit::entries(&mut conn, zone, 1, 100_000)
-            .await
-            .unwrap();
+        let entries = audit::entries(&mut conn, zone, 1, 100_000).await.unwrap();
         let stored = entries.iter().map(|entry| StoredEntry {
             seq: entry.seq,
             canonical: entry.canonical.clone(),
@@ -92,6 +91,19 @@ impl Bench {
         });
         let last = verify(zone, stored).unwrap();
         assert_eq!(last, self.head(zone).await);
+        let (mut frontier, mut grown) = (Frontier::default(), vec![]);
+        for entry in &entries {
+            frontier.push(leaf_hash(&entry.canonical), &mut grown);
+        }
+        assert_eq!(audit::frontier(&mut conn, zone).await.unwrap(), Some(frontier));
+        let places = grown.iter().map(|node| node.place).collect();
+        let kept = audit::nodes(&mut conn, zone, &places).await.unwrap();
+        assert!(
+            kept.into_iter().eq(grown
+                .into_iter()
+                .map(|node| (node.place, node.hash))
+                .collect::<BTreeMap<_, _>>())
+        );
         let id = |bytes: &[u8]| serde_json::from_slice::<AuditEvent>(bytes).unwrap().id;
         entries.iter().map(|entry| id(&entry.canonical)).collect()
     }

@@ -82,6 +82,30 @@ async fn an_event_is_chained_once_however_often_it_comes() {
 }
 
 #[tokio::test]
+async fn a_chain_older_than_trees_gets_its_tree() {
+    let bench = Bench::new().await;
+    let (zone, other, ledger) = (bench.zone().await, bench.zone().await, bench.ledger());
+    let events: Vec<AuditEvent> = (0..300).map(|_| decision(zone)).collect();
+    ledger.write(&events).await.unwrap();
+    ledger.write(&[decision(other)]).await.unwrap();
+    let forget = "UPDATE audit_heads SET frontier = NULL; DELETE FROM audit_tree_nodes";
+    bench
+        .database
+        .connect()
+        .await
+        .batch_execute(forget)
+        .await
+        .unwrap();
+    // One grows with the next event, the other when the service starts; what has a tree is left alone.
+    ledger.write(&[decision(zone)]).await.unwrap();
+    assert_eq!(bench.whole_chain(zone).await.len(), 301);
+    let (one, two) = tokio::join!(ledger.grow_missing_trees(), ledger.grow_missing_trees());
+    one.and(two).unwrap();
+    assert_eq!(bench.whole_chain(other).await.len(), 1);
+    assert_eq!(bench.whole_chain(zone).await.len(), 301);
+}
+
+#[tokio::test]
 async fn no_role_of_a_service_can_change_or_remove_what_the_ledger_holds() {
     let bench = Bench::new().await;
     let zone = bench.zone().await;

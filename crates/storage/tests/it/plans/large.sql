@@ -103,8 +103,8 @@ SELECT pg_temp.zone_of(n), pg_temp.fill('invitation', n), 'u' || n || '@example.
 FROM generate_series(1, pg_temp.many() / 5) n;
 
 -- As the audit service writes them, chain and hashes apart.
-INSERT INTO audit_event_ids (zone_id, id, seq)
-SELECT pg_temp.zone_of(n), pg_temp.fill('event', n), n FROM generate_series(1, current_setting('large.events')::bigint) n;
+INSERT INTO audit_event_ids (zone_id, id, seq, leaf_hash)
+SELECT pg_temp.zone_of(n), pg_temp.fill('event', n), n, sha256('x') FROM generate_series(1, current_setting('large.events')::bigint) n;
 
 INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, evaluation_status, reason,
   determining_policies_json, diagnostics_json, metadata_json, application_id, session_id, agent_session_id, resource, labels,
