@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod builtin_input;
 mod builtins;
 mod code_cache;
 mod compile;
