@@ -28,6 +28,9 @@ pub enum PolicyFault {
     /// It asked for more memory than it may have.
     #[error("policy_memory")]
     Memory,
+    /// It handed more to a builtin of the host than such a one takes.
+    #[error("policy_builtin_input")]
+    BuiltinInput,
     /// Its result is not of the agreed shape, or too large.
     #[error("policy_result")]
     Result,

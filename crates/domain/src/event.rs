@@ -1,5 +1,9 @@
 //! The ledger's event (contract §6): what was decided, for whom, and why.
 
+mod redaction;
+
+pub use redaction::{REDACTED, redact, shortened};
+
 use crate::clock::Timestamp;
 use crate::decision::Ruling;
 use crate::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
@@ -186,188 +190,9 @@ impl AuditEvent {
     }
 }
 
-/// How much of a text is kept that a caller nobody knows has written.
-const STRANGERS_TEXT_BYTES: usize = 1024;
-
-/// Shortens every text in `value`, at any depth: what a stranger sends takes no more room than it is worth.
-#[must_use]
-pub fn shortened(mut value: Value) -> Value {
-    match &mut value {
-        Value::String(text) if text.len() > STRANGERS_TEXT_BYTES => {
-            text.truncate(text.floor_char_boundary(STRANGERS_TEXT_BYTES));
-            text.push('…');
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = shortened(item.take())),
-        Value::Object(map) => map.values_mut().for_each(|item| *item = shortened(item.take())),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-    value
-}
-
-/// What stands in place of a redacted value.
-pub const REDACTED: &str = "[redacted]";
-
-/// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit").
-#[must_use]
-pub fn redact(mut value: Value) -> Value {
-    redact_within(&mut value);
-    value
-}
-
-/// In place: every decision passes through here.
-fn redact_within(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (key, inner) in map.iter_mut() {
-                if is_secret_key(key) {
-                    *inner = Value::String(REDACTED.into());
-                } else {
-                    redact_within(inner);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact_within),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Whether a key by its name may hold a secret: in whatever case, with whatever between its words.
-fn is_secret_key(key: &str) -> bool {
-    let mut room = [0; 64];
-    let mut more = Vec::new();
-    let plain = if let Some(room) = room.get_mut(..key.len()) {
-        plain(key, room)
-    } else {
-        more.resize(key.len(), 0);
-        plain(key, &mut more)
-    };
-    may_be_secret(plain)
-}
-
-/// The letters and digits of a key, in lower case.
-fn plain<'a>(key: &str, into: &'a mut [u8]) -> &'a [u8] {
-    let letters = key.bytes().filter(u8::is_ascii_alphanumeric);
-    let mut length = 0;
-    for (place, letter) in into.iter_mut().zip(letters) {
-        *place = letter.to_ascii_lowercase();
-        length += 1;
-    }
-    into.get(..length).unwrap_or_default()
-}
-
-fn may_be_secret(plain: &[u8]) -> bool {
-    const SECRET: [&str; 12] = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "apikey",
-        "accesskey",
-        "privatekey",
-        "credential",
-        "cookie",
-        "authorization",
-        "assertion",
-    ];
-    /// What these words also occur in: names of ours, each of something that is no secret.
-    const SAFE: [&str; 19] = [
-        "keys", // of a JWK Set
-        "publickey",
-        "publickeys",
-        "tokentype",
-        "tokenid",
-        "tokenuse",
-        "tokenurl",
-        "tokenendpoint",
-        "tokenparams",
-        "allowedtokenhosts",
-        "subjecttokentype",
-        "requestedtokentype",
-        "authorizationurl",
-        "authorizationendpoint",
-        "authorizationparams",
-        "clientassertiontype",
-        "credentialtype",
-        "credentialproviderid",
-        "secretconfigkeys",
-    ];
-    let holds = |word: &&str| plain.windows(word.len()).any(|part| part == word.as_bytes());
-    let is_key = plain.ends_with(b"key") || plain.ends_with(b"keys");
-    (is_key || SECRET.iter().any(holds)) && !SAFE.iter().any(|safe| plain == safe.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn secrets_are_redacted_at_any_depth_by_the_name_of_their_key() {
-        let redacted = redact(json!({
-            "a": [{"client_secret": "x", "n": 1}], "Authorization": "Bearer x", "api-key": "x", "Cookie": {"deep": 1},
-            "client_assertion": "x", "token_type": "Bearer", "credential_type": "token"
-        }));
-        assert_eq!(
-            redacted,
-            json!({
-                "a": [{"client_secret": REDACTED, "n": 1}], "Authorization": REDACTED, "api-key": REDACTED,
-                "Cookie": REDACTED, "client_assertion": REDACTED, "token_type": "Bearer", "credential_type": "token"
-            })
-        );
-    }
-
-    #[test]
-    fn a_secret_is_one_however_its_key_is_written_and_what_is_ours_stays_readable() {
-        let long = format!("{}.client-secret", "nested.".repeat(20));
-        for secret in [
-            "privateKey",
-            "private key",
-            "signing_key",
-            "access_key",
-            "AWS-Access-Key-Id",
-            "encryptionKey",
-            "key",
-            "KEY",
-            "passwd",
-            "Pass-Word",
-            "db.password.value",
-            "api_keys",
-            "apiKeys",
-            "secret_id",
-            "secret_name",
-            "refreshToken",
-            "tokens",
-            "id_token_url",
-            "set-cookie",
-            "Proxy-Authorization",
-            "authorization_code",
-            "SAMLAssertion",
-            "credentials",
-            "x-api-key",
-            &long,
-        ] {
-            assert!(is_secret_key(secret), "{secret}");
-        }
-        for open in [
-            "secret_config_keys",
-            "credential_provider_id",
-            "token_endpoint",
-            "tokenUrl",
-            "allowed_token_hosts",
-            "keys",
-            "kid",
-            "session_id",
-            "requested_scopes",
-            "actor",
-            "authorized",
-            "keyboard",
-            "",
-            "ключ",
-        ] {
-            assert!(!is_secret_key(open), "{open}");
-        }
-    }
 
     #[test]
     fn event_types_survive_a_round_trip_and_strangers_are_refused() {
@@ -390,15 +215,5 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn what_a_stranger_writes_is_shortened_between_characters() {
-        let long = "é".repeat(5000);
-        let kept =
-            shortened(json!({"path": long, "deep": [{"a": format!("x{long}")}], "short": "é", "n": 1}));
-        assert_eq!(kept["path"], json!(format!("{}…", "é".repeat(512))));
-        assert_eq!(kept["deep"][0]["a"], json!(format!("x{}…", "é".repeat(511))));
-        assert_eq!((&kept["short"], &kept["n"]), (&json!("é"), &json!(1)));
     }
 }

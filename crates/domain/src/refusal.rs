@@ -185,6 +185,7 @@ refusals! {
     PolicyError => TemporarilyUnavailable, "policy_error", "A policy failed.";
     PolicyDeadline => TemporarilyUnavailable, "policy_deadline", "A policy ran past its deadline.";
     PolicyMemory => TemporarilyUnavailable, "policy_memory", "A policy asked for too much memory.";
+    PolicyBuiltinInput => TemporarilyUnavailable, "policy_builtin_input", "A policy handed too much to a builtin.";
     PolicyResult => TemporarilyUnavailable, "policy_result", "A policy answered nonsense.";
     PolicyBusy => TemporarilyUnavailable, "policy_busy", "Too many decisions at once in this zone.";
     MissingBearer => InvalidToken, "missing_bearer", "A bearer token is required.";
@@ -229,6 +230,7 @@ impl From<crate::decision::PolicyFault> for Refusal {
             PolicyFault::Error => Self::PolicyError,
             PolicyFault::Deadline => Self::PolicyDeadline,
             PolicyFault::Memory => Self::PolicyMemory,
+            PolicyFault::BuiltinInput => Self::PolicyBuiltinInput,
             PolicyFault::Result => Self::PolicyResult,
             PolicyFault::Busy => Self::PolicyBusy,
         }

@@ -6,25 +6,27 @@ use moka::sync::Cache;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use std::fmt;
+use std::time::Duration;
 
 /// Remembers successes only, as HMACs under a key that lives and dies with the process. The stored hash is part of
-/// what is remembered, so rotating a secret forgets the old one by itself. Nothing is forgotten for its age alone: a
-/// secret that has verified would then have to wait its turn among other people's failures.
+/// what is remembered, so rotating a secret forgets the old one by itself. What nobody has shown for a while is
+/// forgotten, and what was used least when there are too many; what is in use is not, however old: it would then have to
+/// wait its turn among other people's failures.
 pub struct SecretCache {
     key: hmac::Key,
     verified: Cache<[u8; 32], ()>,
 }
 
 impl SecretCache {
-    /// An empty cache.
+    /// An empty cache of at most so many, each for as long after its last use.
     ///
     /// # Errors
     /// [`Error::Random`].
-    pub fn new(capacity: u64) -> Result<Self, Error> {
+    pub fn new(capacity: u64, idle: Duration) -> Result<Self, Error> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| Error::Random)?;
         Ok(Self {
             key,
-            verified: Cache::new(capacity),
+            verified: Cache::builder().max_capacity(capacity).time_to_idle(idle).build(),
         })
     }
 
@@ -32,7 +34,7 @@ impl SecretCache {
     #[must_use]
     pub fn knows(&self, application: ApplicationId, secret: &str, phc: &str) -> bool {
         self.fingerprint(application, secret, phc)
-            .is_some_and(|name| self.verified.contains_key(&name))
+            .is_some_and(|name| self.verified.get(&name).is_some())
     }
 
     /// Remembers that it verified.
@@ -64,9 +66,38 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn what_is_shown_again_and_again_stays_and_what_is_not_goes() {
+        let idle = Duration::from_millis(400);
+        let cache = SecretCache::new(10, idle).unwrap();
+        let one = Uuid::from_u128(1).into();
+        cache.remember(one, "used", "phc");
+        cache.remember(one, "unused", "phc");
+        for _ in 0..8 {
+            std::thread::sleep(idle / 4);
+            assert!(cache.knows(one, "used", "phc"));
+        }
+        assert!(!cache.knows(one, "unused", "phc"));
+    }
+
+    #[test]
+    fn there_are_never_more_than_fit() {
+        let cache = SecretCache::new(10, HOUR).unwrap();
+        let one = Uuid::from_u128(1).into();
+        let names: Vec<_> = (0..1000).map(|n| format!("secret-{n}")).collect();
+        for name in &names {
+            cache.remember(one, name, "phc");
+        }
+        cache.verified.run_pending_tasks();
+        let known = names.iter().filter(|name| cache.knows(one, name, "phc"));
+        assert!(known.count() <= 10);
+    }
+
     #[test]
     fn only_the_same_secret_of_the_same_application_under_the_same_hash_is_known() {
-        let cache = SecretCache::new(10).unwrap();
+        let cache = SecretCache::new(10, HOUR).unwrap();
         let (one, two) = (Uuid::from_u128(1).into(), Uuid::from_u128(2).into());
         cache.remember(one, "secret", "phc");
         assert!(cache.knows(one, "secret", "phc"));

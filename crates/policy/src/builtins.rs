@@ -99,8 +99,8 @@ const IN_WASM: &[&str] = &[
 ];
 
 /// Provided by opa-wasm, at the price of a JSON round trip each, and pure: no clock, no randomness, no network. A policy
-/// cannot be interrupted while one runs, so each must be linear in its arguments, which the instance's memory bounds:
-/// `json.patch` (quadratic) and `yaml.*` (slow, and aliases multiply) are left out.
+/// cannot be interrupted while one runs, so each must be linear in its arguments, of which each is bounded
+/// (`engine/meter.rs`): `json.patch` (quadratic) and `yaml.*` (slow, and aliases multiply) are left out.
 const BY_HOST: &[&str] = &[
     "base64url.encode_no_pad",
     "crypto.hmac.md5",

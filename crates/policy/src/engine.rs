@@ -8,6 +8,7 @@
 mod answer;
 mod code_cache;
 mod instance;
+mod meter;
 mod module;
 mod pool;
 mod share;
@@ -43,6 +44,8 @@ pub struct EngineConfig {
     pub max_instance_bytes: usize,
     /// How long a result may be, as JSON.
     pub max_result_bytes: usize,
+    /// How long an argument of a builtin of the host may be, as JSON.
+    pub max_builtin_input_bytes: usize,
     /// How many decisions of one zone may be under way at once.
     pub max_in_flight_per_zone: usize,
     /// How much memory compiled code and instances may have together; what was used longest ago goes first.
@@ -57,6 +60,7 @@ impl Default for EngineConfig {
             deadline: Duration::from_millis(50),
             max_instance_bytes: 16 << 20,
             max_result_bytes: 64 << 10,
+            max_builtin_input_bytes: 64 << 10,
             max_in_flight_per_zone: 16,
             memory_budget_bytes: 512 << 20,
             code_cache: None,
@@ -152,6 +156,7 @@ impl Engine {
         let limits = Limits {
             memory_bytes: config.max_instance_bytes,
             result_bytes: config.max_result_bytes,
+            builtin_input_bytes: config.max_builtin_input_bytes,
         };
         let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
         let pool = Pool::start().map_err(|e| EngineError(e.to_string()))?;

@@ -54,6 +54,26 @@ impl Cluster {
         .await;
     }
 
+    /// Stops all of it where it is (SIGSTOP): its connections stay open, and nobody answers until what comes back is
+    /// dropped.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen<'_> {
+        self.signal("STOP");
+        self.signal_children("STOP");
+        Frozen(self)
+    }
+
+    fn signal_children(&self, name: &str) {
+        let pid = self.read("run/postgres.pid");
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", pid.trim()));
+        let children = children.expect("the server's processes");
+        assert!(!children.trim().is_empty(), "a server has processes");
+        // One of them may just have ended.
+        let _ = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {children}")])
+            .status();
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.read("run/postgres.pid");
         let sent = Command::new("sh")
@@ -86,6 +106,17 @@ impl Cluster {
 
     fn path(&self) -> PathBuf {
         self.folder.path().join("cluster")
+    }
+}
+
+/// A server that was frozen; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'a>(&'a Cluster);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.signal_children("CONT");
+        self.0.signal("CONT");
     }
 }
 

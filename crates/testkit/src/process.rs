@@ -49,6 +49,12 @@ impl Process {
         process
     }
 
+    /// Gives it a setting, from its next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        // Of two of one name the later counts.
+        self.command.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it again, after it was ended.
     pub fn restart(&mut self) {
         self.kill9();

@@ -161,6 +161,14 @@ impl Stack {
         self.ready(service, index).await;
     }
 
+    /// Starts a replica again with its clock this far ahead, and waits until it is ready: for what happens after
+    /// minutes.
+    pub async fn restart_later(&mut self, service: Service, index: usize, ahead: Duration) {
+        let ahead = ahead.as_millis().to_string();
+        self.process(service, index).set("CLOCK_OFFSET_MS", &ahead);
+        self.restart(service, index).await;
+    }
+
     /// Waits until a replica says that it is ready.
     pub async fn ready(&self, service: Service, index: usize) {
         let caller = self.anonymous(service, index);

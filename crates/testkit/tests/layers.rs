@@ -89,6 +89,8 @@ fn owners() -> Vec<(&'static str, &'static [&'static str])> {
         ("ring", &["jose", "bus", "chain", "policy"]),
         ("opa-wasm", &["policy"]),
         ("wasmtime", &["policy"]),
+        ("wasm-encoder", &["policy"]),
+        ("wasmparser", &["policy"]),
         ("diesel", &["storage"]),
         ("diesel-async", &["storage"]),
         ("diesel_migrations", &["storage"]),

@@ -32,6 +32,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const VERIFIED_SECRETS: u64 = 100_000;
+/// How long after its last use a secret is remembered.
+const VERIFIED_FOR: Duration = Duration::from_hours(1);
 const DERIVATIONS_AT_ONCE: usize = 2;
 const KNOWN_APPLICATIONS: u64 = 100_000;
 const COMPILED_POLICIES_ON_DISK: u64 = 1 << 30;
@@ -177,7 +179,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         quotas: Quotas::default(),
         graph: Graph::default(),
         shadow,
-        secrets: SecretCache::new(VERIFIED_SECRETS)?,
+        secrets: SecretCache::new(VERIFIED_SECRETS, VERIFIED_FOR)?,
         secret_mint,
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
         credentials: credentials(config.egress.clone(), own.clone(), &clock)?,

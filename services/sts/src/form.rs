@@ -82,6 +82,12 @@ impl TokenRequest {
         self.method.is_some() || self.path.is_some() || self.rejected_credential.is_some()
     }
 
+    /// Whether it lacks what a gateway has to say.
+    #[must_use]
+    pub const fn lacks_a_call(&self) -> bool {
+        self.method.is_none() || self.path.is_none()
+    }
+
     /// Parses an `application/x-www-form-urlencoded` body.
     ///
     /// # Errors

@@ -5,14 +5,17 @@ use crate::decide::{Asked, Finding};
 use crate::error::Failure;
 use crate::evaluate::Evaluated;
 use crate::exchange::Exchange;
+use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::decision::PolicyVerdict;
 use caracal_domain::event::redact;
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::zone::Application;
 use caracal_domain::{AuditDecision, AuditEvent, Claims, EventType, Refusal, RequestId};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 impl Sts {
     /// The record that a session began; `partial` when some of the resources it named were refused.
@@ -63,6 +66,33 @@ impl Sts {
     /// Notes a refusal before authentication: in the system zone's ledger, and only so many of them.
     pub fn note_stranger(&self, source: IpAddr, request_id: &RequestId, reason: &str, metadata: Value) {
         self.strangers.note(source, request_id, reason, metadata);
+    }
+
+    /// Notes what is refused to a gateway that proved itself by its key: the key is no zone's, so it is the token it
+    /// shows that says whose ledger that belongs to, if the zone's key signed it; else it is as a stranger's.
+    pub async fn note_of_gateway(
+        &self,
+        view: Arc<ZoneView>,
+        token: Option<&SecretString>,
+        source: IpAddr,
+        request_id: &RequestId,
+        reason: &str,
+        metadata: Value,
+    ) {
+        let zone = view.zone.config.id;
+        let is_the_zones = match token {
+            Some(token) => {
+                let account = Account::Gateway(zone);
+                let (_, verified) = self.verify_current(view, token.expose_secret(), account).await;
+                matches!(verified, Ok(_) | Err(Refusal::SubjectTokenExpired))
+            }
+            None => false,
+        };
+        if is_the_zones {
+            self.note_refused(zone, request_id, reason, metadata);
+        } else {
+            self.note_stranger(source, request_id, reason, metadata);
+        }
     }
 
     fn refusal_event(

@@ -52,15 +52,24 @@ impl Sts {
     async fn take_back(&self, asked: AboutToken, request_id: &RequestId) -> Result<Epoch, Failure> {
         let source = asked.source;
         let (token, caller) = asked.caller(self, request_id).await?;
-        let Some(Authenticated {
-            caller: Caller::Application(application),
-            view,
-        }) = caller
-        else {
-            // A gateway holds no token of its own that it could give back.
-            let metadata = json!({"caller": "gateway", "source": source, "endpoint": "/oauth/2/revoke"});
-            self.note_stranger(source, request_id, Refusal::InvalidClient.reason(), metadata);
-            return Err(Refusal::InvalidClient.into());
+        let (application, view) = match caller {
+            Some(Authenticated {
+                caller: Caller::Application(application),
+                view,
+            }) => (application, view),
+            of_gateway => {
+                // A gateway holds no token of its own that it could give back.
+                let reason = Refusal::InvalidClient.reason();
+                let metadata = json!({"caller": "gateway", "source": source, "endpoint": "/oauth/2/revoke"});
+                match of_gateway {
+                    Some(Authenticated { view, .. }) => {
+                        self.note_of_gateway(view, Some(&token), source, request_id, reason, metadata)
+                            .await;
+                    }
+                    None => self.note_stranger(source, request_id, reason, metadata),
+                }
+                return Err(Refusal::InvalidClient.into());
+            }
         };
         let account = Account::Application(application.id);
         let (view, verified) = self.verify_current(view, token.expose_secret(), account).await;

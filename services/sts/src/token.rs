@@ -6,6 +6,7 @@ use crate::directive::Directive;
 use crate::error::{Failure, OAuthError};
 use crate::exchange::{Exchange, Granted, Issued};
 use crate::form::TokenRequest;
+use crate::view::ZoneView;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -19,6 +20,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -164,22 +166,45 @@ impl Sts {
                 return Err(failure);
             }
         };
-        let zone = client.view.zone.config.id;
-        let who = match &client.caller {
-            Caller::Application(application) => serde_json::json!({"application_id": application.id}),
-            Caller::Gateway => serde_json::json!({"caller": "gateway"}),
+        let (view, caller) = (Arc::clone(&client.view), client.caller.clone());
+        let outcome = if matches!(caller, Caller::Gateway) && exchange.request.lacks_a_call() {
+            Err(Refusal::CallMissing.into())
+        } else {
+            self.exchange(client, &exchange).await
         };
-        let outcome = self.exchange(client, &exchange).await;
         match &outcome {
             Ok(_) => self.metrics.exchanged("issued"),
             Err(failure) => {
                 self.metrics.exchanged(failure.reason());
                 if !matches!(failure, Failure::Denied { .. } | Failure::Held(_)) {
-                    self.note_refused(zone, &exchange.request_id, failure.reason(), who);
+                    self.note_failed(view, &caller, &exchange, source, failure.reason())
+                        .await;
                 }
             }
         }
         outcome
+    }
+
+    async fn note_failed(
+        &self,
+        view: Arc<ZoneView>,
+        caller: &Caller,
+        exchange: &Exchange,
+        source: IpAddr,
+        reason: &str,
+    ) {
+        let id = &exchange.request_id;
+        match caller {
+            Caller::Application(application) => {
+                let who = serde_json::json!({"application_id": application.id});
+                self.note_refused(view.zone.config.id, id, reason, who);
+            }
+            Caller::Gateway => {
+                let token = exchange.request.subject_token.as_ref();
+                let who = serde_json::json!({"caller": "gateway", "source": source});
+                self.note_of_gateway(view, token, source, id, reason, who).await;
+            }
+        }
     }
 
     async fn client(
@@ -203,12 +228,7 @@ impl Sts {
             }
             (named, ..) => named,
         };
-        let client = self.authenticate(presented, zone, source, at_least).await?;
-        let of_no_call = form.method.is_none() || form.path.is_none();
-        if matches!(client.caller, Caller::Gateway) && of_no_call {
-            return Err(Refusal::CallMissing.into());
-        }
-        Ok(client)
+        self.authenticate(presented, zone, source, at_least).await
     }
 }
 

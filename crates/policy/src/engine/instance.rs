@@ -1,6 +1,7 @@
 //! One instance of a policy: its memory, its limits, and one question at a time.
 
 use super::answer::{self, Answer};
+use super::meter;
 use super::shelf::Shelf;
 use crate::ENTRYPOINT;
 use caracal_domain::decision::PolicyFault;
@@ -26,9 +27,11 @@ const MAX_TABLE_ELEMENTS: usize = 100_000;
 pub(super) struct Limits {
     pub(super) memory_bytes: usize,
     pub(super) result_bytes: usize,
+    pub(super) builtin_input_bytes: usize,
 }
 
-/// Watches over one instance: says no to memory beyond the limit and to time beyond the deadline, and remembers which.
+/// Watches over one instance: says no to memory, to what a builtin of the host is handed, and to time beyond the limit,
+/// and remembers which.
 struct Guard {
     limits: Limits,
     shelf: Weak<Shelf>,
@@ -163,7 +166,15 @@ impl ResourceLimiter for Guard {
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _now: usize, wanted: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(wanted <= MAX_TABLE_ELEMENTS)
+    /// Also hears of every argument on its way to a builtin of the host: see `meter.rs`.
+    fn table_growing(&mut self, now: usize, wanted: usize, most: Option<usize>) -> wasmtime::Result<bool> {
+        if most != Some(meter::ROOM) {
+            return Ok(wanted <= MAX_TABLE_ELEMENTS);
+        }
+        if wanted > self.limits.builtin_input_bytes {
+            self.breach = Some(PolicyFault::BuiltinInput);
+            return Err(wasmtime::Error::msg("too much for a builtin of the host"));
+        }
+        Ok(wanted == now)
     }
 }

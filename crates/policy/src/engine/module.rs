@@ -4,6 +4,7 @@ use super::EngineMemory;
 use super::answer::Answer;
 use super::code_cache::CodeCache;
 use super::instance::{Instance, Limits};
+use super::meter;
 use super::shelf::Shelf;
 use caracal_domain::decision::PolicyFault;
 use parking_lot::Mutex;
@@ -75,7 +76,7 @@ impl Modules {
         }
         let (engine, cache, named) = (self.wasm.clone(), self.cache.clone(), name.to_owned());
         let compile = move || {
-            let compile = || wasmtime::Module::new(&engine, wasm);
+            let compile = || wasmtime::Module::new(&engine, meter::install(&wasm)?);
             match cache {
                 Some(cache) => cache.around(&named, compile),
                 None => compile(),
@@ -159,9 +160,13 @@ impl Module {
         match self.ask(&input, Instant::now() + deadline).await {
             Err(PolicyFault::Error) => Err(PolicyFault::Error),
             Ok(_)
-            | Err(PolicyFault::Deadline | PolicyFault::Memory | PolicyFault::Result | PolicyFault::Busy) => {
-                Ok(())
-            }
+            | Err(
+                PolicyFault::Deadline
+                | PolicyFault::Memory
+                | PolicyFault::BuiltinInput
+                | PolicyFault::Result
+                | PolicyFault::Busy,
+            ) => Ok(()),
         }
     }
 

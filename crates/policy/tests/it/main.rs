@@ -2,6 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::format_push_string,
     clippy::type_complexity,
@@ -9,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod builtin_input;
 mod builtins;
 mod code_cache;
 mod compile;

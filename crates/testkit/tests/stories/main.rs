@@ -18,6 +18,7 @@ mod load;
 mod nats_down;
 mod parts_down;
 mod postgres_down;
+mod postgres_frozen;
 mod processes;
 mod replay;
 mod revocation;

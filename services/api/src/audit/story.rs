@@ -267,7 +267,7 @@ pub(super) fn needs(row: &AuditRow, reason: &str) -> Vec<String> {
         "replay_detected" => "Ask for a new mandate: each passes once.".to_owned(),
         "invalid_client" => "Present the application's current credential.".to_owned(),
         "delegation_expired" => "Delegate again: the edge has expired.".to_owned(),
-        "policy_error" | "policy_deadline" | "policy_memory" | "policy_result" => {
+        "policy_error" | "policy_deadline" | "policy_memory" | "policy_builtin_input" | "policy_result" => {
             "Repair the policy that failed: an error anywhere refuses.".to_owned()
         }
         "stale_state" | "no_record" | "store_unavailable" | "policy_busy" => "Nothing: repeat the request in a moment.".to_owned(),

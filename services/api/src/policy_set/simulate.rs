@@ -32,7 +32,8 @@ pub(crate) struct Simulation {
     /// Allow or deny; a policy that fails denies.
     #[schema(value_type = DecisionWord, example = "deny")]
     decision: Decision,
-    /// `complete`, or how a policy failed: `policy_error`, `policy_deadline`, `policy_memory`, `policy_result`.
+    /// `complete`, or how a policy failed: `policy_error`, `policy_deadline`, `policy_memory`,
+    /// `policy_builtin_input`, `policy_result`.
     evaluation_status: String,
     /// Everything the deciding policies named.
     determining_policies: Vec<Value>,

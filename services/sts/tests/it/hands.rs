@@ -181,6 +181,16 @@ impl Hands {
         .await
     }
 
+    /// Ends one token alone, by its `jti`.
+    pub(crate) async fn revoke_token(&self, jti: &serde_json::Value) -> String {
+        let jti = jti.as_str().expect("an id").to_owned();
+        let tx = self.begin().await;
+        self.announce(tx, |epoch| FeedBody::SessionsRevoked {
+            anchors: vec![anchor(AnchorKind::Jti, &jti, epoch)],
+        })
+        .await
+    }
+
     /// Cuts off every session of a subject, as the control plane does, and says nothing of its agents.
     pub(crate) async fn cut_off(&self, subject: &str) -> String {
         let mut tx = self.begin().await;

@@ -18,18 +18,22 @@ result := {{"decision": "deny", "evaluation_status": "complete", "determining_po
     )
 }
 
-struct Scene {
+pub(crate) struct Scene {
     world: World,
-    hands: Hands,
+    pub(crate) hands: Hands,
     sts: Client,
     session: String,
 }
 
 impl Scene {
     async fn new(stack: &Stack) -> Self {
+        Self::asking(stack, "mfa").await
+    }
+
+    pub(crate) async fn asking(stack: &Stack, proof: &str) -> Self {
         let mut world = World::new(stack).await;
         let hands = Hands::of(stack, &world);
-        let epoch = world.adopt(&asking_for("mfa")).await;
+        let epoch = world.adopt(&asking_for(proof)).await;
         let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
         let session = world.session(&sts).await;
         Self {
@@ -40,7 +44,17 @@ impl Scene {
         }
     }
 
+    /// A challenge and its secret.
     async fn held(&self) -> (String, String) {
+        let held = self.hold().await;
+        (
+            held.member("challenge_id").to_owned(),
+            held.member("challenge_secret").to_owned(),
+        )
+    }
+
+    /// What a request that policy holds is answered.
+    pub(crate) async fn hold(&self) -> Answer {
         let held = self.world.mandate(&self.sts, &self.session, "orders:read").await;
         assert_eq!(
             (held.status, held.member("error")),
@@ -48,13 +62,10 @@ impl Scene {
             "{}",
             held.text
         );
-        (
-            held.member("challenge_id").to_owned(),
-            held.member("challenge_secret").to_owned(),
-        )
+        held
     }
 
-    async fn retry(&self, (id, response): (&str, &str), scope: &str) -> Answer {
+    pub(crate) async fn retry(&self, (id, response): (&str, &str), scope: &str) -> Answer {
         let fields = [
             ("subject_token", self.session.as_str()),
             ("resource", &self.world.resource),
@@ -66,7 +77,7 @@ impl Scene {
     }
 }
 
-fn reason(answer: &Answer) -> (u16, &str) {
+pub(crate) fn reason(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.member("reason"))
 }
 

@@ -76,7 +76,7 @@ async fn whoever_is_refused_before_it_has_proved_itself_is_in_the_system_zones_l
 }
 
 #[tokio::test]
-async fn what_a_gateway_is_refused_it_records_itself_but_what_it_asks_amiss_is_noted() {
+async fn what_a_gateway_is_refused_it_records_itself_but_what_it_asks_amiss_is_noted_in_the_tokens_zone() {
     let stack = with_a_ledger().await;
     let world = World::new(&stack).await;
     let sts = |id: &str| -> Client { stack.sts(0).with("X-Request-Id", id).bearer(GATEWAY_STS_KEY) };
@@ -103,7 +103,77 @@ async fn what_a_gateway_is_refused_it_records_itself_but_what_it_asks_amiss_is_n
     let answer = sts("no-call").form("/oauth/2/token", &no_call).await;
     let got = (answer.status, answer.member("error"), answer.member("reason"));
     assert_eq!(got, (400, "invalid_request", "missing_call"), "{}", answer.text);
-    assert_eq!(noted(&stack, "no-call").await.0, "missing_call");
+    let given_back = sts("no-token")
+        .form("/oauth/2/revoke", &[("token", session.as_str())])
+        .await;
+    assert_eq!(
+        (given_back.status, given_back.member("error")),
+        (401, "invalid_client"),
+        "{}",
+        given_back.text
+    );
+    for (id, reason) in [("no-call", "missing_call"), ("no-token", "invalid_client")] {
+        let event = eventually(
+            "the refusal in the zone's ledger",
+            Duration::from_secs(10),
+            || async { world.events(id).await.into_iter().next() },
+        )
+        .await;
+        let got = (
+            &event["decision"],
+            &event["reason"],
+            &event["metadata_json"]["caller"],
+        );
+        assert_eq!(
+            got,
+            (&json!("deny"), &json!(reason), &json!("gateway")),
+            "{event}"
+        );
+        assert_eq!(of_the_system_zone(&stack, id).await, 0, "{id}");
+    }
+}
+
+/// How many events of a request the system zone's ledger holds.
+async fn of_the_system_zone(stack: &Stack, request_id: &str) -> i64 {
+    let of_request = format!(
+        "SELECT count(*) FROM audit_events
+           WHERE zone_id = (SELECT id FROM zones WHERE is_system) AND request_id = '{request_id}'"
+    );
+    stack.database().count(&of_request).await
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_of_a_zones_brings_nothing_into_its_ledger() {
+    let stack = with_a_ledger().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let (input, signature) = session.rsplit_once('.').expect("a compact JWS");
+    let (first, rest) = signature.split_at(1);
+    let forged = format!("{input}.{}{rest}", if first == "A" { "B" } else { "A" });
+    let sts = |id: &str| -> Client { stack.sts(0).with("X-Request-Id", id).bearer(GATEWAY_STS_KEY) };
+    let call = [
+        ("subject_token", forged.as_str()),
+        ("resource", world.resource.as_str()),
+        ("method", "GET"),
+        ("path", "/orders"),
+    ];
+    let token = [("token", forged.as_str())];
+    for (id, path, form, reason) in [
+        (
+            "forged-call",
+            "/oauth/2/token",
+            &call[..],
+            "subject_token_invalid",
+        ),
+        ("forged-half", "/oauth/2/token", &call[..2], "missing_call"),
+        ("forged-back", "/oauth/2/revoke", &token, "invalid_client"),
+    ] {
+        let answer = sts(id).form(path, form).await;
+        assert_eq!(answer.member("reason"), reason, "{}", answer.text);
+        let (noted, metadata) = noted(&stack, id).await;
+        assert_eq!((noted.as_str(), &metadata["caller"]), (reason, &json!("gateway")));
+        assert!(world.events(id).await.is_empty(), "{id}");
+    }
 }
 
 #[tokio::test]
