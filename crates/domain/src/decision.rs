@@ -4,15 +4,34 @@
 use crate::id::PolicyVersionId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// What a policy set says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "Cow<'_, str>")]
 pub enum Decision {
     /// Authority may be issued.
     Allow,
     /// It may not.
     Deny,
+}
+
+/// The text is none of the words it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not one of the words it may be")]
+pub struct UnknownWord;
+
+// Read from a text only: what serde derives for an enum also takes `{"allow": null}`.
+impl TryFrom<Cow<'_, str>> for Decision {
+    type Error = UnknownWord;
+
+    fn try_from(word: Cow<'_, str>) -> Result<Self, UnknownWord> {
+        match &*word {
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err(UnknownWord),
+        }
+    }
 }
 
 /// Why a policy could not answer. Each one refuses the request (contract §2, `temporarily_unavailable`).
@@ -41,7 +60,7 @@ pub enum PolicyFault {
 
 /// A proof a principal must give before it may go on. Ordered: of several, the greatest is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "Cow<'_, str>")]
 pub enum ChallengeType {
     /// A proof of the software that runs.
     SoftwareAttestation,
@@ -60,6 +79,16 @@ impl ChallengeType {
             Self::Mfa => "mfa",
             Self::HumanApproval => "human_approval",
         }
+    }
+}
+
+impl TryFrom<Cow<'_, str>> for ChallengeType {
+    type Error = UnknownWord;
+
+    fn try_from(word: Cow<'_, str>) -> Result<Self, UnknownWord> {
+        let all = [Self::SoftwareAttestation, Self::Mfa, Self::HumanApproval];
+        let named = all.into_iter().find(|known| known.as_str() == word);
+        named.ok_or(UnknownWord)
     }
 }
 
@@ -217,6 +246,32 @@ mod tests {
             let decide = |v: &[PolicyVerdict]| combine(v).map(|r| (r.decision, r.step_up)).ok();
             prop_assert_eq!(decide(&verdicts), decide(&reversed));
         }
+    }
+
+    #[test]
+    fn words_are_texts() {
+        let (allow, mfa) = (json!("allow"), json!("mfa"));
+        assert_eq!(serde_json::from_value(allow).ok(), Some(Decision::Allow));
+        assert_eq!(serde_json::from_value(mfa).ok(), Some(ChallengeType::Mfa));
+        for nonsense in [
+            json!({"allow": null}),
+            json!(["allow"]),
+            json!("Allow"),
+            json!(0),
+            json!({"mfa": null}),
+        ] {
+            assert!(Decision::deserialize(&nonsense).is_err(), "{nonsense}");
+            assert!(ChallengeType::deserialize(&nonsense).is_err(), "{nonsense}");
+        }
+        let odd = answer(
+            Decision::Deny,
+            &[],
+            vec![json!({"step_up_required": {"mfa": null}})],
+        );
+        assert_eq!(
+            combine(&[verdict(Ok(Some(odd)))]).map(|ruling| ruling.step_up),
+            Ok(None)
+        );
     }
 
     #[test]

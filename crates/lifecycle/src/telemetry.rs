@@ -16,6 +16,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+/// What is never logged, whatever the level: opa-wasm's spans hold what policies hand to builtins, claims among it.
+const NEVER: &str = "opa_wasm=off";
+
 /// Keeps telemetry alive; [`Telemetry::flush`] sends what is left.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -47,9 +50,10 @@ pub fn init(service: &'static str, common: &Common) -> Result<Telemetry, BoxErro
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false);
+    let filter = |level: &str| EnvFilter::try_new(format!("{level},{NEVER}"));
     tracing_subscriber::registry()
-        .with(spans.with_filter(EnvFilter::try_new("info")?))
-        .with(json::JsonLines::new(service).with_filter(EnvFilter::try_new(&common.log_level)?))
+        .with(spans.with_filter(filter("info")?))
+        .with(json::JsonLines::new(service).with_filter(filter(&common.log_level)?))
         .try_init()?;
     log_panics();
     Ok(Telemetry { provider })

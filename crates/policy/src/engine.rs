@@ -42,7 +42,7 @@ pub struct EngineConfig {
     pub deadline: Duration,
     /// How much memory one instance may have.
     pub max_instance_bytes: usize,
-    /// How long a result may be, as JSON.
+    /// How long the results of one decision may be together, as JSON.
     pub max_result_bytes: usize,
     /// How long an argument of a builtin of the host may be, as JSON.
     pub max_builtin_input_bytes: usize,
@@ -155,7 +155,6 @@ impl Engine {
         let wasm = wasm_engine(cache.as_deref()).map_err(refused)?;
         let limits = Limits {
             memory_bytes: config.max_instance_bytes,
-            result_bytes: config.max_result_bytes,
             builtin_input_bytes: config.max_builtin_input_bytes,
         };
         let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
@@ -244,14 +243,16 @@ impl Engine {
         let started = Instant::now();
         let verdicts = match self.shares.take(account) {
             Some(share) => {
-                let under_way = (share, self.ticker.begin());
                 let modules = manifest
                     .policies
                     .iter()
                     .map(|entry| (entry.policy_version_id, self.modules.get(&entry.module)))
                     .collect();
-                let asking = ask_all(modules, input, started + left, under_way);
-                let asked = self.pool.run(Box::pin(asking)).await;
+                let turns = share.turns();
+                let under_way = (share, self.ticker.begin());
+                let limits = (started + left, self.config.max_result_bytes);
+                let asking = ask_all(modules, input, limits, under_way);
+                let asked = self.pool.run(Box::pin(asking), turns).await;
                 asked.unwrap_or_else(|| refuse_all(manifest, PolicyFault::Error))
             }
             None => refuse_all(manifest, PolicyFault::Busy),
@@ -267,16 +268,20 @@ impl Engine {
 async fn ask_all<G: Send>(
     modules: Vec<(PolicyVersionId, Option<Arc<Module>>)>,
     input: Arc<RawValue>,
-    deadline: Instant,
+    (deadline, mut result_bytes): (Instant, usize),
     under_way: G,
 ) -> Vec<PolicyVerdict> {
     let mut verdicts = Vec::with_capacity(modules.len());
     for (policy_version_id, module) in modules {
         let answer = match module {
             Some(_) if Instant::now() >= deadline => Err(PolicyFault::Deadline),
-            Some(module) => module.ask(&*input, deadline).await,
+            Some(module) => module.ask(&*input, deadline, result_bytes).await,
             None => Err(PolicyFault::Error),
         };
+        let answer = answer.map(|(answer, bytes)| {
+            result_bytes = result_bytes.saturating_sub(bytes);
+            answer
+        });
         let failed = answer.is_err();
         verdicts.push(PolicyVerdict {
             policy_version_id,
@@ -307,6 +312,8 @@ fn wasm_engine(cache: Option<&CodeCache>) -> wasmtime::Result<wasmtime::Engine> 
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .native_unwind_info(false)
+        // One compilation takes one processor: a large policy then holds up neither traffic nor a small one's.
+        .parallel_compilation(false)
         .cache(cache.map(CodeCache::wasmtime));
     wasmtime::Engine::new(&wasm)
 }

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Sts {
     /// The record that a session began; `partial` when some of the resources it named were refused.
@@ -204,14 +205,17 @@ fn explain(event: &mut AuditEvent, evaluated: &Evaluated) {
         metadata.insert("input".to_owned(), seen(evaluated));
         if let Some(delegator) = &evaluated.delegator {
             let policies: Vec<Value> = delegator.verdicts.iter().map(verdict).collect();
-            let asked = json!({"policies": policies, "input": seen(delegator)});
+            let asked = json!({
+                "policies": policies, "input": seen(delegator), "evaluation_us": micros(delegator.elapsed),
+            });
             metadata.insert("delegator".to_owned(), asked);
         }
-        metadata.insert(
-            "evaluation_us".to_owned(),
-            json!(u64::try_from(evaluated.elapsed.as_micros()).unwrap_or(0)),
-        );
+        metadata.insert("evaluation_us".to_owned(), json!(micros(evaluated.elapsed)));
     }
+}
+
+fn micros(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The very text the policies saw, without secrets.
@@ -223,12 +227,11 @@ fn seen(evaluated: &Evaluated) -> Value {
 #[must_use]
 pub fn verdict(verdict: &PolicyVerdict) -> Value {
     match &verdict.answer {
-        Ok(Some(answer)) => json!({
+        Ok(Some(answer)) => redact(json!({
             "policy_version_id": verdict.policy_version_id, "decision": answer.decision,
-            "evaluation_status": answer.evaluation_status,
-            "determining_policies": redact(Value::Array(answer.determining_policies.clone())),
-            "diagnostics": redact(Value::Array(answer.diagnostics.clone())),
-        }),
+            "evaluation_status": answer.evaluation_status, "determining_policies": answer.determining_policies,
+            "diagnostics": answer.diagnostics,
+        })),
         Ok(None) => json!({"policy_version_id": verdict.policy_version_id, "decision": null}),
         Err(fault) => json!({"policy_version_id": verdict.policy_version_id, "error": fault.to_string()}),
     }

@@ -13,6 +13,7 @@ use caracal_jose::Kek;
 use caracal_lifecycle::Tasks;
 use caracal_policy::Engine;
 use caracal_storage::Database;
+use modules::Lanes;
 use slot::Slot;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -40,7 +41,7 @@ pub struct Zones {
     bound: Duration,
     feed: OnceLock<FeedHandle>,
     known: moka::sync::Cache<ZoneId, Arc<Slot>>,
-    compiling: Arc<tokio::sync::Mutex<()>>,
+    lanes: Lanes,
 }
 
 /// How stale and how many.
@@ -75,7 +76,7 @@ impl Zones {
             bound: limits.max_lag,
             feed: OnceLock::new(),
             known,
-            compiling: Arc::default(),
+            lanes: Lanes::default(),
         }
     }
 

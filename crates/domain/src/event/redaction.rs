@@ -20,10 +20,14 @@ pub fn shortened(mut value: Value) -> Value {
     value
 }
 
+/// What stands in place of U+0000.
+const NUL: &str = "\u{FFFD}";
+
 /// What stands in place of a redacted value.
 pub const REDACTED: &str = "[redacted]";
 
-/// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit").
+/// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit"); and U+0000,
+/// which PostgreSQL keeps in no text, so that nobody hides a decision by writing one.
 #[must_use]
 pub fn redact(mut value: Value) -> Value {
     redact_within(&mut value);
@@ -34,6 +38,12 @@ pub fn redact(mut value: Value) -> Value {
 fn redact_within(value: &mut Value) {
     match value {
         Value::Object(map) => {
+            if map.keys().any(|key| key.contains('\0')) {
+                let members = std::mem::take(map).into_iter();
+                *map = members
+                    .map(|(key, inner)| (key.replace('\0', NUL), inner))
+                    .collect();
+            }
             for (key, inner) in map.iter_mut() {
                 if is_secret_key(key) {
                     *inner = Value::String(REDACTED.into());
@@ -43,6 +53,7 @@ fn redact_within(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(redact_within),
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', NUL),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -117,6 +128,14 @@ fn may_be_secret(plain: &[u8]) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_a_database_cannot_keep_is_not_kept() {
+        let told = redact(json!({"a\0b": ["c\0", {"d": "\0"}], "tok\0en": "x", "e": "f"}));
+        let kept =
+            json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
+        assert_eq!(told, kept);
+    }
 
     #[test]
     fn secrets_are_redacted_at_any_depth_by_the_name_of_their_key() {

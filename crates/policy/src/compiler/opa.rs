@@ -92,7 +92,7 @@ impl Opa {
         }
         serde_json::from_slice(&output.stdout)
             .map(Some)
-            .map_err(|e| unavailable("reading opa's syntax tree", &e))
+            .map_err(|error| unreadable(&error))
     }
 
     /// Every mistake OPA finds: syntax, types, unsafe variables, builtins beyond the capabilities.
@@ -248,6 +248,17 @@ impl Finding {
         };
         Issue::new(line, column, message)
     }
+}
+
+/// OPA took the policy, but its tree cannot be read: terms nest too deep, or a number is beyond what JSON's readers hold.
+fn unreadable(error: &serde_json::Error) -> CompileError {
+    let text = error.to_string();
+    let what = text.split(" at line").next().unwrap_or_default();
+    CompileError::Invalid(vec![Issue::new(
+        1,
+        1,
+        format!("the policy cannot be read: {what}"),
+    )])
 }
 
 fn unavailable(doing: &str, error: &dyn std::fmt::Display) -> CompileError {

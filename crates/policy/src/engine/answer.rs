@@ -1,15 +1,41 @@
-//! Reads what a policy answered, strictly: `[]` is no opinion, `[{"result": {…}}]` is an answer, all else is nonsense.
+//! Reads what a policy answered, strictly: `[]` is no opinion, `[{"result": {…}}]` is an answer, all else is nonsense. What
+//! serde derives for a struct also takes an array of its fields: `["allow"]` must not become an answer.
 
 use caracal_domain::decision::{PolicyAnswer, PolicyFault};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// An answer, or `None` when `result` is undefined.
 pub(super) type Answer = Option<PolicyAnswer>;
 
 #[derive(Deserialize)]
 struct Row {
-    result: PolicyAnswer,
+    result: Object<PolicyAnswer>,
+}
+
+/// A `T` that was written as a JSON object.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
 }
 
 /// Reads OPA's result set.
@@ -17,11 +43,11 @@ pub(super) fn read(result: &RawValue, limit: usize) -> Result<Answer, PolicyFaul
     if result.get().len() > limit {
         return Err(PolicyFault::Result);
     }
-    let rows: Vec<Row> = serde_json::from_str(result.get()).map_err(|_| PolicyFault::Result)?;
+    let rows: Vec<Object<Row>> = serde_json::from_str(result.get()).map_err(|_| PolicyFault::Result)?;
     let mut rows = rows.into_iter();
     match (rows.next(), rows.next()) {
         (None, _) => Ok(None),
-        (Some(row), None) => Ok(Some(row.result)),
+        (Some(Object(row)), None) => Ok(Some(row.result.0)),
         (Some(_), Some(_)) => Err(PolicyFault::Result),
     }
 }
@@ -48,6 +74,14 @@ mod tests {
             r#"[{"result": true}]"#,
             r#"[{"result": {"decision": "maybe"}}]"#,
             r#"[{"result": {"decision": "allow", "diagnostics": "x"}}]"#,
+            r#"[{"result": {"decision": {"allow": null}}}]"#,
+            r#"[{"result": {"decision": ["allow"]}}]"#,
+            r#"[{"result": ["allow"]}]"#,
+            r#"[{"result": ["allow", "complete", ["x"], []]}]"#,
+            r#"[[{"decision": "allow"}]]"#,
+            r#"[[["allow"]]]"#,
+            r#"[{"result": {"decision": "allow", "decision": "deny"}}]"#,
+            r#"[{"result": null}]"#,
             r#"[{"result": {"decision": "deny"}}, {"result": {"decision": "allow"}}]"#,
         ] {
             assert_eq!(reading(nonsense), Err(PolicyFault::Result), "{nonsense}");

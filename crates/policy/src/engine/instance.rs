@@ -5,9 +5,11 @@ use super::meter;
 use super::shelf::Shelf;
 use crate::ENTRYPOINT;
 use caracal_domain::decision::PolicyFault;
+use futures::FutureExt;
 use opa_wasm::{DefaultContext, Policy, Runtime};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::panic::AssertUnwindSafe;
 use std::sync::Weak;
 use std::time::Instant;
 use wasmtime::{Engine, Module, ResourceLimiter, Store, UpdateDeadline};
@@ -26,7 +28,6 @@ const MAX_TABLE_ELEMENTS: usize = 100_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) memory_bytes: usize,
-    pub(super) result_bytes: usize,
     pub(super) builtin_input_bytes: usize,
 }
 
@@ -67,22 +68,26 @@ impl Instance {
         Ok(Self { store, policy })
     }
 
-    /// Asks the policy. After an error the instance must not be asked again.
+    /// Asks the policy; answers also with the bytes of what it said, of which there may be `most_bytes`. After an error the instance must not be asked again.
     pub(super) async fn ask<I: Serialize + Sync + ?Sized>(
         &mut self,
         input: &I,
         deadline: Instant,
-    ) -> Result<Answer, PolicyFault> {
+        most_bytes: usize,
+    ) -> Result<(Answer, usize), PolicyFault> {
         self.store.data_mut().deadline = deadline;
         self.store.set_epoch_deadline(1);
-        let limit = self.store.data().limits.result_bytes;
-        let asked = self
+        let asking = self
             .policy
-            .evaluate::<_, Box<RawValue>, _>(&mut self.store, ENTRYPOINT, &input)
-            .await;
+            .evaluate::<_, Box<RawValue>, _>(&mut self.store, ENTRYPOINT, &input);
+        // A builtin of the host that panics on what a policy gives it has failed like any other.
+        let asked = AssertUnwindSafe(asking).catch_unwind().await;
         match asked {
-            Ok(result) => answer::read(&result, limit),
-            Err(error) => Err(fault(&self.store, &error)),
+            // Also one that ended between two ticks: what comes late is no answer.
+            Ok(Ok(_)) if Instant::now() >= deadline => Err(PolicyFault::Deadline),
+            Ok(Ok(result)) => Ok((answer::read(&result, most_bytes)?, result.get().len())),
+            Ok(Err(error)) => Err(fault(&self.store, &error)),
+            Err(_) => Err(fault(&self.store, &"a builtin panicked")),
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// Instances kept warm per module; a burst beyond it makes its own and drops them.
@@ -21,6 +22,11 @@ const WARM_INSTANCES: usize = 8;
 /// `instance.rs`) this is what `/proc/self/smaps` shows, so that the count is what the process holds: `tests/resident.rs`.
 const MODULE_BYTES: usize = 44 << 10;
 
+/// One that somebody waits for, and one ahead of time.
+const COMPILED_AT_ONCE: usize = 2;
+/// How much a module may say when it is tried; what it says does not matter.
+const PROOF_BYTES: usize = 64 << 10;
+
 /// Every module that can be asked.
 #[derive(Debug)]
 pub(super) struct Modules {
@@ -28,8 +34,8 @@ pub(super) struct Modules {
     cache: Option<Arc<CodeCache>>,
     limits: Limits,
     shelf: Arc<Shelf>,
-    /// Modules are compiled one at a time, so that loading many never takes the traffic's processors.
-    loading: tokio::sync::Mutex<()>,
+    /// Few modules are compiled at once, so that loading many never takes the traffic's processors.
+    compiling: Semaphore,
 }
 
 /// One compiled module.
@@ -54,7 +60,7 @@ impl Modules {
             cache,
             limits,
             shelf: Arc::new(Shelf::new(budget_bytes)),
-            loading: tokio::sync::Mutex::default(),
+            compiling: Semaphore::new(COMPILED_AT_ONCE),
         }
     }
 
@@ -70,7 +76,7 @@ impl Modules {
         wasm: Vec<u8>,
         deadline: Duration,
     ) -> Result<Arc<Module>, PolicyFault> {
-        let _turn = self.loading.lock().await;
+        let turn = self.compiling.acquire().await.map_err(|_| PolicyFault::Error)?;
         if let Some(loaded) = self.get(name) {
             return Ok(loaded);
         }
@@ -88,6 +94,7 @@ impl Modules {
             Ok(Err(error)) => return Err(not_loadable(name, &error)),
             Err(error) => return Err(not_loadable(name, &error)),
         };
+        drop(turn);
         let module = Module::new(code, self);
         module.prove(deadline).await.inspect_err(|fault| {
             tracing::warn!(module = name, %fault, "a policy module failed its self-test");
@@ -121,13 +128,14 @@ impl Module {
         &self,
         input: &I,
         deadline: Instant,
-    ) -> Result<Answer, PolicyFault> {
+        most_bytes: usize,
+    ) -> Result<(Answer, usize), PolicyFault> {
         let waiting = self.warm.lock().pop();
         let mut instance = match waiting {
             Some(instance) => instance,
             None => Instance::new(&self.wasm, &self.code, self.limits, &self.shelf, deadline).await?,
         };
-        let answer = instance.ask(input, deadline).await?;
+        let answer = instance.ask(input, deadline, most_bytes).await?;
         self.keep_warm(instance);
         Ok(answer)
     }
@@ -157,7 +165,7 @@ impl Module {
                 "agent_session_id": null, "delegation_edge_id": null, "challenge_resolved": false, "challenge": null,
                 "requested_scopes": [], "time": {"rfc3339": "2026-01-01T00:00:00.000Z", "unix": 1_767_225_600}},
         });
-        match self.ask(&input, Instant::now() + deadline).await {
+        match self.ask(&input, Instant::now() + deadline, PROOF_BYTES).await {
             Err(PolicyFault::Error) => Err(PolicyFault::Error),
             Ok(_)
             | Err(

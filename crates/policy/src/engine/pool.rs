@@ -1,6 +1,7 @@
 //! Threads for the evaluations that take long, apart from those that answer HTTP: however many policies run wild, a call
 //! that has nothing to do with them waits for its processor as it would for any other thread's work, not behind them.
 
+use super::share::Turns;
 use std::pin::Pin;
 use std::task::Poll;
 use std::thread::available_parallelism;
@@ -22,16 +23,30 @@ impl Pool {
     }
 
     /// Does the work where it is called until it first pauses, which a policy does at its first tick, and the rest in
-    /// the pool. `None` when it panicked there.
-    pub(super) async fn run<W>(&self, mut work: Pin<Box<W>>) -> Option<W::Output>
+    /// the pool, from tick to tick as its account has a turn. `None` when it panicked there.
+    pub(super) async fn run<W>(&self, mut work: Pin<Box<W>>, turns: Turns) -> Option<W::Output>
     where
         W: Future<Output: Send> + Send + 'static,
     {
         let first = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
         match (first, &self.0) {
             (Poll::Ready(done), _) => Some(done),
-            (Poll::Pending, Some(threads)) => threads.spawn(work).await.ok(),
+            (Poll::Pending, Some(threads)) => threads.spawn(in_turns(work, turns)).await.ok(),
             (Poll::Pending, None) => None,
+        }
+    }
+}
+
+/// Goes on with the work for one tick at each turn. Accounts thus take the threads in rotation, and one with sixteen long
+/// decisions gets no more of them than one with a single one.
+async fn in_turns<W: Future>(mut work: Pin<Box<W>>, turns: Turns) -> W::Output {
+    loop {
+        let turn = turns.acquire().await;
+        let tick = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+        drop(turn);
+        match tick {
+            Poll::Ready(done) => return done,
+            Poll::Pending => tokio::task::yield_now().await,
         }
     }
 }

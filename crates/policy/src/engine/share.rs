@@ -1,21 +1,40 @@
-//! No zone may have more than its share of decisions under way.
+//! No zone may have more than its share of decisions under way, nor more than its turn of the threads for long ones.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// How many decisions each account has under way.
 #[derive(Debug)]
 pub(super) struct Shares {
     most: usize,
-    taken: Mutex<HashMap<Uuid, usize>>,
+    taken: Mutex<HashMap<Uuid, Account>>,
 }
+
+/// What an account has under way.
+#[derive(Debug)]
+struct Account {
+    decisions: usize,
+    turns: Turns,
+}
+
+/// Who holds the one permit may run: however many long decisions an account has, it stands in the queue once.
+pub(super) type Turns = Arc<Semaphore>;
 
 /// One decision under way; ends when dropped.
 pub(super) struct Share {
     of: Arc<Shares>,
     account: Uuid,
+    turns: Turns,
+}
+
+impl Share {
+    /// The account's turns.
+    pub(super) fn turns(&self) -> Turns {
+        Arc::clone(&self.turns)
+    }
 }
 
 impl Shares {
@@ -29,14 +48,18 @@ impl Shares {
     /// Room for one more decision on this account, or `None` when it has its share.
     pub(super) fn take(self: &Arc<Self>, account: Uuid) -> Option<Share> {
         let mut taken = self.taken.lock();
-        let mine = taken.entry(account).or_default();
-        if *mine >= self.most {
+        let mine = taken.entry(account).or_insert_with(|| Account {
+            decisions: 0,
+            turns: Arc::new(Semaphore::new(1)),
+        });
+        if mine.decisions >= self.most {
             return None;
         }
-        *mine += 1;
+        mine.decisions += 1;
         Some(Share {
             of: Arc::clone(self),
             account,
+            turns: Arc::clone(&mine.turns),
         })
     }
 }
@@ -45,8 +68,8 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock();
         if let Some(mine) = taken.get_mut(&self.account) {
-            *mine -= 1;
-            if *mine == 0 {
+            mine.decisions -= 1;
+            if mine.decisions == 0 {
                 taken.remove(&self.account);
             }
         }

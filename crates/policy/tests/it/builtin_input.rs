@@ -112,7 +112,7 @@ async fn a_full_argument_takes_no_builtin_of_the_host_long() {
     for (call, argument) in full() {
         let content = format!(
             "package caracal.authz\n\nresult := {{\"decision\": \"allow\"}} if {{\n\tinput.x\n\t{}\n}}\n",
-            call.replace("FORMAT", &"%f".repeat(7_000))
+            call.replace("FORMAT", &"%f".repeat(64))
         );
         let module = compile(&content).await;
         let (engine, manifest) = serve(&[&module]).await;

@@ -42,6 +42,20 @@ async fn a_type_error_has_its_place() {
 }
 
 #[tokio::test]
+async fn what_is_too_deep_or_too_large_to_read_is_the_policy_s_fault() {
+    let sum = vec!["1"; 200].join(" + ");
+    let brackets = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    for odd in ["1e400", sum.as_str(), brackets.as_str()] {
+        let found = issues(&format!(
+            "package caracal.authz\n\nx := {odd}\n\nresult := {{\"decision\": \"deny\"}}\n"
+        ))
+        .await;
+        assert_eq!(found.len(), 1, "{odd}: {found:?}");
+        assert!(found[0].line >= 1 && found[0].column >= 1);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_package_and_a_missing_result_are_both_told() {
     let found = issues("package other\n\nallow := true\n").await;
     assert_eq!(found.len(), 2, "{found:?}");

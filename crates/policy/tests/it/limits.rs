@@ -120,15 +120,75 @@ async fn an_input_beyond_the_memory_is_refused() {
 
 #[tokio::test]
 async fn nonsense_and_long_results_are_refused() {
-    let long = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"diagnostics\": numbers.range(1, 20000)}\n";
-    for content in ["package caracal.authz\n\nresult := true\n", long] {
-        let module = compile(content).await;
+    for nonsense in [
+        "result := true",
+        "result := \"allow\"",
+        "result := {\"decision\": \"allow\", \"diagnostics\": numbers.range(1, 20000)}",
+        // What a careless reader takes for an answer by the order of its fields, or for a word.
+        "result := [\"allow\"]",
+        "result := [\"allow\", \"complete\", [\"x\"], []]",
+        "result := {\"allow\"}",
+        "result contains \"allow\" if true",
+        "result := {\"decision\": {\"allow\": null}}",
+        "result := {\"decision\": [\"allow\"]}",
+    ] {
+        let module = compile(&format!("package caracal.authz\n\n{nonsense}\n")).await;
         let (engine, manifest) = serve(&[&module]).await;
         assert_eq!(
             ask(&engine, &manifest, &json!({})).await,
-            Err(PolicyFault::Result)
+            Err(PolicyFault::Result),
+            "{nonsense}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_results_of_one_decision_are_bounded_together() {
+    let content = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"diagnostics\": numbers.range(1, 5000)}\n";
+    let module = compile(content).await;
+    let (engine, two) = serve(&[&module, &module]).await;
+    assert!(
+        combine(&engine.evaluate(&two, &json!({})).await.verdicts).is_ok(),
+        "48 of 64 KiB"
+    );
+    let three = manifest(&[&module, &module, &module]);
+    let verdicts = engine.evaluate(&three, &json!({})).await.verdicts;
+    assert_eq!(combine(&verdicts), Err(PolicyFault::Result));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_is_none() {
+    let content =
+        "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if sum(numbers.range(1, 3000)) > 1\n";
+    let module = compile(content).await;
+    // It ends before the first tick, at which it would be stopped, and long after its deadline.
+    let (engine, manifest) = serve_within(Duration::from_micros(50), &[&module]).await;
+    for _ in 0..5 {
+        assert_eq!(
+            ask(&engine, &manifest, &json!({})).await,
+            Err(PolicyFault::Deadline)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_builtin_that_panics_has_failed() {
+    let content = "package caracal.authz\n\nresult := {\"decision\": \"allow\"} if time.add_date(0, input.years, 0, 0) > 0\n";
+    let module = compile(content).await;
+    let (engine, manifest) = serve(&[&module]).await;
+    for years in [
+        json!(270_000),
+        json!(2_147_483_647),
+        json!(9_223_372_036_854_775_807_i64),
+    ] {
+        let input = json!({ "years": years });
+        assert_eq!(
+            ask(&engine, &manifest, &input).await,
+            Err(PolicyFault::Error),
+            "{years}"
+        );
+    }
+    assert!(ask(&engine, &manifest, &json!({"years": 1})).await.is_ok());
 }
 
 #[tokio::test]
@@ -243,6 +303,50 @@ async fn many_endless_policies_take_nothing_of_the_thread_they_were_asked_on() {
     );
     // Behind 16 that take 2 ms each in turn there would be ten.
     assert!(count > 200, "{count} cheap decisions beside them");
+}
+
+/// Of the threads for long policies each zone has its turn, however many decisions another has under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_endless_policies_do_not_cost_a_neighbour_its_deadline() {
+    let honest = "package caracal.authz
+
+result := {\"decision\": \"allow\"} if {
+	some a in numbers.range(1, 1200)
+	some b in numbers.range(1, 12)
+	a * b == 14400
+}
+";
+    let (endless, honest) = (compile(ENDLESS).await, compile(honest).await);
+    let config = EngineConfig {
+        deadline: Duration::from_millis(400),
+        max_instance_bytes: 1 << 30,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config).expect("an engine");
+    for module in [&endless, &honest] {
+        let loaded = engine.load(&module.name, module.wasm.clone(), &module.wasm_sha256);
+        loaded.await.expect("loads");
+    }
+    let (wild, own) = (manifest(&[&endless]), manifest(&[&honest]));
+    let quiet = engine.evaluate(&own, &json!({})).await.elapsed;
+    let flood = futures::future::join_all((0..16).map(|_| async {
+        for _ in 0..3 {
+            assert_eq!(
+                decide(&engine, &wild, 1, Duration::ZERO).await,
+                Some(PolicyFault::Deadline)
+            );
+        }
+    }));
+    let neighbour = async {
+        for _ in 0..20 {
+            assert_eq!(
+                decide(&engine, &own, 2, Duration::ZERO).await,
+                None,
+                "takes {quiet:?} when quiet"
+            );
+        }
+    };
+    tokio::join!(flood, neighbour);
 }
 
 /// What takes long or much in a place where a policy cannot be interrupted, or would like to.

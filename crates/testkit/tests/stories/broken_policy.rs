@@ -76,6 +76,27 @@ async fn a_policy_that_fails_while_deciding_refuses_and_harms_nobody_else() {
 }
 
 #[tokio::test]
+async fn nobody_hides_a_decision_from_the_ledger_by_what_is_in_it() {
+    let stack = Stack::start().await;
+    let mut world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let hiding = r#"package caracal.authz
+
+result := {
+	"decision": "allow", "evaluation_status": "com\u0000plete", "determining_policies": ["a\u0000b"],
+	"diagnostics": [{"c\u0000d": "e"}],
+}
+"#;
+    let epoch = world.adopt(hiding).await;
+    let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
+    let minted = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    let request = minted.header("x-request-id").to_owned();
+    let recorded = async || (!world.events(&request).await.is_empty()).then_some(());
+    caracal_testkit::eventually("its record", std::time::Duration::from_secs(20), recorded).await;
+}
+
+#[tokio::test]
 async fn a_missing_compiler_is_a_clear_503_and_minting_goes_on() {
     let mut stack = Stack::builder()
         .env(Service::Api, "OPA_BIN", "/nowhere/opa")

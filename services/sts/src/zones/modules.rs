@@ -8,7 +8,18 @@ use caracal_domain::Refusal;
 use caracal_domain::zone::Manifest;
 use caracal_storage::activation_loads::Load;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
+
+/// Where whoever wants a module loaded waits for a turn.
+type Lane = Arc<Mutex<()>>;
+
+/// What somebody waits for is not behind what may be needed some day: a zone that warms large policies holds up nobody's
+/// activation.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    needed: Lane,
+    ahead: Lane,
+}
 
 impl Zones {
     /// Has a manifest's modules at hand; warm, this is one look into a map for each. One that cannot be loaded is left
@@ -27,7 +38,7 @@ impl Zones {
 
     pub(super) async fn load_missing(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
         for entry in &manifest.policies {
-            self.load_module(&entry.module).await?;
+            self.load_module(&entry.module, &self.lanes.needed).await?;
         }
         Ok(())
     }
@@ -37,13 +48,13 @@ impl Zones {
         policies.all(|entry| self.engine.is_loaded(&entry.module))
     }
 
-    /// One module at a time: compiling takes a processor, and whoever waited may find it done. Whoever gives up waiting
-    /// leaves the one under way to its end.
-    async fn load_module(self: &Arc<Self>, name: &str) -> Result<(), Failure> {
+    /// One module at a time in each lane: compiling takes a processor, and whoever waited may find it done. Whoever gives
+    /// up waiting leaves the one under way to its end.
+    async fn load_module(self: &Arc<Self>, name: &str, lane: &Lane) -> Result<(), Failure> {
         if self.engine.is_loaded(name) {
             return Ok(());
         }
-        let turn = Arc::clone(&self.compiling).lock_owned().await;
+        let turn = Arc::clone(lane).lock_owned().await;
         if self.engine.is_loaded(name) {
             return Ok(());
         }
@@ -78,7 +89,7 @@ impl Zones {
         let zones = Arc::clone(self);
         self.tasks.spawn("policy-warm", async move {
             for module in modules {
-                if let Err(failure) = zones.load_module(&module).await {
+                if let Err(failure) = zones.load_module(&module, &zones.lanes.ahead).await {
                     tracing::warn!(
                         module,
                         reason = failure.reason(),
