@@ -49,8 +49,20 @@ pub(crate) struct Denial {
     /// What the policies saw, redacted; null when they were not asked.
     #[schema(value_type = Option<Object>)]
     input: Value,
+    /// What was said of the root of the delegation, which must be allowed as well; null when it was not asked about.
+    delegator: Option<Delegator>,
     /// What would have to change.
     needs: Vec<String>,
+}
+
+/// What the policies said when the issuer at the root of a delegation was asked about.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Delegator {
+    /// What each policy said.
+    policies: Vec<Opinion>,
+    /// What the policies saw, redacted.
+    #[schema(value_type = Object)]
+    input: Value,
 }
 
 /// What one policy said.
@@ -145,11 +157,14 @@ fn is_refusal(row: &AuditRow) -> bool {
 
 fn denial(row: &AuditRow) -> Denial {
     let known = |name: &str| row.metadata_json.get(name).cloned();
-    let spoken = known("policies").and_then(|policies| policies.as_array().cloned());
     let reason = row.reason.clone().unwrap_or_else(|| "denied".to_owned());
     Denial {
         event_id: row.id.into(),
-        policies: spoken.unwrap_or_default().iter().map(opinion).collect(),
+        policies: story::policies(&row.metadata_json).iter().map(opinion).collect(),
+        delegator: known("delegator").map(|asked| Delegator {
+            policies: story::policies(&asked).iter().map(opinion).collect(),
+            input: redact(asked.get("input").cloned().unwrap_or_default()),
+        }),
         input: redact(known("input").unwrap_or_default()),
         needs: story::needs(row, &reason),
         reason,

@@ -54,12 +54,18 @@ pub(super) fn application(row: &AuditRow) -> Option<Uuid> {
 /// The policy versions that were asked.
 pub(super) fn policy_versions(row: &AuditRow) -> Vec<Uuid> {
     let id = |policy: &Value| Uuid::try_parse(policy.get("policy_version_id")?.as_str()?).ok();
-    policies(row).iter().filter_map(id).collect()
+    policies(&row.metadata_json).iter().filter_map(id).collect()
 }
 
-fn policies(row: &AuditRow) -> &[Value] {
-    let spoken = row.metadata_json.get("policies").and_then(Value::as_array);
+/// What each policy said, in an event's metadata or in what it has of the delegator.
+pub(super) fn policies(asked: &Value) -> &[Value] {
+    let spoken = asked.get("policies").and_then(Value::as_array);
     spoken.map_or(&[], Vec::as_slice)
+}
+
+/// What was asked about the root of the delegation.
+fn delegator(row: &AuditRow) -> &Value {
+    row.metadata_json.get("delegator").unwrap_or(&Value::Null)
 }
 
 /// What happened, in one sentence.
@@ -102,20 +108,17 @@ fn exchange(row: &AuditRow, names: &Names) -> String {
     } else {
         scopes
     };
-    let spoken: Vec<String> = policies(row)
-        .iter()
-        .map(|policy| {
-            format!(
-                "\"{}\" {}",
-                names.policy(&policy["policy_version_id"]),
-                opinion(policy)
-            )
-        })
-        .collect();
-    let spoken = if spoken.is_empty() {
-        "; policy was not asked".to_owned()
-    } else {
-        format!("; policy {}", spoken.join(", policy "))
+    let said = |asked: &Value| {
+        let each = policies(asked).iter().map(|policy| {
+            let name = names.policy(&policy["policy_version_id"]);
+            format!("policy \"{name}\" {}", opinion(policy))
+        });
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let spoken = match (said(&row.metadata_json), said(delegator(row))) {
+        (none, _) if none.is_empty() => "; policy was not asked".to_owned(),
+        (caller, none) if none.is_empty() => format!("; {caller}"),
+        (caller, root) => format!("; {caller}; of the delegation's root {root}"),
     };
     match row.decision {
         AuditDecision::Allow => format!("{who} was granted {scopes} on {resource}{spoken}."),
@@ -250,7 +253,12 @@ pub(super) fn needs(row: &AuditRow, reason: &str) -> Vec<String> {
     let scopes = list(row.metadata_json.get("requested_scopes"));
     let general = match reason {
         "no_active_policy_set" => "Activate a policy set version in this zone.".to_owned(),
-        "policy_deny" => return policy_needs(row, &resource, &scopes),
+        "policy_deny" => return policy_needs(&row.metadata_json, &resource, &scopes),
+        "delegator_not_authorized" => {
+            let root = "Whoever issued the delegation at its root must be allowed the same by itself.".to_owned();
+            let lifted = policy_needs(delegator(row), &resource, &scopes);
+            return std::iter::once(root).chain(lifted).collect();
+        }
         "step_up_required" => "Satisfy the step-up challenge and repeat the request with challenge_id and challenge_response.".to_owned(),
         "scope_exceeds_resource" => format!("Add the missing scopes to the resource {resource}, or ask only for scopes it has (asked: {scopes})."),
         "unknown_resource" => format!("Register the resource {resource} in this zone, or name one that exists."),
@@ -277,9 +285,9 @@ pub(super) fn needs(row: &AuditRow, reason: &str) -> Vec<String> {
 }
 
 /// Each explicit deny must be lifted; and without one, some policy must allow.
-fn policy_needs(row: &AuditRow, resource: &str, scopes: &str) -> Vec<String> {
+fn policy_needs(asked: &Value, resource: &str, scopes: &str) -> Vec<String> {
     let denies = |policy: &&Value| opinion(policy) == "denies";
-    let mut needs: Vec<String> = policies(row)
+    let mut needs: Vec<String> = policies(asked)
         .iter()
         .filter(denies)
         .map(|policy| {
@@ -298,7 +306,7 @@ fn policy_needs(row: &AuditRow, resource: &str, scopes: &str) -> Vec<String> {
             format!("Policy version {version} must no longer deny{explained}.")
         })
         .collect();
-    if !policies(row).iter().any(|policy| opinion(policy) == "allows") {
+    if !policies(asked).iter().any(|policy| opinion(policy) == "allows") {
         needs.push(format!(
             "A policy of the active set must allow {scopes} on {resource}."
         ));

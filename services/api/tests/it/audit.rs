@@ -379,3 +379,49 @@ result := {
     );
     assert_eq!(stack.database().count(&kept).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_for_the_root_of_a_delegation_says_what_was_said_of_it() {
+    let stack = super::alone().await;
+    let zone = super::Zone::new(&stack, "Delegated").await;
+    let (version, issuer) = (
+        "0198c0de-0000-7000-8000-00000000000a",
+        "0198c0de-0000-7000-8000-00000000000b",
+    );
+    let said = |decision: &str| {
+        json!([{
+            "policy_version_id": version, "decision": decision, "evaluation_status": "complete",
+            "determining_policies": ["roles"], "diagnostics": ["not a manager"],
+        }])
+    };
+    let metadata = json!({
+        "resource": "resource://a", "requested_scopes": ["read"], "policies": said("allow"), "input": {"a": 1},
+        "delegator": {"policies": said("deny"), "input": {"principal": {"id": issuer}}, "evaluation_us": 20},
+    });
+    let event = super::ledger::Event {
+        request: "delegated",
+        decision: "deny",
+        reason: Some("delegator_not_authorized"),
+        metadata,
+        ..super::ledger::Event::default()
+    };
+    super::ledger::write(&stack, &zone, &event).await;
+    let path = format!("/v1/zones/{}/audit/by-request/delegated/explain", zone.id);
+    let told = stack.admin().get(&path).await.expect(200);
+    let denial = &told["denied"][0];
+    assert_eq!(denial["policies"][0]["decision"], "allow");
+    assert_eq!(denial["delegator"]["policies"][0]["decision"], "deny");
+    assert_eq!(denial["delegator"]["input"]["principal"]["id"], issuer);
+    let needs = denial["needs"].to_string();
+    assert!(
+        needs.contains("at its root") && needs.contains("not a manager"),
+        "{needs}"
+    );
+    assert!(
+        told["story"][0]
+            .as_str()
+            .is_some_and(|told| told.contains("root")),
+        "{}",
+        told["story"]
+    );
+}
