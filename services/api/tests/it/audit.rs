@@ -382,7 +382,7 @@ result := {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_for_the_root_of_a_delegation_says_what_was_said_of_it() {
-    let stack = super::alone().await;
+    let stack = super::alone().start().await;
     let zone = super::Zone::new(&stack, "Delegated").await;
     let (version, issuer) = (
         "0198c0de-0000-7000-8000-00000000000a",
