@@ -4,7 +4,7 @@ use caracal_domain::Timestamp;
 use uuid::Uuid;
 
 /// Which page of a list. Configuration ascends by (`created_at`, `id`); sessions and events descend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page {
     /// The most rows wanted; ask for one more than is shown to know whether there is a next page.
     pub limit: i64,

@@ -152,6 +152,23 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicyId) -> Res
         .optional()?)
 }
 
+/// The live policy with this name, locked against other writers until the transaction ends.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_named_for_update(conn: &mut Conn, zone: ZoneId, name: &str) -> Result<Option<PolicyRow>> {
+    let live = policies::table
+        .filter(policies::zone_id.eq(Uuid::from(zone)))
+        .filter(policies::name.eq(name))
+        .filter(policies::archived_at.is_null());
+    Ok(live
+        .select(PolicyRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// Whether a live policy of the zone has this name.
 ///
 /// # Errors

@@ -141,6 +141,22 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> Result<Opti
         .optional()?)
 }
 
+/// The live policy set with this name.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_named(conn: &mut Conn, zone: ZoneId, name: &str) -> Result<Option<PolicySetRow>> {
+    let live = policy_sets::table
+        .filter(policy_sets::zone_id.eq(Uuid::from(zone)))
+        .filter(policy_sets::name.eq(name))
+        .filter(policy_sets::archived_at.is_null());
+    Ok(live
+        .select(PolicySetRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// The policy set, which must be live.
 ///
 /// # Errors

@@ -270,18 +270,3 @@ pub async fn list(
         .load(conn)
         .await?)
 }
-
-/// Revokes a session and every session below it, and answers with it as it now is; one that had ended already comes
-/// back unchanged. `None`: the zone has no such session.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke(
-    conn: &mut Conn,
-    zone: ZoneId,
-    id: SessionId,
-    reason: &str,
-) -> Result<Option<SessionRow>> {
-    end(conn, zone, Whose::Session(id), reason).await?;
-    find(conn, zone, id).await
-}

@@ -8,9 +8,9 @@ use crate::schema::zones;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{Epoch, Timestamp};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bytea, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A zone as stored.
@@ -174,16 +174,21 @@ pub async fn id_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ZoneId>> {
     Ok(id.map(ZoneId::from))
 }
 
-/// Which of these slugs live zones have; for choosing among candidates (`name`, `name-2`, …).
+/// A slug like `base` that no live zone has: `base`, or one of `base-2`, `base-3`, …, the first free one among the low
+/// numbers. It is held until the transaction ends: nobody else who asks here is given it, but nothing keeps others from
+/// taking it without asking.
 ///
 /// # Errors
-/// When the database cannot be read.
-pub async fn slugs_taken(mut conn: &Conn, slugs: &[&str]) -> Result<HashSet<String>> {
-    let live = zones::table
-        .filter(zones::slug.eq_any(slugs))
-        .filter(zones::archived_at.is_null());
-    let taken: Vec<String> = live.select(zones::slug).load(&mut conn).await?;
-    Ok(taken.into_iter().collect())
+/// When the database cannot be asked.
+pub async fn free_slug(mut conn: &Conn, base: &str) -> Result<String> {
+    #[derive(QueryableByName)]
+    struct Free {
+        #[diesel(sql_type = Text)]
+        slug: String,
+    }
+    let free = diesel::sql_query("SELECT caracal_free_slug($1) AS slug").bind::<Text, _>(base);
+    let free: Free = Kept(free).get_result(&mut conn).await?;
+    Ok(free.slug)
 }
 
 /// A page of live zones.
@@ -196,6 +201,43 @@ pub async fn list(conn: &mut Conn, page: &Page) -> Result<Vec<ZoneRow>> {
         .select(ZoneRow::as_select())
         .into_boxed();
     Ok(ascending!(live, zones, page).load(conn).await?)
+}
+
+/// What tells a page of live zones from any other page of zones there ever was: the ids and versions of its zones, in
+/// order. Whatever is shown of a zone moves its version on, so a page with the same stamps reads the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamps(Vec<u8>);
+
+impl Stamps {
+    /// Those of rows that were listed.
+    #[must_use]
+    pub fn of(rows: &[ZoneRow]) -> Self {
+        let stamp = |row: &ZoneRow| {
+            let (id, version) = (Uuid::from(row.id), row.version.to_be_bytes());
+            id.into_bytes().into_iter().chain(version)
+        };
+        Self(rows.iter().flat_map(stamp).collect())
+    }
+}
+
+/// The stamps of a page as [`list`] would find it now, which costs much less.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn stamps(conn: &mut Conn, page: &Page) -> Result<Stamps> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bytea)]
+        stamps: Vec<u8>,
+    }
+    // No zone is as old as that.
+    let (at, id) = page.after.unwrap_or((Timestamp::UNIX_EPOCH, Uuid::nil()));
+    let query = diesel::sql_query(include_str!("zones/stamps.sql"))
+        .bind::<Timestamptz, _>(at)
+        .bind::<SqlUuid, _>(id)
+        .bind::<BigInt, _>(page.limit);
+    let found: Found = Kept(query).get_result(conn).await?;
+    Ok(Stamps(found.stamps))
 }
 
 /// Changes a live zone and moves its version on.
@@ -283,16 +325,4 @@ pub async fn epochs(conn: &mut Conn, ids: &[ZoneId]) -> Result<HashMap<ZoneId, E
         .into_iter()
         .map(|(id, epoch)| (id.into(), epoch.into()))
         .collect())
-}
-
-/// Lets one transaction at a time choose among the slugs derived from `base`, until it ends.
-///
-/// # Errors
-/// When the database cannot be asked.
-pub async fn lock_slug(mut conn: &Conn, base: &str) -> Result<()> {
-    let lock = diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('caracal_slug'), hashtext($1))");
-    Kept(lock.bind::<diesel::sql_types::Text, _>(base))
-        .execute(&mut conn)
-        .await?;
-    Ok(())
 }

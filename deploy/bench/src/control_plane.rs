@@ -15,6 +15,9 @@ const CONNECTIONS: u32 = 8;
 /// Policies made: each is checked and compiled by OPA.
 const POLICIES: u32 = 20;
 
+/// The name of the next zone.
+type Name = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Measures and prints. The zones written stay: `make down CLEAN=1` forgets them.
 pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) -> Result<()> {
     let target = Target {
@@ -24,18 +27,27 @@ pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) 
     let headers = format!("Authorization: Bearer {}\r\n", stack.admin_token);
     let list = request("GET", "/v1/zones", "application/json", &headers, "");
     closed(&target, CONNECTIONS, 1, list.clone()).await?;
-    let read = closed(&target, CONNECTIONS, options.seconds, list).await?;
+    let read = closed(&target, CONNECTIONS, options.seconds, list.clone()).await?;
     line("GET /v1/zones, 8 connections", &read)?;
 
     let run = std::process::id();
-    let number = Arc::new(AtomicU32::new(0));
-    let make = move || {
-        let name = format!("Load {run} {}", number.fetch_add(1, Ordering::Relaxed));
-        let body = serde_json::json!({ "name": name }).to_string();
-        request("POST", "/v1/zones", "application/json", &headers, &body).into()
-    };
-    let written = closed_with(&target, CONNECTIONS, options.seconds, 201, make).await?;
-    line("POST /v1/zones, 8 connections", &written)?;
+    let number = AtomicU32::new(0);
+    let named = format!("Load {run}");
+    let another = move || format!("Load {run} {}", number.fetch_add(1, Ordering::Relaxed));
+    for (what, name) in [
+        ("POST /v1/zones, 8 connections", Arc::new(another) as Name),
+        ("the same, all of one name", Arc::new(move || named.clone())),
+    ] {
+        let headers = headers.clone();
+        let make = move || {
+            let body = serde_json::json!({ "name": name() }).to_string();
+            request("POST", "/v1/zones", "application/json", &headers, &body).into()
+        };
+        let written = closed_with(&target, CONNECTIONS, options.seconds, 201, make).await?;
+        line(what, &written)?;
+    }
+    let read = closed(&target, CONNECTIONS, options.seconds, list).await?;
+    line("GET /v1/zones, a page of 200", &read)?;
 
     let (mut admin, mut made) = (Admin::connect(stack).await?, Found::default());
     let began = Instant::now();

@@ -89,7 +89,9 @@ pub(crate) struct NewAdminTokenBody {
     expires_at: Option<Moment>,
 }
 
-/// `GET /v1/admin-tokens`.
+/// Lists admin tokens.
+///
+/// Oldest first, without their secrets.
 #[utoipa::path(
     get, path = "/v1/admin-tokens",
     params(ListQuery),
@@ -110,7 +112,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, |row| AdminTokenView::of(row.clone(), None)))
 }
 
-/// `POST /v1/admin-tokens`: the secret is shown once, as `token`.
+/// Makes an admin token.
+///
+/// Global, or of one zone. The secret is shown once, as `token`.
 #[utoipa::path(
     post, path = "/v1/admin-tokens",
     request_body = NewAdminTokenBody,
@@ -130,7 +134,9 @@ pub(crate) async fn create(
         .json(view))
 }
 
-/// `DELETE /v1/admin-tokens/{id}`.
+/// Revokes an admin token.
+///
+/// From then on it is refused.
 #[utoipa::path(delete, path = "/v1/admin-tokens/{id}", params(IfMatch), responses((status = 204)))]
 pub(crate) async fn revoke(
     api: Data<Api>,

@@ -8,6 +8,7 @@ use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::sight::{Sight, Store};
 use crate::tails::Tails;
+use crate::zone::Pages;
 use crate::{seed, upkeep};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
@@ -51,6 +52,8 @@ pub struct Api {
     pub(crate) secrets: SecretMint,
     pub(crate) bodies: BodyMac,
     pub(crate) refusals: Refusals,
+    /// Lists of zones as they were last answered.
+    pub(crate) zone_pages: Pages,
     pub(crate) compiler: Compiler,
     pub(crate) egress: EgressPolicy,
     pub(crate) registrations: Mutex<Quota<ZoneId>>,
@@ -129,6 +132,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         secrets: SecretMint::from_kek(&config.kek)?,
         bodies: BodyMac::from_kek(&config.kek)?,
         refusals: Refusals::default(),
+        zone_pages: Pages::default(),
         kek: config.kek,
         compiler: Compiler::new(config.opa),
         asker: Asker::new(outside.clone(), Arc::clone(&clock)),

@@ -186,7 +186,9 @@ impl From<RegistrationBody> for NewApplicationBody {
     }
 }
 
-/// `GET …/applications`.
+/// Lists applications.
+///
+/// Oldest first, without their secrets.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/applications",
     params(ListQuery),
@@ -208,7 +210,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, ApplicationView::from))
 }
 
-/// `POST …/applications`.
+/// Makes an application.
+///
+/// A secret that is made for it is shown once, as `client_secret`.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications",
     request_body = NewApplicationBody,
@@ -223,7 +227,9 @@ pub(crate) async fn create(
     Ok(answer_created(&made))
 }
 
-/// `POST …/applications/dcr`: dynamic client registration.
+/// Registers an application for a while.
+///
+/// Dynamic client registration, where the zone allows it: it expires, within a day at most.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/dcr",
     request_body = RegistrationBody,
@@ -238,7 +244,7 @@ pub(crate) async fn register(
     Ok(answer_created(&made))
 }
 
-/// `GET …/applications/{id}`.
+/// Shows an application.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/applications/{id}",
     responses((status = 200, body = ApplicationView))
@@ -257,7 +263,9 @@ pub(crate) async fn item(
     Ok(reply::item(&ApplicationView::from(&row), row.version))
 }
 
-/// `PATCH …/applications/{id}`.
+/// Changes an application.
+///
+/// Only what is named.
 #[utoipa::path(
     patch, path = "/v1/zones/{zone_id}/applications/{id}",
     params(IfMatch), request_body = ApplicationPatch,
@@ -273,7 +281,9 @@ pub(crate) async fn change(
     Ok(answer_changed(&made))
 }
 
-/// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
+/// Gives an application a new secret.
+///
+/// Shown once, as `client_secret`; the old one ends with the answer.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
     request_body = Option<Nothing>,
@@ -288,7 +298,9 @@ pub(crate) async fn rotate_secret(
     Ok(answer_changed(&made))
 }
 
-/// `DELETE …/applications/{id}`: archives; its sessions and mandates end.
+/// Archives an application.
+///
+/// Its sessions and mandates end.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/applications/{id}",
     params(IfMatch),

@@ -102,7 +102,9 @@ pub(crate) struct DetailedView {
     previous_hash: String,
 }
 
-/// `GET …/audit`: newest first; with `format` as one file.
+/// Lists the events of the ledger.
+///
+/// Newest first; with `format` as one file.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit",
     params(AuditQuery),
@@ -131,8 +133,9 @@ pub(crate) async fn list(
     Ok(paged.object(event))
 }
 
-/// `GET …/audit/by-request/{requestId}`: the events of one request, in order, with full detail; of more than a thousand
-/// the first.
+/// Lists the events of one request.
+///
+/// In order, with full detail; of more than a thousand the first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit/by-request/{request_id}",
     responses((status = 200, body = [DetailedView]))

@@ -1,6 +1,7 @@
 //! `POST /v1/local/bootstrap`: something to try at once, on a developer's machine only.
 
 mod plant;
+mod rule;
 
 use crate::actor::{Everywhere, Govern};
 use crate::app::Api;
@@ -56,8 +57,10 @@ impl BootstrapView<'_> {
     }
 }
 
-/// `POST /v1/local/bootstrap`: a zone `local` with an application, a resource and an active policy. Again changes
-/// nothing but, with `force`, the secret.
+/// Makes a zone to try things in.
+///
+/// A zone `local` with an application, a resource and an active policy. Again makes what became of it whole, and
+/// changes nothing else but, with `force`, the secret. Only where it is switched on, which is never in production.
 #[utoipa::path(
     post, path = "/v1/local/bootstrap",
     request_body = Option<BootstrapBody>,

@@ -104,7 +104,9 @@ impl From<Status> for ConnectionStatus {
     }
 }
 
-/// Lists users' connections, oldest first.
+/// Lists users' connections to providers.
+///
+/// Oldest first, those that have ended included.
 #[utoipa::path(
     get,
     path = "/v1/zones/{zone_id}/provider-connections",
@@ -136,7 +138,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, ConnectionView::from))
 }
 
-/// Shows one connection, whether it has ended or not.
+/// Shows a connection.
+///
+/// Whether it has ended or not.
 #[utoipa::path(
     get,
     path = "/v1/zones/{zone_id}/provider-connections/{id}",
@@ -159,7 +163,9 @@ pub(crate) async fn item(
     Ok(reply::item(&ConnectionView::from(&row), row.version))
 }
 
-/// Ends a connection, here and, where the provider takes it, there (RFC 7009); again changes nothing.
+/// Revokes a connection.
+///
+/// Here and, where the provider takes it, there (RFC 7009). Again changes nothing.
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/provider-connections/{id}/revoke",

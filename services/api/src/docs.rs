@@ -8,26 +8,30 @@ use actix_web::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTEN
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /openapi.json`: this document.
+/// Describes this API.
+///
+/// `OpenAPI` 3.1, made from the code that answers.
 #[utoipa::path(get, path = "/openapi.json", security(()), responses((status = 200, body = serde_json::Value)))]
 pub(crate) async fn openapi() -> HttpResponse {
     serve("application/json", document())
 }
 
-/// `GET /docs`: a page to read and try the API.
+/// Shows this API in a browser.
+///
+/// A page to read about every operation and to try it. It loads nothing from elsewhere.
 #[utoipa::path(get, path = "/docs", security(()), responses((status = 200, body = String, content_type = "text/html")))]
 pub(crate) async fn page() -> HttpResponse {
     serve("text/html; charset=utf-8", include_str!("docs/page.html"))
 }
 
-/// `GET /docs/page.js`: its script.
+/// Serves the script of that page.
 #[utoipa::path(get, path = "/docs/page.js", security(()),
     responses((status = 200, body = String, content_type = "text/javascript")))]
 pub(crate) async fn script() -> HttpResponse {
     serve("text/javascript; charset=utf-8", include_str!("docs/page.js"))
 }
 
-/// `GET /docs/page.css`: its looks.
+/// Serves the style sheet of that page.
 #[utoipa::path(get, path = "/docs/page.css", security(()),
     responses((status = 200, body = String, content_type = "text/css")))]
 pub(crate) async fn style() -> HttpResponse {

@@ -105,9 +105,11 @@ pub(crate) struct GrantQuery {
     cursor: Option<String>,
 }
 
-/// `GET …/grants`.
+/// Lists grants.
+///
+/// Oldest first, revoked ones included.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/grants", tag = "Grants",
+    get, path = "/v1/zones/{zone_id}/grants",
     params(("zone_id" = Uuid, Path), GrantQuery),
     responses((status = 200, body = Vec<GrantView>))
 )]
@@ -133,9 +135,11 @@ pub(crate) async fn list(
     Ok(paged.array(&http, GrantView::from))
 }
 
-/// `POST …/grants`.
+/// Makes a grant.
+///
+/// What a user lets an application do at a resource.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/grants", tag = "Grants",
+    post, path = "/v1/zones/{zone_id}/grants",
     params(("zone_id" = Uuid, Path)),
     request_body = NewGrantBody,
     responses(
@@ -155,9 +159,11 @@ pub(crate) async fn create(
     Ok(reply::created(&GrantView::from(&row), row.version, epoch))
 }
 
-/// `GET …/grants/{id}`: also a revoked one.
+/// Shows a grant.
+///
+/// Also a revoked one.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/grants/{id}", tag = "Grants",
+    get, path = "/v1/zones/{zone_id}/grants/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = GrantView), (status = 404, description = "grant_not_found"))
 )]
@@ -175,9 +181,11 @@ pub(crate) async fn item(
     Ok(reply::item(&GrantView::from(&row), row.version))
 }
 
-/// `DELETE …/grants/{id}`: revokes it, and every session of its user in the zone.
+/// Revokes a grant.
+///
+/// And every session of its user in the zone.
 #[utoipa::path(
-    delete, path = "/v1/zones/{zone_id}/grants/{id}", tag = "Grants",
+    delete, path = "/v1/zones/{zone_id}/grants/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses((status = 204), (status = 404, description = "grant_not_found, also when it is revoked already"))
 )]

@@ -124,9 +124,11 @@ pub(crate) struct AcceptBody {
     token: String,
 }
 
-/// `GET …/invitations`: those that were not taken back.
+/// Lists invitations.
+///
+/// Those that were not taken back, oldest first.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/invitations", tag = "Invitations",
+    get, path = "/v1/zones/{zone_id}/invitations",
     params(("zone_id" = Uuid, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Vec<InvitationView>))
 )]
@@ -147,9 +149,11 @@ pub(crate) async fn list(
     Ok(paged.array(&http, |row| InvitationView::of(row, now)))
 }
 
-/// `POST …/invitations`: the token is shown once.
+/// Invites somebody to administer a zone.
+///
+/// The token is shown once; it is for who is invited to accept.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/invitations", tag = "Invitations",
+    post, path = "/v1/zones/{zone_id}/invitations",
     params(("zone_id" = Uuid, Path)),
     request_body = NewInvitationBody,
     responses((status = 201, body = InvitationView))
@@ -171,9 +175,11 @@ pub(crate) async fn create(
         .json(view))
 }
 
-/// `DELETE …/invitations/{id}`: takes back one that was not accepted.
+/// Takes back an invitation.
+///
+/// One that was not accepted.
 #[utoipa::path(
-    delete, path = "/v1/zones/{zone_id}/invitations/{id}", tag = "Invitations",
+    delete, path = "/v1/zones/{zone_id}/invitations/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses((status = 204), (status = 404, description = "invitation_not_found, also when it was accepted"))
 )]
@@ -187,9 +193,11 @@ pub(crate) async fn revoke(
     Ok(reply::gone(epoch))
 }
 
-/// `POST /v1/invitations/accept`: a zone's admin token for an invitation's. Public.
+/// Accepts an invitation.
+///
+/// Answers with a zone's admin token in exchange for the invitation's. Public.
 #[utoipa::path(
-    post, path = "/v1/invitations/accept", tag = "Invitations", security(()),
+    post, path = "/v1/invitations/accept", security(()),
     request_body = AcceptBody,
     responses((status = 201, body = AdminTokenView), (status = 404, description = "invitation_not_found"))
 )]

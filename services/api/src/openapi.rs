@@ -3,6 +3,7 @@
 
 mod complete;
 mod probes;
+mod tags;
 pub(crate) mod words;
 
 use crate::routes::Described;

@@ -148,7 +148,9 @@ impl SchemaVersion {
     }
 }
 
-/// `POST /v1/policies/validate`: what creating it would say; stores nothing.
+/// Checks the source of a policy.
+///
+/// What creating it would say; stores nothing.
 #[utoipa::path(
     post, path = "/v1/policies/validate",
     request_body = ValidateBody,
@@ -171,7 +173,9 @@ pub(crate) async fn validate(
     }))
 }
 
-/// `GET …/policies`: without their sources.
+/// Lists policies.
+///
+/// Oldest first, without their sources.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policies",
     params(ListQuery),
@@ -193,7 +197,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, PolicyView::from))
 }
 
-/// `POST …/policies`: the policy and its first version.
+/// Makes a policy.
+///
+/// And its first version, which is checked and compiled.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/policies",
     request_body = NewPolicyBody,
@@ -212,7 +218,9 @@ pub(crate) async fn create(
     Ok(reply::created(&view, policy.version, written.epoch))
 }
 
-/// `GET …/policies/{id}`: with every version and its source.
+/// Shows a policy.
+///
+/// With every version and its source.
 #[utoipa::path(get, path = "/v1/zones/{zone_id}/policies/{id}", responses((status = 200, body = PolicyView)))]
 pub(crate) async fn item(
     api: Data<Api>,
@@ -225,7 +233,9 @@ pub(crate) async fn item(
     Ok(reply::item(&view, policy.version))
 }
 
-/// `GET …/policies/{id}/versions`: every version with its source, first to last.
+/// Lists the versions of a policy.
+///
+/// Each with its source, first to last.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policies/{id}/versions",
     params(ListQuery),
@@ -250,7 +260,9 @@ pub(crate) async fn versions(
     Ok(paged.array(&http, with_source))
 }
 
-/// `GET …/policies/{id}/versions/{versionId}`: with its source.
+/// Shows a version of a policy.
+///
+/// With its source.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policies/{id}/versions/{version_id}",
     responses((status = 200, body = PolicyVersionView))
@@ -273,7 +285,9 @@ fn with_source(row: &PolicyVersionRow) -> PolicyVersionView<'_> {
     }
 }
 
-/// `POST …/policies/{id}/versions`.
+/// Adds a version to a policy.
+///
+/// It is checked and compiled, and decides once a policy set that names it is activated.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/policies/{id}/versions",
     request_body = NewPolicyVersionBody,
@@ -293,7 +307,9 @@ pub(crate) async fn add_version(
     ))
 }
 
-/// `DELETE …/policies/{id}`: archives; what is active stays active, and cannot be activated again.
+/// Archives a policy.
+///
+/// What is active stays active, and cannot be activated again.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/policies/{id}",
     params(IfMatch),

@@ -146,7 +146,9 @@ impl From<&Activated> for ActivatedView {
     }
 }
 
-/// `GET …/policy-sets`.
+/// Lists policy sets.
+///
+/// Oldest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets",
     params(ListQuery),
@@ -173,7 +175,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, |row| PolicySetView::of(row, activation.as_ref())))
 }
 
-/// `POST …/policy-sets`.
+/// Makes a policy set.
+///
+/// An empty one: its versions name policies.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/policy-sets",
     request_body = NewPolicySetBody,
@@ -192,7 +196,9 @@ pub(crate) async fn create(
     ))
 }
 
-/// `GET …/policy-sets/{id}`: with every version.
+/// Shows a policy set.
+///
+/// With every version.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets/{id}",
     responses((status = 200, body = PolicySetView))
@@ -208,7 +214,9 @@ pub(crate) async fn item(
     Ok(reply::item(&view, set.version))
 }
 
-/// `POST …/policy-sets/{id}/versions`: a manifest; every replica begins to warm what it names.
+/// Adds a version to a policy set.
+///
+/// A manifest of policy versions, in order. Every replica begins to warm them.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions",
     request_body = NewPolicySetVersionBody,
@@ -225,7 +233,9 @@ pub(crate) async fn add_version(
     Ok(reply::created(&view, row.version.into(), epoch))
 }
 
-/// `GET …/policy-sets/{id}/versions`: every version, first to last, without the manifests.
+/// Lists the versions of a policy set.
+///
+/// First to last, without the manifests.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions",
     params(ListQuery),
@@ -252,7 +262,9 @@ pub(crate) async fn versions(
     Ok(paged.array(&http, PolicySetVersionView::from))
 }
 
-/// `GET …/policy-sets/{id}/versions/{versionId}`: with its manifest.
+/// Shows a version of a policy set.
+///
+/// With its manifest.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}",
     responses((status = 200, body = PolicySetVersionView))
@@ -274,7 +286,9 @@ pub(crate) async fn version(
     Ok(reply::item(&view, row.version.into()))
 }
 
-/// `POST …/policy-sets/{id}/activate`: swaps the zone's manifest; compiles nothing.
+/// Activates a version of a policy set.
+///
+/// From then on it decides in the zone, in place of any other. Nothing is compiled.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/policy-sets/{id}/activate",
     request_body = ActivateBody,
@@ -289,7 +303,9 @@ pub(crate) async fn activate(
     Ok(reply::written(StatusCode::ACCEPTED, done.epoch).json(ActivatedView::from(&done)))
 }
 
-/// `GET …/policy-sets/{id}/activation-status`: which replicas have loaded what is active.
+/// Shows how far an activation has come.
+///
+/// Which replicas have loaded what is active.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets/{id}/activation-status",
     responses((status = 200, body = ActivationStatus))
@@ -303,7 +319,9 @@ pub(crate) async fn activation_status(
     Ok(HttpResponse::Ok().json(status))
 }
 
-/// `DELETE …/policy-sets/{id}`: archives; if it was active, the zone then has no active set and denies.
+/// Archives a policy set.
+///
+/// If it was active, the zone then has no active set and denies.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/policy-sets/{id}",
     params(IfMatch),

@@ -94,7 +94,9 @@ pub(crate) struct ProviderPatch {
     secret_config: Option<Map<String, Value>>,
 }
 
-/// `GET …/providers`.
+/// Lists providers.
+///
+/// Oldest first, without their secrets.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/providers",
     params(ListQuery),
@@ -116,7 +118,9 @@ pub(crate) async fn list(
     Ok(paged.array(&http, ProviderView::from))
 }
 
-/// `POST …/providers`.
+/// Makes a provider.
+///
+/// Its secrets are kept sealed and never shown.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/providers",
     request_body = NewProviderBody,
@@ -132,7 +136,9 @@ pub(crate) async fn create(
     Ok(reply::created(&ProviderView::from(&row), row.version, epoch))
 }
 
-/// `GET …/providers/{id}`.
+/// Shows a provider.
+///
+/// Without its secrets.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/providers/{id}",
     responses((status = 200, body = ProviderView))
@@ -151,7 +157,9 @@ pub(crate) async fn item(
     Ok(reply::item(&ProviderView::from(&row), row.version))
 }
 
-/// `PATCH …/providers/{id}`: `config_json` is replaced, secrets are merged, `null` removes one.
+/// Changes a provider.
+///
+/// Only what is named: `config_json` is replaced, secrets are merged, `null` removes one.
 #[utoipa::path(
     patch, path = "/v1/zones/{zone_id}/providers/{id}",
     params(IfMatch), request_body = ProviderPatch,
@@ -167,7 +175,9 @@ pub(crate) async fn change(
     Ok(reply::changed(&ProviderView::from(&row), row.version, epoch))
 }
 
-/// `DELETE …/providers/{id}`: archives; resources that use it are refused until they have another.
+/// Archives a provider.
+///
+/// Resources that use it are refused until they have another.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/providers/{id}",
     params(IfMatch),

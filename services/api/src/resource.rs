@@ -109,7 +109,9 @@ pub(crate) struct ResourcePatch {
     forward_headers: Option<Vec<String>>,
 }
 
-/// `GET …/resources`.
+/// Lists resources.
+///
+/// Oldest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/resources",
     params(ListQuery),
@@ -131,7 +133,7 @@ pub(crate) async fn list(
     Ok(paged.array(&http, ResourceView::from))
 }
 
-/// `POST …/resources`.
+/// Makes a resource.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/resources",
     request_body = NewResourceBody,
@@ -147,7 +149,7 @@ pub(crate) async fn create(
     Ok(reply::created(&ResourceView::from(&row), row.version, epoch))
 }
 
-/// `GET …/resources/{id}`.
+/// Shows a resource.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/resources/{id}",
     responses((status = 200, body = ResourceView))
@@ -166,7 +168,9 @@ pub(crate) async fn item(
     Ok(reply::item(&ResourceView::from(&row), row.version))
 }
 
-/// `PATCH …/resources/{id}`.
+/// Changes a resource.
+///
+/// Only what is named.
 #[utoipa::path(
     patch, path = "/v1/zones/{zone_id}/resources/{id}",
     params(IfMatch), request_body = ResourcePatch,
@@ -182,7 +186,9 @@ pub(crate) async fn change(
     Ok(reply::changed(&ResourceView::from(&row), row.version, epoch))
 }
 
-/// `DELETE …/resources/{id}`: archives.
+/// Archives a resource.
+///
+/// Nothing is minted for it any more.
 #[utoipa::path(
     delete, path = "/v1/zones/{zone_id}/resources/{id}",
     params(IfMatch),

@@ -68,7 +68,9 @@ pub(crate) struct SessionQuery {
     cursor: Option<String>,
 }
 
-/// `GET …/sessions`: newest first.
+/// Lists sessions.
+///
+/// Newest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/sessions",
     params(SessionQuery),
@@ -105,7 +107,9 @@ pub(crate) async fn list(
     Ok(paged.object(|row| SessionView::of(&row, now)))
 }
 
-/// `POST …/sessions/{id}/revoke`: ends it and everything below it, everywhere; again changes nothing.
+/// Revokes a session.
+///
+/// And everything below it, everywhere. Again changes nothing.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/sessions/{id}/revoke",
     request_body = Option<Nothing>,

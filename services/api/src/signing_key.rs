@@ -67,9 +67,11 @@ pub(crate) struct RotationBody {
     mode: RotationMode,
 }
 
-/// `GET …/signing-keys`: every key the zone ever had, oldest first.
+/// Lists a zone's signing keys.
+///
+/// Every one it ever had, oldest first.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/signing-keys", tag = "Signing keys",
+    get, path = "/v1/zones/{zone_id}/signing-keys",
     params(("zone_id" = Uuid, Path), ListQuery),
     responses((status = 200, body = Vec<SigningKeyView>))
 )]
@@ -89,10 +91,12 @@ pub(crate) async fn list(
     Ok(paged.array(&http, SigningKeyView::from))
 }
 
-/// `POST …/signing-keys/rotate`: 200 with the keys as they now are when it is done, 202 when a graceful rotation waits
-/// until the next key is old enough.
+/// Rotates a zone's signing key.
+///
+/// Answers 200 with the keys as they now are when it is done, and 202 when a graceful rotation waits until the next key
+/// is old enough.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/signing-keys/rotate", tag = "Signing keys",
+    post, path = "/v1/zones/{zone_id}/signing-keys/rotate",
     params(("zone_id" = Uuid, Path)),
     request_body = RotationBody,
     responses(

@@ -104,9 +104,11 @@ impl From<&ChallengeRow> for SatisfiedView {
     }
 }
 
-/// `GET …/step-up-challenges`.
+/// Lists step-up challenges.
+///
+/// Oldest first, whatever their state.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/step-up-challenges", tag = "Step-up challenges",
+    get, path = "/v1/zones/{zone_id}/step-up-challenges",
     params(("zone_id" = Uuid, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Vec<ChallengeView>))
 )]
@@ -126,9 +128,11 @@ pub(crate) async fn list(
     Ok(paged.array(&http, ChallengeView::from))
 }
 
-/// `GET …/step-up-challenges/{id}`, whatever its state.
+/// Shows a step-up challenge.
+///
+/// Whatever its state.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/step-up-challenges/{id}", tag = "Step-up challenges",
+    get, path = "/v1/zones/{zone_id}/step-up-challenges/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = ChallengeView), (status = 404, description = "challenge_not_found_or_expired"))
 )]
@@ -146,9 +150,11 @@ pub(crate) async fn item(
     Ok(reply::item(&ChallengeView::from(&row), row.version()))
 }
 
-/// `POST …/step-up-challenges/{id}/satisfy`: the proof was given, outside of us.
+/// Satisfies a step-up challenge.
+///
+/// The proof was given, outside of us.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy", tag = "Step-up challenges",
+    post, path = "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
     request_body = Option<SatisfyBody>,
     responses(

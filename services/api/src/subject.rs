@@ -43,10 +43,12 @@ pub(crate) struct SubjectRevocation {
     blocked_until: Option<Timestamp>,
 }
 
-/// `POST …/subjects/revoke`: ends the subject's sessions, agents, edges and connections. A subject nobody has heard of
-/// is no mistake: what it holds ends, which is nothing.
+/// Revokes everything that a subject holds.
+///
+/// Its sessions, agents, edges and connections. A subject nobody has heard of is no mistake: what it holds ends, which
+/// is nothing.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/subjects/revoke", tag = "Sessions",
+    post, path = "/v1/zones/{zone_id}/subjects/revoke",
     params(("zone_id" = Uuid, Path)),
     request_body = SubjectRevocationBody,
     responses((status = 200, body = SubjectRevocation))

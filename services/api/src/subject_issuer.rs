@@ -86,9 +86,11 @@ pub(crate) struct SubjectIssuerPatch {
     subject_prefix: Option<String>,
 }
 
-/// `GET …/subject-issuers`.
+/// Lists subject issuers.
+///
+/// Oldest first.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/subject-issuers", tag = "Subject issuers",
+    get, path = "/v1/zones/{zone_id}/subject-issuers",
     params(("zone_id" = Uuid, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Vec<SubjectIssuerView>))
 )]
@@ -108,9 +110,11 @@ pub(crate) async fn list(
     Ok(paged.array(&http, SubjectIssuerView::from))
 }
 
-/// `POST …/subject-issuers`.
+/// Makes a subject issuer.
+///
+/// Whose tokens make sessions of users.
 #[utoipa::path(
-    post, path = "/v1/zones/{zone_id}/subject-issuers", tag = "Subject issuers",
+    post, path = "/v1/zones/{zone_id}/subject-issuers",
     params(("zone_id" = Uuid, Path)),
     request_body = NewSubjectIssuerBody,
     responses(
@@ -128,9 +132,9 @@ pub(crate) async fn create(
     Ok(reply::created(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
-/// `GET …/subject-issuers/{id}`.
+/// Shows a subject issuer.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/subject-issuers/{id}", tag = "Subject issuers",
+    get, path = "/v1/zones/{zone_id}/subject-issuers/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
     responses((status = 200, body = SubjectIssuerView), (status = 404, description = "subject_issuer_not_found"))
 )]
@@ -148,9 +152,11 @@ pub(crate) async fn item(
     Ok(reply::item(&SubjectIssuerView::from(&row), row.version))
 }
 
-/// `PATCH …/subject-issuers/{id}`.
+/// Changes a subject issuer.
+///
+/// Only what is named.
 #[utoipa::path(
-    patch, path = "/v1/zones/{zone_id}/subject-issuers/{id}", tag = "Subject issuers",
+    patch, path = "/v1/zones/{zone_id}/subject-issuers/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     request_body = SubjectIssuerPatch,
     responses(
@@ -173,9 +179,11 @@ pub(crate) async fn change(
     Ok(reply::changed(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
-/// `DELETE …/subject-issuers/{id}`: archives; its tokens make no more sessions.
+/// Archives a subject issuer.
+///
+/// Its tokens make no more sessions.
 #[utoipa::path(
-    delete, path = "/v1/zones/{zone_id}/subject-issuers/{id}", tag = "Subject issuers",
+    delete, path = "/v1/zones/{zone_id}/subject-issuers/{id}",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path), IfMatch),
     responses(
         (status = 204),

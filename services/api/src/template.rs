@@ -13,7 +13,10 @@ pub(crate) struct TemplateView {
     content: &'static str,
 }
 
-/// `GET /v1/policy-templates`: public, since there is nothing to learn here that is not in the repository.
+/// Lists the policy templates.
+///
+/// With their sources, to begin policies from. Public, since there is nothing to learn here that is not in the
+/// repository.
 #[utoipa::path(
     get, path = "/v1/policy-templates",
     security(()),

@@ -1,11 +1,12 @@
 //! `/v1/zones`: the tenancy boundary.
 
 mod manage;
+mod pages;
 
 use crate::actor::{Everywhere, Govern, InZone, Read, Write};
 use crate::app::Api;
 use crate::change::Written;
-use crate::error::Refusal;
+use crate::error::{Failure, Refusal};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use crate::sight::Sight;
@@ -14,13 +15,16 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
 use caracal_domain::id::ZoneId;
+use caracal_storage::Page;
 use caracal_storage::zones::{self, ZoneRow};
 use caracal_web::{ApiError, JsonBody, QueryParams, to_completion};
+use pages::Rendered;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use std::sync::Arc;
 use validator::Validate;
 
 pub(crate) use manage::{NewZoneSpec, SlugWish, new_signing_key};
+pub(crate) use pages::Pages;
 
 const LIST: List = List {
     name: "zones",
@@ -116,20 +120,22 @@ pub(crate) enum DcrShutdown {
     RevokeLive,
 }
 
-/// `GET /v1/zones`: every live zone.
+/// Lists zones.
+///
+/// Every live one, oldest first.
 #[utoipa::path(get, path = "/v1/zones", params(ListQuery), responses((status = 200, body = [ZoneView])))]
 pub(crate) async fn list(
     api: Data<Api>,
     request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
-    let page = LIST.plain(&query)?;
-    let rows = api.zones(&page).await?;
-    let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
-    Ok(paged.array(&http, ZoneView::from))
+    let page = api.zones(LIST.plain(&query)?).await?;
+    Ok(page.answer(&http))
 }
 
-/// `POST /v1/zones`: a zone with its own keys.
+/// Makes a zone.
+///
+/// With its own keys. Without a `slug` it gets one like its name, and a number if that is taken.
 #[utoipa::path(
     post, path = "/v1/zones",
     request_body = NewZoneBody,
@@ -145,13 +151,15 @@ pub(crate) async fn create(
     Ok(reply::created(&ZoneView::from(&row), row.version, epoch))
 }
 
-/// `GET /v1/zones/{id}`.
+/// Shows a zone.
 #[utoipa::path(get, path = "/v1/zones/{zone_id}", responses((status = 200, body = ZoneView)))]
 pub(crate) async fn item(request: InZone<Read>) -> HttpResponse {
     reply::item(&ZoneView::from(&request.zone), request.zone.version)
 }
 
-/// `PATCH /v1/zones/{id}`. Limits and `is_system` are the operator's.
+/// Changes a zone.
+///
+/// Only what is named. Limits and `is_system` are the operator's, who has a global token.
 #[utoipa::path(
     patch, path = "/v1/zones/{zone_id}",
     params(IfMatch), request_body = ZonePatch,
@@ -171,7 +179,9 @@ pub(crate) async fn change(
     Ok(reply::changed(&ZoneView::from(&row), row.version, epoch))
 }
 
-/// `DELETE /v1/zones/{id}`: archives; minting stops at once.
+/// Archives a zone.
+///
+/// Nothing is minted in it any more, at once.
 #[utoipa::path(delete, path = "/v1/zones/{zone_id}", params(IfMatch), responses((status = 204)))]
 pub(crate) async fn archive(
     api: Data<Api>,
@@ -182,7 +192,9 @@ pub(crate) async fn archive(
     Ok(reply::gone(epoch))
 }
 
-/// `GET /v1/zones/{id}/dcr-status`.
+/// Shows whether applications may register themselves.
+///
+/// And how many live ones did.
 #[utoipa::path(get, path = "/v1/zones/{zone_id}/dcr-status", responses((status = 200, body = DcrStatusView)))]
 pub(crate) async fn dcr_status(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(DcrStatusView {
@@ -192,8 +204,16 @@ pub(crate) async fn dcr_status(api: Data<Api>, request: InZone<Read>) -> Result<
 }
 
 impl Api {
-    async fn zones(&self, page: &caracal_storage::Page) -> Result<Vec<ZoneRow>, crate::error::Failure> {
+    async fn zones(&self, page: Page) -> Result<Arc<Rendered>, Failure> {
         let mut conn = self.database.acquire(Sight::Everything).await?;
-        Ok(zones::list(&mut conn, page).await?)
+        if let Some(last) = self.zone_pages.last(&page) {
+            let now = zones::stamps(&mut conn, &page).await?;
+            if last.is_current(&now) {
+                return Ok(last);
+            }
+        }
+        let rows = zones::list(&mut conn, &page).await?;
+        drop(conn);
+        self.zone_pages.render(page, rows)
     }
 }

@@ -8,6 +8,7 @@ use caracal_storage::audit::{self, AuditFilter};
 use caracal_storage::connections::{self, ConnectionFilter, ConnectionStatus};
 use caracal_storage::grants::{self, GrantFilter};
 use caracal_storage::sessions::{self, SessionFilter, SessionStatus};
+use caracal_storage::zones::Stamps;
 use caracal_storage::{
     Conn, Page, admin_tokens, applications, invitations, policies, policy_sets, providers, resources,
     step_up, subject_issuers, zones,
@@ -156,8 +157,13 @@ async fn lists_of_all(at: &mut Watched) -> Vec<String> {
     let mut wrong = Vec::new();
     let within = somewhere_within();
     judge_pages!(at, wrong, within, zones::list());
+    judge_pages!(at, wrong, within, stamps());
     judge_pages!(at, wrong, within, admin_tokens::list());
     wrong
+}
+
+async fn stamps(conn: &mut Conn, page: &Page) -> caracal_storage::Result<Vec<Stamps>> {
+    zones::stamps(conn, page).await.map(|stamps| vec![stamps])
 }
 
 async fn plain_lists(at: &mut Watched, zone: ZoneId) -> Vec<String> {

@@ -2,6 +2,7 @@ use crate::fixture;
 use crate::scratch::Scratch;
 use caracal_domain::id::AdminTokenId;
 use caracal_domain::{Anchor, AnchorKind};
+use caracal_storage::sessions::Whose;
 use caracal_storage::{Conn, Page, admin_tokens, anchors, audit, outbox, sessions, snapshot, spool, zones};
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -76,7 +77,9 @@ async fn the_sts_reads_configuration_and_writes_sessions_and_revocations() {
     let sts = &mut scratch.as_role("caracal_sts").await;
     assert!(snapshot::load(sts, zone).await.unwrap().is_some());
     let session = fixture::session(sts, zone, application).await;
-    sessions::revoke(sts, zone, session, "asked").await.unwrap();
+    sessions::end(sts, zone, Whose::Session(session), "asked")
+        .await
+        .unwrap();
     let epoch = zones::bump_epoch(sts, zone).await.unwrap().epoch;
     let anchor = Anchor {
         kind: AnchorKind::Sid,

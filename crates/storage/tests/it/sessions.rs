@@ -19,22 +19,24 @@ async fn a_session_is_active_then_revoked_or_expired_and_found_by_that() {
     past.expires_at = past.authenticated_at + Duration::hours(1);
     sessions::insert(conn, &past).await.unwrap();
 
-    let row = sessions::revoke(conn, zone, revoked, "asked")
+    let ended = sessions::end(conn, zone, Whose::Session(revoked), "asked")
         .await
-        .unwrap()
         .unwrap();
-    let now = fixture::now();
-    assert!(matches!(row.state(now), SessionState::Revoked { .. }));
-    let again = sessions::revoke(conn, zone, revoked, "again")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(again, row, "a second revocation changes nothing");
-    let unknown = fixture::new_session(zone, application).id;
     assert_eq!(
-        sessions::revoke(conn, zone, unknown, "asked").await.unwrap(),
-        None
+        ended.iter().map(|session| session.id).collect::<Vec<_>>(),
+        [revoked]
     );
+    let row = sessions::find(conn, zone, revoked).await.unwrap();
+    let now = fixture::now();
+    let state = row.as_ref().map(|row| row.state(now));
+    assert!(matches!(state, Some(SessionState::Revoked { .. })));
+    let unknown = fixture::new_session(zone, application).id;
+    for id in [revoked, unknown] {
+        let again = sessions::end(conn, zone, Whose::Session(id), "again").await;
+        assert_eq!(again.unwrap(), []);
+    }
+    let after = sessions::find(conn, zone, revoked).await.unwrap();
+    assert_eq!(after, row, "a second revocation changes nothing");
 
     for (status, expected) in [
         (SessionStatus::Active, live),
@@ -63,7 +65,9 @@ async fn revoking_a_root_revokes_the_sessions_below_it() {
     let mut child = fixture::new_session(zone, application);
     (child.parent_id, child.root_id) = (Some(root), root);
     sessions::insert(conn, &child).await.unwrap();
-    sessions::revoke(conn, zone, root, "asked").await.unwrap();
+    sessions::end(conn, zone, Whose::Session(root), "asked")
+        .await
+        .unwrap();
     assert!(
         sessions::find(conn, zone, child.id)
             .await

@@ -82,7 +82,9 @@ pub(crate) struct Opinion {
     diagnostics: Value,
 }
 
-/// Explains a request from its events.
+/// Explains what became of a request.
+///
+/// From its events: who asked for what, what was decided, and which policies said so.
 #[utoipa::path(
     get,
     path = "/v1/zones/{zone_id}/audit/by-request/{request_id}/explain",

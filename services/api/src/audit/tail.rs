@@ -55,7 +55,9 @@ pub(crate) struct TailQuery {
     label: Option<String>,
 }
 
-/// Follows the ledger from now on, or from `Last-Event-ID`.
+/// Follows the ledger.
+///
+/// From now on, or from `Last-Event-ID`, as server-sent events.
 #[utoipa::path(
     get,
     path = "/v1/zones/{zone_id}/audit/tail",

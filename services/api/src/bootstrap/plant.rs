@@ -1,12 +1,11 @@
 //! What the bootstrap leaves behind, made in one transaction of the same parts as everything else.
 
 use super::BootstrapView;
+use super::rule::is_ruled;
 use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
-use crate::policy::{NewPolicySpec, SchemaVersion};
 use crate::sight::Sight;
-use crate::text::Name;
 use crate::zone::{NewZoneSpec, SlugWish};
 use actix_web::http::StatusCode;
 use caracal_domain::Epoch;
@@ -14,7 +13,7 @@ use caracal_domain::FeedBody;
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, CredentialType, RegistrationMethod, SigningKey};
 use caracal_jose::Purpose;
-use caracal_policy::templates;
+use caracal_policy::CompiledModule;
 use caracal_storage::applications::{self, ApplicationChanges, NewApplication};
 use caracal_storage::resources::{self, NewResource};
 use caracal_storage::zones::{self, ZoneRow};
@@ -70,18 +69,34 @@ impl Api {
         if zone.org_id != ORGANISATION {
             return Err(Refusal::ZoneNotLocalBootstrap.into());
         }
-        match self.mend(by, &zone, force).await {
+        let ruled = self
+            .read(zone.id, async |conn| is_ruled(conn, zone.id).await)
+            .await?;
+        let module = if ruled {
+            None
+        } else {
+            Some(self.compile_rule().await?)
+        };
+        match self.mend(by, &zone, force, module.clone()).await {
             // Somebody mends it at the same moment: what they made is found now.
-            Err(Failure::Storage(error)) if error.conflict().is_some() => self.mend(by, &zone, force).await,
+            Err(Failure::Storage(error)) if error.conflict().is_some() => {
+                self.mend(by, &zone, force, module).await
+            }
             mended => mended,
         }
         .map(Some)
     }
 
-    /// What is missing of it is made again: whoever renamed or archived the application, or archived the resource, has no
-    /// bootstrap any more. With `force` the application proves itself by a new secret, whatever it did before, and the
-    /// zone's signing keys are sealed anew.
-    async fn mend(&self, by: &By, zone: &ZoneRow, force: bool) -> Result<Planted, Failure> {
+    /// What is missing of it is made again: whoever renamed or archived the application, or archived the resource, the
+    /// policy or its set, has no bootstrap any more. With `force` the application proves itself by a new secret, whatever
+    /// it did before, and the zone's signing keys are sealed anew. `module` is the policy's, if nothing decides.
+    async fn mend(
+        &self,
+        by: &By,
+        zone: &ZoneRow,
+        force: bool,
+        module: Option<CompiledModule>,
+    ) -> Result<Planted, Failure> {
         // The caller's idempotency key is of no zone.
         let mut tx = self.database.begin(Sight::Everything).await?;
         let found = applications::find_named_for_update(&mut tx, zone.id, APPLICATION).await?;
@@ -111,7 +126,11 @@ impl Api {
             rotated: force,
             epoch,
         };
-        if secret.is_none() && has_resource {
+        let rule = match module {
+            Some(module) => self.rule(&mut tx, by, zone.id, module).await?,
+            None => None,
+        };
+        if secret.is_none() && has_resource && rule.is_none() {
             tx.rollback().await?;
             return Ok(planted(None, zone.epoch));
         }
@@ -143,9 +162,7 @@ impl Api {
     }
 
     async fn plant(&self, by: &By) -> Result<Planted, Failure> {
-        let role_based = templates().iter().find(|template| template.id == "role-based");
-        let role_based = role_based.ok_or(Failure::Fault("finding the role-based template"))?;
-        let module = self.compiler.compile(role_based.content).await?;
+        let module = self.compile_rule().await?;
         let (hash, secret) = self.new_secret()?;
 
         let mut tx = self.database.begin(Sight::Everything).await?;
@@ -156,29 +173,15 @@ impl Api {
         let zone = self.insert_zone(&tx, spec).await?.id;
         resources::insert(&mut tx, &self.example_resource(zone)).await?;
         let application = applications::insert(&mut tx, &self.local_application(zone, hash)).await?;
-        let spec = NewPolicySpec {
-            name: role_based.name.to_owned(),
-            content: role_based.content.to_owned(),
-            description: Some(role_based.description.to_owned()),
-            owner_type: "customer".to_owned(),
-            schema_version: SchemaVersion::default(),
-        };
-        let (policy, version) = self.insert_policy(&mut tx, by, zone, spec, module).await?;
-        let name = Name::try_from("Local".to_owned()).map_err(Failure::Fault)?;
-        let set = self.insert_policy_set(&mut tx, by, zone, name, None).await?;
-        let manifest = vec![version.id];
-        let schema = SchemaVersion::default();
-        let set_version = self
-            .insert_policy_set_version(&mut tx, by, zone, set.id, manifest, schema)
-            .await?;
-        let made = json!({"application_id": application.id, "policy_id": policy.id, "policy_set_id": set.id});
+        let rule = self.rule(&mut tx, by, zone, module).await?;
+        let rule = rule.ok_or(Failure::Fault("activating a policy in a new zone"))?;
+        let made =
+            json!({"application_id": application.id, "policy_id": rule.policy, "policy_set_id": rule.set});
         let view = BootstrapView::of(zone, application.id, false);
-        let deed = Deed::new(zone, "local.bootstrap", zone).to(&made);
-        let active = self
-            .activate_in(&mut tx, &by.within_another(), zone, set.id, set_version.id, None)
-            .await?;
-        let deed = deed.answered(StatusCode::CREATED, &view);
-        self.record(&mut tx, by, deed, Some(active.epoch)).await?;
+        let deed = Deed::new(zone, "local.bootstrap", zone)
+            .to(&made)
+            .answered(StatusCode::CREATED, &view);
+        self.record(&mut tx, by, deed, Some(rule.epoch)).await?;
         tx.commit().await?;
         Ok(Planted {
             zone,
@@ -186,7 +189,7 @@ impl Api {
             secret: Some(secret),
             new: true,
             rotated: false,
-            epoch: active.epoch,
+            epoch: rule.epoch,
         })
     }
 

@@ -60,7 +60,9 @@ pub(crate) struct Authorization {
     expires_at: Timestamp,
 }
 
-/// Begins a consent. State and PKCE verifier (S256) are ours.
+/// Begins a user's consent at a provider.
+///
+/// Answers with the address to send the user to. State and PKCE verifier (S256) are ours.
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/provider-connections/authorize",

@@ -45,7 +45,9 @@ struct Callback {
     outcome: Result<String, String>,
 }
 
-/// Finishes a consent: single use, within ten minutes.
+/// Finishes a user's consent.
+///
+/// The provider sends the user's browser here: single use, within ten minutes. Public.
 #[utoipa::path(
     get,
     path = "/v1/oauth/callback",

@@ -91,11 +91,12 @@ const show = (api) => {
   const byTag = new Map();
   for (const [path, item] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(item)) {
-      const tag = operation.tags?.[0] ?? "other";
+      const tag = operation.tags[0];
       byTag.set(tag, [...(byTag.get(tag) ?? []), operationView(api, method, path, operation)]);
     }
   }
-  const sections = [...byTag].sort().map(([tag, views]) => make("section", {}, make("h2", { textContent: tag.replaceAll("_", " ") }), ...views));
+  const sections = api.tags.map(({ name, description }) => make("section", {},
+    make("h2", { textContent: name }), make("p", { className: "quiet", textContent: description }), ...byTag.get(name) ?? []));
   document.getElementById("routes").replaceChildren(make("p", { textContent: api.info.description }), ...sections);
 };
 

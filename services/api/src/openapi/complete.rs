@@ -1,6 +1,6 @@
 //! What holds for every route and so is said once: who may call, path ids, idempotency, the envelope, headers.
 
-use super::probes;
+use super::{probes, tags};
 use serde_json::{Map, Value, json};
 
 const ZONE: &str = "/v1/zones/{zone_id}";
@@ -48,6 +48,9 @@ pub(super) fn complete(document: &mut Value) {
         }});
         components.insert("securitySchemes".to_owned(), scheme);
     }
+    if let Some(members) = document.as_object_mut() {
+        members.insert("tags".to_owned(), tags::list());
+    }
     let Some(paths) = member(document, "paths") else {
         return;
     };
@@ -69,7 +72,7 @@ fn refusal(why: &str) -> Value {
 }
 
 fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
-    name(path, operation);
+    name(operation);
     let public = operation.contains_key("security");
     operation.insert(
         "security".to_owned(),
@@ -163,40 +166,18 @@ fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
     }
 }
 
-/// A unique id, and a summary without the path that stands above it anyway.
-fn name(path: &str, operation: &mut Map<String, Value>) {
-    let tag = operation
-        .get("tags")
-        .and_then(|tags| tags.get(0))
-        .and_then(Value::as_str);
+/// A heading, a unique id, and a summary that reads as a title. A handler that says nothing of itself is left without one.
+fn name(operation: &mut Map<String, Value>) {
+    let module = tags::retag(operation);
     let id = operation
         .get("operationId")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let id = format!("{}_{id}", tag.unwrap_or_default());
-    operation.insert("operationId".to_owned(), json!(id));
-    let said = operation
-        .get("summary")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let said = if said.starts_with('`') {
-        said.split_once("`: ").map_or("", |(_, what)| what)
-    } else {
-        said
-    };
-    let said = if said.is_empty() {
-        format!("{} {path}", id.replace('_', " "))
-    } else {
-        said.to_owned()
-    };
-    operation.insert("summary".to_owned(), json!(capitalised(&said)));
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    operation.insert("operationId".to_owned(), json!(format!("{module}_{id}")));
+    if let Some(said) = operation.get("summary").and_then(Value::as_str) {
+        let title = said.strip_suffix('.').unwrap_or(said);
+        operation.insert("summary".to_owned(), json!(title));
+    }
 }
 
 /// What the handler names, the path's ids, and what every route of its kind takes.

@@ -9,7 +9,7 @@ pub(super) fn add(paths: &mut Map<String, Value>) {
         "properties": {"ok": {"type": "boolean", "const": true}},
     });
     let health = answer("It lives.", &json!({"application/json": {"schema": alive}}));
-    add_probe(paths, "/health", "Whether it lives", &json!({"200": health}));
+    add_probe(paths, "/health", "Says whether it lives", &json!({"200": health}));
 
     let readiness = json!({"application/json": {"schema": {
         "type": "object", "required": ["ok", "draining"], "additionalProperties": false,
@@ -22,12 +22,12 @@ pub(super) fn add(paths: &mut Map<String, Value>) {
         "200": answer("It takes requests.", &readiness),
         "503": answer("It takes none: something is missing, or it drains.", &readiness),
     });
-    add_probe(paths, "/ready", "Whether it takes requests", &ready);
+    add_probe(paths, "/ready", "Says whether it takes requests", &ready);
 
     let text = json!({"schema": {"type": "string"}});
     let metrics = json!({"text/plain": text, "application/openmetrics-text": text});
     let metrics = json!({"200": answer("Prometheus text.", &metrics)});
-    add_probe(paths, "/metrics", "What it counts and measures", &metrics);
+    add_probe(paths, "/metrics", "Shows what it counts and measures", &metrics);
 }
 
 fn answer(description: &str, content: &Value) -> Value {
@@ -41,7 +41,7 @@ fn answer(description: &str, content: &Value) -> Value {
 fn add_probe(paths: &mut Map<String, Value>, path: &str, summary: &str, responses: &Value) {
     let id = format!("probes_{}", path.trim_start_matches('/'));
     let get = json!({
-        "tags": ["probes"], "summary": summary, "operationId": id, "security": [], "parameters": [],
+        "tags": ["Probes"], "summary": summary, "operationId": id, "security": [], "parameters": [],
         "responses": responses,
     });
     paths.insert(path.to_owned(), json!({"get": get}));

@@ -123,7 +123,8 @@ impl Api {
         })
     }
 
-    async fn insert_version(
+    /// Adds a version within a transaction of the caller's, who has compiled the source and holds the policy.
+    pub(crate) async fn insert_version(
         &self,
         tx: &mut Conn,
         by: &By,

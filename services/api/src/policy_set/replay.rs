@@ -108,7 +108,9 @@ impl Outcome {
     }
 }
 
-/// Replays recorded decisions against a version of a set; read-only tokens may.
+/// Replays recorded decisions.
+///
+/// Asks a version of a set again what was once decided, and compares. Read-only tokens may.
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/policy-sets/{id}/replay",

@@ -61,7 +61,9 @@ pub(crate) struct SimulatedPolicy {
     diagnostics: Vec<Value>,
 }
 
-/// Asks a version of a set; read-only tokens may.
+/// Simulates a decision.
+///
+/// Asks a version of a set what it would say, and decides nothing. Read-only tokens may.
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/policy-sets/{id}/simulate",

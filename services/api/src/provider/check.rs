@@ -92,7 +92,9 @@ impl Check {
     }
 }
 
-/// Looks whether a provider would do its work; read-only tokens may.
+/// Checks whether a provider would do its work.
+///
+/// Read-only tokens may.
 #[utoipa::path(
     post,
     path = "/v1/zones/{zone_id}/providers/{id}/check",

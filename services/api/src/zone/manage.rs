@@ -17,13 +17,11 @@ use caracal_storage::zones::{self, NewZone, ZoneChanges, ZoneRow};
 use caracal_storage::{Conn, applications, keys};
 use futures::try_join;
 
-/// Names tried for a derived slug before giving up.
-const MOST_NUMBERED: u32 = 10_000;
-/// Names asked for at first; then eight times as many each time.
-const AT_FIRST: u32 = 64;
+/// How often a zone is tried to be made while others take, by asking for it, the very slug that was free for it.
+const ATTEMPTS: u32 = 8;
 
 /// A zone to be, with everything defaulted but its slug.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewZoneSpec {
     pub(crate) name: String,
     pub(crate) org_id: String,
@@ -39,7 +37,7 @@ pub(crate) struct NewZoneSpec {
 pub(crate) enum SlugWish {
     /// This one, or none.
     Exactly(String),
-    /// This one, or the first free of `-2`, `-3`, ….
+    /// This one, or a free one of `-2`, `-3`, ….
     Like(Slug),
 }
 
@@ -88,6 +86,21 @@ impl From<NewZoneBody> for NewZoneSpec {
 impl Api {
     /// Makes a zone, its data-encryption key, an active and a next signing key, all in one transaction.
     pub(crate) async fn create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
+        let mut attempts = match spec.slug {
+            SlugWish::Exactly(_) => 1,
+            SlugWish::Like(_) => ATTEMPTS,
+        };
+        loop {
+            attempts -= 1;
+            match self.try_create_zone(by, spec.clone()).await {
+                Err(Failure::Storage(error))
+                    if attempts > 0 && error.conflict() == Some("zones_slug_live") => {}
+                made => return made,
+            }
+        }
+    }
+
+    async fn try_create_zone(&self, by: &By, spec: NewZoneSpec) -> Result<Written<ZoneRow>, Failure> {
         let tx = self.database.begin(Sight::Everything).await?;
         let zone = self.insert_zone(&tx, spec).await?;
         let deed = Deed::new(zone.id, "zone.create", zone.id)
@@ -102,7 +115,10 @@ impl Api {
         if !spec.is_system && is_reserved(&spec.name) {
             return Err(Refusal::ReservedNamespace.into());
         }
-        let slug = choose_slug(tx, spec.slug).await?;
+        let slug = match spec.slug {
+            SlugWish::Exactly(slug) => slug,
+            SlugWish::Like(slug) => zones::free_slug(tx, slug.as_str()).await?,
+        };
         let new = NewZone {
             id: ZoneId::mint(&*self.clock),
             org_id: spec.org_id,
@@ -205,39 +221,6 @@ impl Api {
         let mut conn = self.database.acquire(zone).await?;
         Ok(applications::live_dcr(&mut conn, zone).await?)
     }
-}
-
-/// The slug wished for, or the first free one like it, also one that became free among others. Of thousands of zones with
-/// one name, each asks a few questions.
-async fn choose_slug(tx: &Conn, wish: SlugWish) -> Result<String, Failure> {
-    let like = match wish {
-        SlugWish::Exactly(slug) => return Ok(slug),
-        SlugWish::Like(slug) => slug,
-    };
-    // One at a time among those that would derive the same, so that each finds the next free number.
-    let plain = [like.as_str()];
-    let ((), taken) = try_join!(
-        zones::lock_slug(tx, like.as_str()),
-        zones::slugs_taken(tx, &plain)
-    )?;
-    if taken.is_empty() {
-        return Ok(like.into_string());
-    }
-    let (mut from, mut many) = (2, AT_FIRST);
-    while from <= MOST_NUMBERED {
-        let next = from.saturating_add(many);
-        let candidates: Vec<Slug> = (from..next.min(MOST_NUMBERED + 1))
-            .map(|number| like.numbered(number))
-            .collect();
-        let slugs: Vec<&str> = candidates.iter().map(Slug::as_str).collect();
-        let taken = zones::slugs_taken(tx, &slugs).await?;
-        let free = candidates.into_iter().find(|slug| !taken.contains(slug.as_str()));
-        if let Some(free) = free {
-            return Ok(free.into_string());
-        }
-        (from, many) = (next, many.saturating_mul(8));
-    }
-    Err(Refusal::InvalidZone.into())
 }
 
 /// A key pair for the zone, its private half sealed for its own row.

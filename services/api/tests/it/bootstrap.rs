@@ -98,6 +98,23 @@ async fn session(sts: &Client, zone: &str, of: &Answer) -> Answer {
         .await
 }
 
+/// A mandate for the bootstrap's resource within that session.
+async fn mandate(sts: &Client, zone: &str, of: &Answer, session: &Answer) -> Answer {
+    let form = [
+        ("zone_id", zone),
+        ("application_id", of.member("application_id")),
+        ("client_secret", of.member("app_client_secret")),
+        ("subject_token", session.member("access_token")),
+        (
+            "subject_token_type",
+            "urn:ietf:params:oauth:token-type:access_token",
+        ),
+        ("resource", of.member("resource")),
+        ("scope", of.member("scope")),
+    ];
+    sts.form("/oauth/2/token", &form).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forced_bootstrap_repairs_what_became_of_it_and_its_application_mints() {
     let stack = Stack::builder()
@@ -139,19 +156,7 @@ async fn a_forced_bootstrap_repairs_what_became_of_it_and_its_application_mints(
     let last = answers.iter().max_by_key(epoch).expect("answers");
     let minted = session(&sts, &zone, last).await;
     assert_eq!(minted.status, 200, "{}", minted.text);
-    let mandate = [
-        ("zone_id", zone.as_str()),
-        ("application_id", last.member("application_id")),
-        ("client_secret", last.member("app_client_secret")),
-        ("subject_token", minted.member("access_token")),
-        (
-            "subject_token_type",
-            "urn:ietf:params:oauth:token-type:access_token",
-        ),
-        ("resource", last.member("resource")),
-        ("scope", last.member("scope")),
-    ];
-    let minted = sts.form("/oauth/2/token", &mandate).await;
+    let minted = mandate(&sts, &zone, last, &minted).await;
     assert_eq!(minted.status, 200, "{}", minted.text);
 
     // Renamed or archived, it is made again; its new secret is shown, once.
@@ -199,4 +204,72 @@ async fn a_forced_bootstrap_repairs_what_became_of_it_and_its_application_mints(
         Some(1),
         "it has its resource again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_whose_policy_was_archived_decides_again() {
+    let stack = Stack::builder()
+        .replicas(Service::Gateway, 0)
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
+    let (admin, sts) = (stack.admin(), stack.sts(0));
+    let (path, nothing) = ("/v1/local/bootstrap", json!({}));
+    let first = admin.post(path, &nothing).await;
+    let zone = first.member("zone_id").to_owned();
+    let session = session(&sts, &zone, &first).await;
+    for archived in [
+        vec!["policy-sets"],
+        vec!["policies"],
+        vec!["policies", "policy-sets"],
+    ] {
+        let mut gone = first.epoch();
+        for list in &archived {
+            let list = format!("/v1/zones/{zone}/{list}");
+            let found = admin.get(&list).await.expect(200);
+            let id = found[0]["id"].as_str().expect("an id");
+            let answer = admin.delete(&format!("{list}/{id}")).await;
+            assert_eq!(answer.status, 204, "{}", answer.text);
+            gone = answer.epoch();
+        }
+        if archived.contains(&"policy-sets") {
+            let sts = sts.clone().with("Caracal-Min-Epoch", &gone);
+            assert_eq!(
+                mandate(&sts, &zone, &first, &session).await.status,
+                403,
+                "{archived:?}"
+            );
+        }
+        let answers = join_all((0..4).map(|_| admin.post(path, &nothing))).await;
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{archived:?}: {}", answer.text);
+            assert!(answer.body.get("app_client_secret").is_none());
+        }
+        let epoch = |answer: &&Answer| answer.epoch().parse::<i64>().unwrap_or_default();
+        let last = answers.iter().max_by_key(epoch).expect("answers");
+        let sts = sts.clone().with("Caracal-Min-Epoch", &last.epoch());
+        let minted = mandate(&sts, &zone, &first, &session).await;
+        assert_eq!(minted.status, 200, "{archived:?}: {}", minted.text);
+        for list in ["policies", "policy-sets"] {
+            let found = admin.get(&format!("/v1/zones/{zone}/{list}")).await.expect(200);
+            assert_eq!(found.as_array().map(Vec::len), Some(1), "{archived:?}: {found}");
+        }
+    }
+
+    // What somebody put in its place stays.
+    let list = format!("/v1/zones/{zone}/policy-sets");
+    let mine = admin.post(&list, &json!({"name": "Mine"})).await;
+    let mine = format!("{list}/{}", mine.member("id"));
+    let policies = admin.get(&format!("/v1/zones/{zone}/policies")).await.expect(200);
+    let policy = policies[0]["id"].as_str().expect("an id");
+    let policy = format!("/v1/zones/{zone}/policies/{policy}");
+    let versions = admin.get(&format!("{policy}/versions")).await.expect(200);
+    let manifest = json!({"manifest": [{"policy_version_id": versions[0]["id"]}]});
+    let version = admin.post(&format!("{mine}/versions"), &manifest).await;
+    let active = json!({"version_id": version.member("id")});
+    let activated = admin.post(&format!("{mine}/activate"), &active).await;
+    assert_eq!(activated.status, 202, "{}", activated.text);
+    assert_eq!(admin.post(path, &nothing).await.status, 200);
+    let mine = admin.get(&mine).await.expect(200);
+    assert_eq!(mine["active_version_id"], active["version_id"]);
 }

@@ -50,6 +50,7 @@ mod sweep;
 mod system_zone;
 mod tail;
 mod zone;
+mod zone_pages;
 
 use caracal_testkit::stack::{Service, Stack, builder::Builder};
 use caracal_testkit::{Answer, Client, World};

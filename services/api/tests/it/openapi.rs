@@ -53,10 +53,6 @@ fn every_operation_says_who_may_call_it_and_how_it_refuses() {
             ids.insert(operation["operationId"].to_string()),
             "{name}: its id is taken"
         );
-        assert!(
-            !operation["summary"].as_str().unwrap_or_default().is_empty(),
-            "{name}"
-        );
         let public = operation["security"] == serde_json::json!([]);
         let answers = operation["responses"].as_object().expect("responses");
         assert_eq!(answers.contains_key("401"), !public, "{name}");
@@ -85,6 +81,52 @@ fn every_operation_says_who_may_call_it_and_how_it_refuses() {
             );
         }
     }
+}
+
+/// A title says in words of its own what is done: not the path again, and no sentence.
+#[test]
+fn every_operation_has_a_title_of_its_own_under_one_of_the_headings() {
+    let document = described();
+    let headings = document["tags"].as_array().expect("tags");
+    let mut titles = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        let title = operation["summary"].as_str().unwrap_or_default();
+        assert!(titles.insert(title), "{name}: {title:?} is another's");
+        let words: Vec<&str> = title.split(' ').collect();
+        let verb = words.first().is_some_and(|verb| {
+            verb.starts_with(|first: char| first.is_ascii_uppercase()) && verb.ends_with('s')
+        });
+        assert!(
+            verb && words.len() > 1,
+            "{name}: {title:?} says nobody does anything"
+        );
+        assert!(
+            !title.contains(['/', '`', '\n', '_']) && !title.ends_with('.'),
+            "{name}: {title:?}"
+        );
+        let description = operation
+            .get("description")
+            .map(|text| text.as_str().unwrap_or_default());
+        assert!(
+            description.is_none_or(|text| text.ends_with('.')),
+            "{name}: {description:?}"
+        );
+        let tags = operation["tags"].as_array().expect("tags");
+        assert_eq!(tags.len(), 1, "{name}");
+        assert!(
+            headings.iter().any(|heading| heading["name"] == tags[0]),
+            "{name}: {tags:?}"
+        );
+        used.insert(tags[0].as_str());
+    }
+    assert_eq!(
+        used.len(),
+        headings.len(),
+        "a heading has nothing below it: {used:?}"
+    );
+    assert!(headings.iter().all(|heading| heading["description"].is_string()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::{Zone, alone};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_at_once_one_gets_the_slug() {
@@ -247,14 +248,51 @@ async fn a_derived_slug_takes_the_first_number_that_is_free() {
     assert_eq!(admin.delete(&format!("/v1/zones/{}", ids[0])).await.status, 204);
     assert_eq!(admin.post("/v1/zones", &like).await.member("slug"), "same-name");
     let many = "INSERT INTO zones (id, org_id, name, slug)
-        SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(6, 700) n WHERE n <> 650";
+        SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(6, 700) n WHERE n <> 20";
     super::given::sql(&stack, many).await;
     assert_eq!(
         admin.post("/v1/zones", &like).await.member("slug"),
-        "same-name-650"
+        "same-name-20"
     );
+    // Among many, whichever follows the last is found sooner than the first that became free.
     assert_eq!(
         admin.post("/v1/zones", &like).await.member("slug"),
         "same-name-701"
     );
+    let more = "INSERT INTO zones (id, org_id, name, slug)
+        SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(702, 12000) n";
+    super::given::sql(&stack, more).await;
+    let answers = join_all((0..12).map(|_| admin.post("/v1/zones", &like))).await;
+    let mut slugs: Vec<_> = answers.iter().map(|answer| answer.member("slug")).collect();
+    slugs.sort_unstable();
+    let next: Vec<_> = (12001..=12012).map(|n| format!("same-name-{n}")).collect();
+    assert_eq!(slugs, next, "there is no last number");
+}
+
+/// A slug that is asked for is not held by whoever derives the same: both are made, under different slugs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_derives_a_slug_gives_way_to_who_asks_for_it() {
+    let stack = alone().start().await;
+    let admin = stack.admin();
+    for round in 0..6 {
+        let (like, slug) = (
+            json!({"name": format!("Round {round}")}),
+            format!("round-{round}"),
+        );
+        let exactly = json!({"name": "Another", "slug": slug});
+        let derived = join_all((0..6).map(|_| admin.post("/v1/zones", &like)));
+        let (derived, asked) = join(derived, admin.post("/v1/zones", &exactly)).await;
+        let made: BTreeSet<_> = derived
+            .iter()
+            .filter(|answer| answer.status == 201)
+            .map(|answer| answer.member("slug"))
+            .collect();
+        assert_eq!(made.len(), 6, "{derived:?}");
+        assert_eq!(
+            asked.status == 400,
+            made.contains(slug.as_str()),
+            "{}",
+            asked.text
+        );
+    }
 }
