@@ -35,9 +35,11 @@ pub(crate) struct LedgerKeys {
     keys: Vec<String>,
 }
 
-/// `GET /.well-known/caracal-ledger-keys`: what the checkpoints of every zone are verified with.
+/// List the keys that sign ledgers.
+///
+/// What the checkpoints of every zone are verified with, as verifier keys of signed notes.
 #[utoipa::path(
-    get, path = "/.well-known/caracal-ledger-keys", tag = "Ledger",
+    get, path = "/.well-known/caracal-ledger-keys",
     security(()),
     responses((status = 200, body = LedgerKeys))
 )]
@@ -47,10 +49,12 @@ pub(crate) async fn keys(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().insert_header(known).json(LedgerKeys { keys }))
 }
 
-/// `GET …/ledger/checkpoint`: how far the ledger has come and the root of its tree, as a note signed now or before
-/// (C2SP tlog-checkpoint). It is signed only when it follows from the last one that was.
+/// Show the signed checkpoint.
+///
+/// How far the ledger has come and the root of its tree, as a note signed now or before (C2SP tlog-checkpoint). It is
+/// signed only when it follows from the last one that was.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/ledger/checkpoint", tag = "Ledger",
+    get, path = "/v1/zones/{zone_id}/ledger/checkpoint",
     params(("zone_id" = Uuid, Path)),
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
@@ -94,9 +98,11 @@ pub(crate) struct Entry {
     bytes: String,
 }
 
-/// `GET …/ledger/entries`: the events from one place to another as they were hashed, up to a thousand at once.
+/// List entries as they were hashed.
+///
+/// The events from one place to another, up to a thousand at once.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/ledger/entries", tag = "Ledger",
+    get, path = "/v1/zones/{zone_id}/ledger/entries",
     params(("zone_id" = Uuid, Path), EntriesQuery),
     responses((status = 200, body = Entries))
 )]
@@ -141,9 +147,11 @@ pub(crate) struct Inclusion {
     checkpoint: String,
 }
 
-/// `GET …/ledger/proof/inclusion`: the proof that an event is in the ledger, against a checkpoint that comes with it.
+/// Prove that an event is in the ledger.
+///
+/// Against a checkpoint that comes with the proof.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/ledger/proof/inclusion", tag = "Ledger",
+    get, path = "/v1/zones/{zone_id}/ledger/proof/inclusion",
     params(("zone_id" = Uuid, Path), InclusionQuery),
     responses((status = 200, body = Inclusion))
 )]
@@ -176,9 +184,11 @@ pub(crate) struct Consistency {
     checkpoint: Option<String>,
 }
 
-/// `GET …/ledger/proof/consistency`: the proof that between two sizes nothing was changed and nothing taken away.
+/// Prove that the ledger only grew.
+///
+/// Between two sizes nothing was changed and nothing taken away.
 #[utoipa::path(
-    get, path = "/v1/zones/{zone_id}/ledger/proof/consistency", tag = "Ledger",
+    get, path = "/v1/zones/{zone_id}/ledger/proof/consistency",
     params(("zone_id" = Uuid, Path), ConsistencyQuery),
     responses((status = 200, body = Consistency))
 )]

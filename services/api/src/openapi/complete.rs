@@ -113,20 +113,91 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         pages: named("cursor"),
     };
     operation.insert("parameters".to_owned(), Value::Array(parameters));
+    if let Some(body) = operation.get_mut("requestBody") {
+        leave_out_null(body);
+    }
+    let not_found = not_found(path);
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let Some(responses) = responses.as_object_mut() else {
         return;
     };
     for (status, answer) in responses.iter_mut() {
         if status.starts_with('2') {
+            describe(method, status, answer);
             add_headers(&facts, status, answer);
         } else {
-            *answer = reference(status);
+            // What the handler says of its own codes, or what is said everywhere.
+            let said = answer.get("description").and_then(Value::as_str);
+            let said = said.filter(|said| !said.is_empty()).map(refusal);
+            *answer = said.unwrap_or_else(|| reference(status));
         }
     }
     for (status, _) in reasons.iter().filter(|(_, applies)| *applies) {
-        responses.insert((*status).to_owned(), reference(status));
+        let usual = match *status {
+            "404" => refusal(&not_found),
+            status => reference(status),
+        };
+        responses.entry(*status).or_insert(usual);
     }
+}
+
+/// A body may be left out, but when it is there it is an object.
+fn leave_out_null(body: &mut Value) {
+    let schemas = body.get_mut("content").and_then(Value::as_object_mut);
+    for media in schemas.into_iter().flat_map(Map::values_mut) {
+        let choices = media.pointer("/schema/oneOf").and_then(Value::as_array);
+        let is_null = |choice: &&Value| choice.get("type").is_some_and(|kind| kind == "null");
+        let object = choices.and_then(|all| all.iter().find(|choice| !is_null(choice)).cloned());
+        if let (Some(object), Some(media)) = (object, media.as_object_mut()) {
+            media.insert("schema".to_owned(), object);
+        }
+    }
+}
+
+/// What a success is, where the handler does not say: `OpenAPI` asks for a description of each.
+fn describe(method: &str, status: &str, answer: &mut Value) {
+    let usual = match (method, status) {
+        (_, "201") => "Made.",
+        (_, "202") => "Accepted; it takes effect within the bound.",
+        (_, "204") => "Done; there is nothing to show.",
+        ("get", _) => "What was asked for.",
+        _ => "Done.",
+    };
+    if let Some(answer) = answer.as_object_mut() {
+        let said = answer.get("description").and_then(Value::as_str);
+        if said.is_none_or(str::is_empty) {
+            answer.insert("description".to_owned(), json!(usual));
+        }
+    }
+}
+
+/// The codes of a route's 404: the zone, and the object that the path names by its id.
+fn not_found(path: &str) -> String {
+    let segments: Vec<&str> = path.split('/').collect();
+    let named = segments.windows(2).filter_map(|pair| match pair {
+        ["zones", "{zone_id}"] => Some("zone_not_found"),
+        ["admin-tokens", "{id}"] => Some("admin_token_not_found"),
+        ["applications", "{id}"] => Some("application_not_found"),
+        ["resources", "{id}"] => Some("resource_not_found"),
+        ["providers", "{id}"] => Some("provider_not_found"),
+        ["provider-connections", "{id}"] => Some("connection_not_found"),
+        ["policies", "{id}"] => Some("policy_not_found"),
+        ["policy-sets", "{id}"] => Some("policy_set_not_found"),
+        ["versions", "{version_id}"] => Some("version_not_found"),
+        ["grants", "{id}"] => Some("grant_not_found"),
+        ["subject-issuers", "{id}"] => Some("subject_issuer_not_found"),
+        ["step-up-challenges", "{id}"] => Some("challenge_not_found_or_expired"),
+        ["invitations", "{id}"] => Some("invitation_not_found"),
+        ["sessions", "{id}"] => Some("session_not_found"),
+        ["by-request", "{request_id}"] => Some("request_not_found"),
+        ["proof", "inclusion"] => Some("event_not_found"),
+        _ => None,
+    });
+    let codes: Vec<String> = named.map(|code| format!("`{code}`")).collect();
+    format!(
+        "No such object, or not one the token may see: {}.",
+        codes.join(" or ")
+    )
 }
 
 /// What the headers of a success depend on.

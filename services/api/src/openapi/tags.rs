@@ -14,7 +14,7 @@ const fn tag(name: &'static str, about: &'static str, modules: &'static [&'stati
     Tag { name, about, modules }
 }
 
-const TAGS: [Tag; 18] = [
+const TAGS: [Tag; 19] = [
     tag(
         "Zones",
         "The tenancy boundary: everything else is in one.",
@@ -63,6 +63,11 @@ const TAGS: [Tag; 18] = [
         "Audit",
         "The ledger: every decision, and every change with who made it.",
         &["audit"],
+    ),
+    tag(
+        "Ledger proofs",
+        "The same for those who trust nobody: signed checkpoints, what was hashed, and proofs (docs/ledger.md).",
+        &["ledger"],
     ),
     tag(
         "Admin tokens",
