@@ -35,7 +35,7 @@ pub(crate) struct LedgerKeys {
     keys: Vec<String>,
 }
 
-/// List the keys that sign ledgers.
+/// Lists the keys that sign ledgers.
 ///
 /// What the checkpoints of every zone are verified with, as verifier keys of signed notes.
 #[utoipa::path(
@@ -49,7 +49,7 @@ pub(crate) async fn keys(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().insert_header(known).json(LedgerKeys { keys }))
 }
 
-/// Show the signed checkpoint.
+/// Shows the signed checkpoint.
 ///
 /// How far the ledger has come and the root of its tree, as a note signed now or before (C2SP tlog-checkpoint). It is
 /// signed only when it follows from the last one that was.
@@ -98,7 +98,7 @@ pub(crate) struct Entry {
     bytes: String,
 }
 
-/// List entries as they were hashed.
+/// Lists entries as they were hashed.
 ///
 /// The events from one place to another, up to a thousand at once.
 #[utoipa::path(
@@ -147,7 +147,7 @@ pub(crate) struct Inclusion {
     checkpoint: String,
 }
 
-/// Prove that an event is in the ledger.
+/// Proves that an event is in the ledger.
 ///
 /// Against a checkpoint that comes with the proof.
 #[utoipa::path(
@@ -184,7 +184,7 @@ pub(crate) struct Consistency {
     checkpoint: Option<String>,
 }
 
-/// Prove that the ledger only grew.
+/// Proves that the ledger only grew.
 ///
 /// Between two sizes nothing was changed and nothing taken away.
 #[utoipa::path(
