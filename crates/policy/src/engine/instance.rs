@@ -22,12 +22,12 @@ const UNTOUCHED_BYTES: usize = 64 << 10;
 /// OPA's modules have one small table.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// What an instance may take.
+/// What an instance may take, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    pub(super) memory_bytes: usize,
-    pub(super) result_bytes: usize,
-    pub(super) builtin_input_bytes: usize,
+    pub(super) memory: usize,
+    pub(super) result: usize,
+    pub(super) builtin_input: usize,
 }
 
 /// Watches over one instance: says no to memory, to what a builtin of the host is handed, and to time beyond the limit,
@@ -75,7 +75,7 @@ impl Instance {
     ) -> Result<Answer, PolicyFault> {
         self.store.data_mut().deadline = deadline;
         self.store.set_epoch_deadline(1);
-        let limit = self.store.data().limits.result_bytes;
+        let limit = self.store.data().limits.result;
         let asked = self
             .policy
             .evaluate::<_, Box<RawValue>, _>(&mut self.store, ENTRYPOINT, &input)
@@ -129,7 +129,7 @@ impl Guard {
         };
         let before = self.bytes();
         let more = wanted.saturating_sub(self.memory_bytes);
-        let granted = wanted <= self.limits.memory_bytes && (wanted <= KEEP_BYTES || shelf.make_room(more));
+        let granted = wanted <= self.limits.memory && (wanted <= KEEP_BYTES || shelf.make_room(more));
         if granted {
             self.memory_bytes = wanted;
             shelf.take(self.bytes() - before);
@@ -171,7 +171,7 @@ impl ResourceLimiter for Guard {
         if most != Some(meter::ROOM) {
             return Ok(wanted <= MAX_TABLE_ELEMENTS);
         }
-        if wanted > self.limits.builtin_input_bytes {
+        if wanted > self.limits.builtin_input {
             self.breach = Some(PolicyFault::BuiltinInput);
             return Err(wasmtime::Error::msg("too much for a builtin of the host"));
         }
