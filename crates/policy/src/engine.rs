@@ -154,8 +154,8 @@ impl Engine {
         let cache = cache.transpose().map_err(refused)?.map(Arc::new);
         let wasm = wasm_engine(cache.as_deref()).map_err(refused)?;
         let limits = Limits {
-            memory_bytes: config.max_instance_bytes,
-            builtin_input_bytes: config.max_builtin_input_bytes,
+            memory: config.max_instance_bytes,
+            builtin_input: config.max_builtin_input_bytes,
         };
         let ticker = Ticker::start(&wasm).map_err(|e| EngineError(e.to_string()))?;
         let pool = Pool::start().map_err(|e| EngineError(e.to_string()))?;

@@ -24,11 +24,11 @@ const UNTOUCHED_BYTES: usize = 64 << 10;
 /// OPA's modules have one small table.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// What an instance may take.
+/// What an instance may take, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    pub(super) memory_bytes: usize,
-    pub(super) builtin_input_bytes: usize,
+    pub(super) memory: usize,
+    pub(super) builtin_input: usize,
 }
 
 /// Watches over one instance: says no to memory, to what a builtin of the host is handed, and to time beyond the limit,
@@ -134,7 +134,7 @@ impl Guard {
         };
         let before = self.bytes();
         let more = wanted.saturating_sub(self.memory_bytes);
-        let granted = wanted <= self.limits.memory_bytes && (wanted <= KEEP_BYTES || shelf.make_room(more));
+        let granted = wanted <= self.limits.memory && (wanted <= KEEP_BYTES || shelf.make_room(more));
         if granted {
             self.memory_bytes = wanted;
             shelf.take(self.bytes() - before);
@@ -176,7 +176,7 @@ impl ResourceLimiter for Guard {
         if most != Some(meter::ROOM) {
             return Ok(wanted <= MAX_TABLE_ELEMENTS);
         }
-        if wanted > self.limits.builtin_input_bytes {
+        if wanted > self.limits.builtin_input {
             self.breach = Some(PolicyFault::BuiltinInput);
             return Err(wasmtime::Error::msg("too much for a builtin of the host"));
         }

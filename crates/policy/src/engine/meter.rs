@@ -32,6 +32,10 @@ struct Shape {
 ///
 /// # Errors
 /// When it is not one of OPA's.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever else a module has stays as it is"
+)]
 pub(super) fn install(wasm: &[u8]) -> Result<Vec<u8>> {
     let shape = Shape::of(wasm)?;
     let (dump, dump_type) = shape.dump().ok_or_else(|| odd("opa_json_dump"))?;
@@ -84,6 +88,7 @@ pub(super) fn install(wasm: &[u8]) -> Result<Vec<u8>> {
 }
 
 impl Shape {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else matters here")]
     fn of(wasm: &[u8]) -> Result<Self> {
         let mut shape = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
