@@ -58,12 +58,11 @@ impl Api {
         if is_ruled(tx, zone).await? {
             return Ok(None);
         }
-        let set = match policy_sets::find_named(tx, zone, SET).await? {
-            Some(set) => set,
-            None => {
-                let name = Name::try_from(SET.to_owned()).map_err(Failure::Fault)?;
-                self.insert_policy_set(tx, by, zone, name, None).await?
-            }
+        let set = if let Some(set) = policy_sets::find_named(tx, zone, SET).await? {
+            set
+        } else {
+            let name = Name::try_from(SET.to_owned()).map_err(Failure::Fault)?;
+            self.insert_policy_set(tx, by, zone, name, None).await?
         };
         let schema = SchemaVersion::default();
         let set_version = self
@@ -105,13 +104,12 @@ impl Api {
         let same = versions
             .into_iter()
             .rfind(|version| version.content_sha256 == hash);
-        let version = match same {
-            Some(version) => version,
-            None => {
-                let content = template.content.to_owned();
-                self.insert_version(tx, by, &policy, content, schema_version, module)
-                    .await?
-            }
+        let version = if let Some(version) = same {
+            version
+        } else {
+            let content = template.content.to_owned();
+            self.insert_version(tx, by, &policy, content, schema_version, module)
+                .await?
         };
         Ok((policy.id, version.id))
     }

@@ -74,6 +74,10 @@ async fn a_page_shows_every_change_at_once_whoever_made_it() {
         assert_eq!((&before[0], &before[1]), (&after[0], &after[1]));
     }
 
+    let by_hand = "UPDATE zones SET name = 'By hand' WHERE slug = 'changed'";
+    given::sql(&stack, by_hand).await;
+    assert_eq!(page(&both, "/v1/zones?limit=3").await[2]["name"], "By hand");
+
     assert_eq!(other.delete(&paths[0]).await.status, 204);
     let first = page(&both, "/v1/zones?limit=3").await;
     assert_eq!(
