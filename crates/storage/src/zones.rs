@@ -127,6 +127,19 @@ pub async fn find(mut conn: &Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
         .optional()?)
 }
 
+/// The zone, live or archived: for what outlives it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_even_archived(mut conn: &Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
+    let any = zones::table.find(Uuid::from(zone));
+    Ok(any
+        .select(ZoneRow::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?)
+}
+
 /// The zone, which must be live.
 ///
 /// # Errors

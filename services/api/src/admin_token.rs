@@ -208,7 +208,8 @@ impl Api {
     }
 }
 
-fn shown(row: &AdminTokenRow) -> serde_json::Value {
+/// A token as the ledger has it: without the secret.
+pub(crate) fn shown(row: &AdminTokenRow) -> serde_json::Value {
     json!(AdminTokenView::of(row.clone(), None))
 }
 

@@ -69,6 +69,7 @@ impl Api {
         let row = applications::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "application.create", row.id)
             .to(&ApplicationView::from(&row))
+            .secret("client_secret", false, row.secret_hash.is_some())
             .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered {
@@ -214,10 +215,13 @@ impl Api {
         secret: Option<SecretString>,
     ) -> Result<Registered, Failure> {
         let row = applications::update(&mut tx, before.zone_id, before.id, &changes).await?;
-        let deed = deed
+        let mut deed = deed
             .from(&ApplicationView::from(before))
             .to(&ApplicationView::from(&row))
             .version(row.version);
+        if let Some(new) = &changes.secret_hash {
+            deed = deed.secret("client_secret", before.secret_hash.is_some(), new.is_some());
+        }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered { row, secret, epoch })
     }
