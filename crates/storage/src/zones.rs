@@ -164,6 +164,23 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Zon
         .optional()?)
 }
 
+/// What the zone's live objects are called, of the names that have `part` (in lower case) in them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn names_within(conn: &mut Conn, zone: ZoneId, part: &str) -> Result<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Named {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+    let query = diesel::sql_query(include_str!("zones/names_within.sql"))
+        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
+        .bind::<diesel::sql_types::Text, _>(part);
+    let found: Vec<Named> = query.load(conn).await?;
+    Ok(found.into_iter().map(|named| named.name).collect())
+}
+
 /// The live zone with this slug.
 ///
 /// # Errors

@@ -82,6 +82,11 @@ impl Access for Govern {
     const GLOBAL_ONLY: bool = true;
 }
 
+/// Anybody at all; then `R` from the rest of the request.
+pub(crate) struct Public<R = ()> {
+    pub(crate) rest: R,
+}
+
 /// Any live token, for what stores nothing; then `R` from the rest of the request.
 pub(crate) struct Anyone<R> {
     pub(crate) rest: R,
@@ -106,6 +111,20 @@ impl<A, R> InZone<A, R> {
     /// Who does it, in which zone, and the rest.
     pub(crate) fn open(self) -> (By, ZoneRow, R) {
         (self.by, self.zone, self.rest)
+    }
+}
+
+impl<R: FromRequest> FromRequest for Public<R> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            Ok(Self {
+                rest: rest(&request, &mut payload).await?,
+            })
+        })
     }
 }
 

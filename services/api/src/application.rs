@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::openapi::words::{CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, Nothing, given};
+use crate::text::{Name, Nothing, given, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -86,12 +86,12 @@ pub(crate) struct NewApplicationBody {
     registration_method: RegistrationMethod,
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     consent: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Vec<String>,
     #[schema(value_type = Option<JwkSetWord>)]
@@ -107,7 +107,7 @@ pub(crate) struct RegistrationBody {
     name: Name,
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
     #[schema(value_type = Option<JwkSetWord>)]

@@ -22,7 +22,7 @@ pub(crate) use plant::{RESOURCE, SCOPE};
 #[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BootstrapBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     force: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::change::Written;
 use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{given, given_or_null};
+use crate::text::{given, given_or_null, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -64,7 +64,7 @@ pub(crate) struct NewSubjectIssuerBody {
     jwks_uri: Option<String>,
     audience: String,
     /// Put before `sub`; unique in the zone, so at most one is empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     subject_prefix: String,
 }
 

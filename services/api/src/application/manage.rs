@@ -38,6 +38,7 @@ impl Api {
         body: NewApplicationBody,
     ) -> Result<Registered, Failure> {
         check_namespace(zone, &[body.name.as_str()])?;
+        check_namespace(zone, &texts(&body.traits))?;
         check_redirect_uris(&body.redirect_uris)?;
         let expires_at = self.expiry(zone, body.registration_method, body.expires_in)?;
         let credential_type = body.credential_type.unwrap_or(CredentialType::Public);
@@ -122,6 +123,7 @@ impl Api {
         if let Some(name) = &patch.name {
             check_namespace(zone, &[name.as_str()])?;
         }
+        check_namespace(zone, &texts(patch.traits.as_deref().unwrap_or_default()))?;
         check_redirect_uris(patch.redirect_uris.as_deref().unwrap_or_default())?;
         if patch.is_empty() {
             return Err(Refusal::NoFields.into());
@@ -299,6 +301,10 @@ fn offered(patch: &ApplicationPatch, before: &ApplicationRow) -> Option<Offered>
         jwks: patch.jwks.clone(),
         jwks_uri: patch.jwks_uri.clone(),
     })
+}
+
+fn texts(names: &[Name]) -> Vec<&str> {
+    names.iter().map(Name::as_str).collect()
 }
 
 fn consent(required: bool) -> String {
