@@ -16,6 +16,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+/// What is not logged unless `LOG_LEVEL` names it: bytes that are no HTTP, which anybody may send at any rate, and which
+/// actix takes for errors of ours (decision 0022).
+const QUIET: &str = "actix_http::h1::dispatcher=off";
+
 /// Keeps telemetry alive; [`Telemetry::flush`] sends what is left.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -47,9 +51,10 @@ pub fn init(service: &'static str, common: &Common) -> Result<Telemetry, BoxErro
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false);
+    let logged = format!("{QUIET},{}", common.log_level);
     tracing_subscriber::registry()
         .with(spans.with_filter(EnvFilter::try_new("info")?))
-        .with(json::JsonLines::new(service).with_filter(EnvFilter::try_new(&common.log_level)?))
+        .with(json::JsonLines::new(service).with_filter(EnvFilter::try_new(logged)?))
         .try_init()?;
     log_panics();
     Ok(Telemetry { provider })

@@ -276,15 +276,15 @@ pub(crate) async fn change(
 /// `POST …/applications/{id}/rotate-secret`: the old secret ends with the answer.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
-    request_body = Option<Nothing>,
+    params(IfMatch), request_body = Option<Nothing>,
     responses((status = 200, body = ApplicationView))
 )]
 pub(crate) async fn rotate_secret(
     api: Data<Api>,
-    request: InZone<Write, (PathId<ApplicationId>, OptionalBody<Nothing>)>,
+    request: InZone<Write, (PathId<ApplicationId>, IfMatch, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, (PathId(id), _)) = request.open();
-    let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
+    let (by, zone, (PathId(id), if_match, _)) = request.open();
+    let made = to_completion(async move { api.rotate_secret(&by, zone.id, id, &if_match).await }).await?;
     Ok(answer_changed(&made))
 }
 

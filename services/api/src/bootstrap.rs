@@ -6,6 +6,7 @@ use crate::actor::{Everywhere, Govern};
 use crate::app::Api;
 use crate::error::Refusal;
 use crate::reply;
+use crate::text::or_default;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;

@@ -13,7 +13,7 @@ use crate::sight::{Sight, Store};
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
@@ -232,6 +232,8 @@ impl ResponseError for Again {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut answer = HttpResponse::build(self.status_code());
         answer.insert_header((REPLAYED, HeaderValue::from_static("true")));
+        // The first may have shown a secret, and then nobody kept it.
+        answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
         if let Some(epoch) = self.0.epoch.map(Epoch::from) {
             answer.insert_header(zone_epoch(epoch));
         }

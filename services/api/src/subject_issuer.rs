@@ -124,7 +124,7 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, JsonBody(body)) = request.open();
     let Written { value: row, epoch } =
-        to_completion(async move { api.create_subject_issuer(&by, zone.id, body).await }).await?;
+        to_completion(async move { api.create_subject_issuer(&by, &zone, body).await }).await?;
     Ok(reply::created(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
@@ -166,7 +166,7 @@ pub(crate) async fn change(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
     let Written { value: row, epoch } = to_completion(async move {
-        api.change_subject_issuer(&by, zone.id, id, &if_match, patch)
+        api.change_subject_issuer(&by, &zone, id, &if_match, patch)
             .await
     })
     .await?;

@@ -48,6 +48,10 @@ impl Api {
             jwks: body.jwks,
             jwks_uri: body.jwks_uri,
         };
+        self.check_offered(&offered)?;
+        if expires_at.is_some() {
+            self.admit_registering(zone.id)?;
+        }
         let credential = self.credential(offered).await?;
         let new = NewApplication {
             zone_id: zone.id,
@@ -80,7 +84,16 @@ impl Api {
         })
     }
 
-    /// When a self-registered application ends, if the zone takes one more of them now.
+    /// Whether one more may register itself now. Looked at again, exactly, when it is written; this spares us the
+    /// derivation of a secret for a flood.
+    fn admit_registering(&self, zone: ZoneId) -> Result<(), Failure> {
+        let allowed = u32::try_from(DCR_PER_SECOND).unwrap_or(u32::MAX);
+        let now = self.clock.now();
+        let admitted = self.registrations.lock().admit(zone, allowed, 1, now);
+        Ok(admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?)
+    }
+
+    /// When a self-registered application ends, if the zone takes them.
     fn expiry(
         &self,
         zone: &ZoneRow,
@@ -103,12 +116,7 @@ impl Api {
         if !(1..=DCR_MOST_SECONDS).contains(&seconds) {
             return Err(Failure::field("expires_in", "must be from 1 to 86400 seconds"));
         }
-        let now = self.clock.now();
-        // Looked at again, exactly, when it is written; this spares us the derivation of a secret for a flood.
-        let allowed = u32::try_from(DCR_PER_SECOND).unwrap_or(u32::MAX);
-        let admitted = self.registrations.lock().admit(zone.id, allowed, 1, now);
-        admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?;
-        Ok(Some(now + TimeDelta::seconds(seconds)))
+        Ok(Some(self.clock.now() + TimeDelta::seconds(seconds)))
     }
 
     /// Changes an application.
@@ -189,12 +197,14 @@ impl Api {
         by: &By,
         zone: ZoneId,
         id: ApplicationId,
+        if_match: &IfMatch,
     ) -> Result<Registered, Failure> {
         let (hash, secret) = self.new_secret()?;
         let mut tx = self.database.begin(zone).await?;
         let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
+        if_match.check(before.version)?;
         if before.secret_hash.is_none() {
             return Err(Refusal::ApplicationHasNoSecret.into());
         }

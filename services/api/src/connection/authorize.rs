@@ -67,7 +67,7 @@ pub(crate) struct Authorization {
     request_body = AuthorizeBody,
     responses(
         (status = 200, description = "Where to send the user.", body = Authorization),
-        (status = 400, description = "`invalid_body`: also a provider that users cannot connect to"),
+        (status = 400, description = "`invalid_body`: also a provider that users cannot connect to, or that is not the resource's"),
         (status = 404, description = "`resource_not_found`, `provider_not_found`"),
         (status = 502, description = "`provider_discovery_failed`"),
     )
@@ -149,11 +149,14 @@ impl Api {
     /// The provider, if users can connect to it.
     async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<OauthProvider, Failure> {
         let mut conn = self.database.acquire(zone).await?;
-        resources::find(&mut conn, zone, body.resource_id)
+        let resource = resources::find(&mut conn, zone, body.resource_id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;
         let row = providers::find(&mut conn, zone, body.provider_id).await?;
         let row = row.ok_or(Refusal::ProviderNotFound)?;
+        if resource.credential_provider_id != Some(row.id) {
+            return Err(Failure::field("resource_id", "is not bound to this provider"));
+        }
         let provider = self.oauth_provider(&mut conn, &row).await?;
         match provider.flow {
             Flow::AuthorizationCode | Flow::Oidc => Ok(provider),

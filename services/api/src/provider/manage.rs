@@ -86,7 +86,7 @@ impl Api {
         let held = open(&dek, &before)?;
         let merged = merge(merge(held.clone(), gone), secrets);
         // A kind that changes may leave secrets behind that it has no use for.
-        configuration::read(kind, Map::new(), merged.clone(), &self.egress)?;
+        configuration::read(kind, shown.clone(), merged.clone(), &self.egress)?;
         let changes = ProviderChanges {
             name: patch.name.map(Name::into_string),
             identifier: patch.identifier.map(Name::into_string),
