@@ -309,10 +309,8 @@ fn may_be_secret(plain: &[u8]) -> bool {
 fn has_secret_word(key: &str) -> bool {
     const SECRET: [&[u8]; 5] = [b"pass", b"auth", b"otp", b"totp", b"pin"];
     let (mut word, mut length, mut was_lower) = ([0; 4], 0_usize, false);
-    let is_secret = |word: &[u8; 4], length: usize| {
-        word.get(..length)
-            .is_some_and(|word| SECRET.contains(&word))
-    };
+    let is_secret =
+        |word: &[u8; 4], length: usize| word.get(..length).is_some_and(|word| SECRET.contains(&word));
     for c in folded(key) {
         let letter = c.filter(u8::is_ascii_alphabetic);
         let begins = letter.is_none_or(|c| was_lower && c.is_ascii_uppercase());

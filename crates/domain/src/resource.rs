@@ -165,7 +165,8 @@ mod tests {
         #[test]
         fn a_plain_path_below_a_prefix_is_covered(base in "[a-z]{1,5}(://)?(/[a-z]{1,3}){0,2}/?", tail in "[a-z]{1,4}(/[a-z]{1,4}){0,3}") {
             let slash = if base.ends_with('/') { "" } else { "/" };
-            prop_assert!(id(&base).covers(&id(&format!("{base}{slash}{tail}"))));
+            let asked = id(&format!("{base}{slash}{tail}"));
+            prop_assert!(id(&base).covers(&asked));
         }
     }
 

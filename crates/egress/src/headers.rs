@@ -39,7 +39,9 @@ pub fn may_be_forwarded(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !NEVER_FORWARDED.contains(&name.as_str())
         && !is_hop_by_hop(&name)
-        && !NEVER_FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        && !NEVER_FORWARDED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether an upstream's key may travel under this name: where a caller's header may, and in `Authorization`, which is

@@ -226,7 +226,10 @@ mod tests {
             ("http:a.example", Forbidden::Malformed),
             ("https:/a.example/", Forbidden::Malformed),
             ("https:///a.example/", Forbidden::Malformed),
-            (&format!("https://a.example/{}", "x".repeat(2048)), Forbidden::TooLong),
+            (
+                &format!("https://a.example/{}", "x".repeat(2048)),
+                Forbidden::TooLong,
+            ),
         ] {
             assert_eq!(check_url(&open(), text), Err(why), "{text}");
         }

@@ -7,7 +7,8 @@ use crate::page::{Page, descending};
 use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
-use diesel::dsl::AsSelect;
+use diesel::dsl::{AsExprOf, AsSelect};
+use diesel::expression::{SqlLiteral, UncheckedBind};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
@@ -247,11 +248,13 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Pa
 }
 
 /// Whether an event is about this resource among several, written as its index is.
-fn among_several(resource: &str) -> Box<dyn BoxableExpression<audit_ledger::table, Pg, SqlType = Bool> + Send> {
+fn among_several(resource: &str) -> AmongSeveral {
     let holds = "(metadata_json ? 'resources' AND metadata_json -> 'resources' @> jsonb_build_array(";
     let holds = diesel::dsl::sql::<Bool>(holds).bind::<Text, _>(resource.to_owned());
-    Box::new(holds.sql("))"))
+    holds.sql("))")
 }
+
+type AmongSeveral = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<String, Text>>>;
 
 /// The zone's events that pass the filter, in no order yet; which resource they are about is not looked at.
 fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {

@@ -48,8 +48,12 @@ pub(crate) fn is_deed(name: &str) -> bool {
 }
 
 macro_rules! named {
-    () => { None };
-    ($deed:literal) => { Some($deed) };
+    () => {
+        None
+    };
+    ($deed:literal) => {
+        Some($deed)
+    };
 }
 
 macro_rules! table {

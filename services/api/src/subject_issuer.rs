@@ -165,11 +165,9 @@ pub(crate) async fn change(
     request: InZone<Write, (PathId<SubjectIssuerId>, IfMatch, JsonBody<SubjectIssuerPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
-    let Written { value: row, epoch } = to_completion(async move {
-        api.change_subject_issuer(&by, &zone, id, &if_match, patch)
-            .await
-    })
-    .await?;
+    let Written { value: row, epoch } =
+        to_completion(async move { api.change_subject_issuer(&by, &zone, id, &if_match, patch).await })
+            .await?;
     Ok(reply::changed(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 

@@ -118,7 +118,10 @@ impl ForeignKeys {
 pub fn is_verifying_key(jwk: &Value) -> bool {
     let key = jwk.as_object().and_then(Key::read);
     key.is_some_and(|key| {
-        ForeignAlgorithm::ALL.into_iter().any(|algorithm| key.is_for(algorithm)) && key.material.is_sound()
+        ForeignAlgorithm::ALL
+            .into_iter()
+            .any(|algorithm| key.is_for(algorithm))
+            && key.material.is_sound()
     })
 }
 

@@ -204,13 +204,21 @@ async fn other_media_types_and_large_bodies_are_refused() {
     );
     let typed = |media_type: &'static str| {
         let request = TestRequest::post().uri("/things");
-        request.insert_header(("content-type", media_type)).set_payload(r#"{"name":"a"}"#)
+        request
+            .insert_header(("content-type", media_type))
+            .set_payload(r#"{"name":"a"}"#)
     };
     for (media_type, status) in [
         ("application/json; charset=UTF-8", StatusCode::CREATED),
         ("application/json;charset=\"utf-8\"", StatusCode::CREATED),
-        ("application/json; charset=latin1", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        ("application/json; a=b; charset=utf-16", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            "application/json; charset=latin1",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "application/json; a=b; charset=utf-16",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
     ] {
         assert_eq!(answer(typed(media_type)).await.0, status, "{media_type}");
     }

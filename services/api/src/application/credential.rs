@@ -83,7 +83,8 @@ impl Api {
             check_jwks(jwks)?;
         }
         if let Some(uri) = jwks_uri {
-            let url = check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
+            let url =
+                check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
             if url.fragment().is_some() {
                 return Err(Failure::field("jwks_uri", "must have no fragment"));
             }

@@ -154,12 +154,14 @@ impl Api {
             .ok_or(Refusal::ResourceNotFound)?;
         let row = providers::find(&mut conn, zone, body.provider_id).await?;
         let row = row.ok_or(Refusal::ProviderNotFound)?;
-        if resource.credential_provider_id != Some(row.id) {
-            return Err(Failure::field("resource_id", "is not bound to this provider"));
-        }
         let provider = self.oauth_provider(&mut conn, &row).await?;
         match provider.flow {
-            Flow::AuthorizationCode | Flow::Oidc => Ok(provider),
+            Flow::AuthorizationCode | Flow::Oidc if resource.credential_provider_id == Some(row.id) => {
+                Ok(provider)
+            }
+            Flow::AuthorizationCode | Flow::Oidc => {
+                Err(Failure::field("resource_id", "is not bound to this provider"))
+            }
             Flow::ClientCredentials | Flow::ApiKey | Flow::BearerToken | Flow::Workload => Err(
                 Failure::field("provider_id", "is not a provider that users connect to"),
             ),

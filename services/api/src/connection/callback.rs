@@ -263,9 +263,14 @@ fn weight(accept: &str, kind: &str, subtype: &str) -> u16 {
         };
         let parameter = |part: &str| {
             let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().to_owned())
+            name.trim()
+                .eq_ignore_ascii_case("q")
+                .then(|| value.trim().to_owned())
         };
-        Some((precision, parts.find_map(parameter).map_or(1000, |q| thousandths(&q))))
+        Some((
+            precision,
+            parts.find_map(parameter).map_or(1000, |q| thousandths(&q)),
+        ))
     };
     let best = accept.split(',').filter_map(of_range).max();
     best.map_or(0, |(_, weight)| weight)

@@ -342,7 +342,14 @@ mod tests {
         }
         let in_query = json!({"location": "query", "name": "host"});
         assert!(read_json(Apikey, &in_query, &json!({"api_key": "caf\u{e9}"})).is_ok());
-        assert!(read_json(Apikey, &json!({"name": "Authorization"}), &json!({"api_key": "k"})).is_ok());
+        assert!(
+            read_json(
+                Apikey,
+                &json!({"name": "Authorization"}),
+                &json!({"api_key": "k"})
+            )
+            .is_ok()
+        );
         let seed = json!({"token_url": "https://github.com/login/oauth/access_token"});
         assert!(read_json(Oauth2, &seed, &json!({"client_secret": "x"})).is_ok());
     }

@@ -155,7 +155,9 @@ fn merge(mut secrets: Map<String, Value>, new: Map<String, Value>) -> Map<String
 /// Notes which secrets differ; which, not what.
 fn changed_secrets(deed: Deed, before: &Map<String, Value>, after: &Map<String, Value>) -> Deed {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name));
     changed.fold(deed, |deed, name| {
         let (was, is) = (before.contains_key(name), after.contains_key(name));
         deed.secret(format!("secret_config.{name}"), was, is)
