@@ -25,20 +25,30 @@ impl ResourceIdentifier {
         &self.0
     }
 
-    /// Whether a prefix resource of this name covers `asked`: it starts with it at a `/` boundary, and what follows
-    /// has no empty, `.` or `..` segment.
+    /// Whether a prefix resource of this name covers `asked`: it starts with it at a `/` boundary, and what follows is a
+    /// plain path: no query, no fragment, and no empty, `.` or `..` segment in any encoding.
     #[must_use]
     pub fn covers(&self, asked: &Self) -> bool {
-        let Some(rest) = asked.0.strip_prefix(self.0.trim_end_matches('/')) else {
-            return false;
+        let rest = asked.0.strip_prefix(&self.0);
+        let below = if self.0.ends_with('/') {
+            rest
+        } else {
+            rest.and_then(|rest| rest.strip_prefix('/'))
         };
-        let Some(below) = rest.strip_prefix('/') else {
-            return false;
-        };
-        below
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | ".."))
+        below.is_some_and(is_plain_path)
     }
+}
+
+fn is_plain_path(path: &str) -> bool {
+    let hides_a_segment = |at: &[u8]| {
+        let [b'%', high, low] = at else { return false };
+        let code = [*high, low.to_ascii_lowercase()];
+        matches!(&code, b"2e" | b"2f" | b"5c" | b"25")
+    };
+    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
+    !path.contains(['#', '?'])
+        && !path.as_bytes().windows(3).any(hides_a_segment)
+        && path.split('/').all(is_segment)
 }
 
 impl FromStr for ResourceIdentifier {
@@ -95,6 +105,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn id(text: &str) -> ResourceIdentifier {
         text.parse().expect("well formed")
@@ -112,8 +123,50 @@ mod tests {
             "https://api.example/v1/../admin",
             "https://api.example/v1//x",
             "https://api.example/v1/.",
+            "https://api.example/v1/%2e%2e/admin",
+            "https://api.example/v1/.%2E/admin",
+            "https://api.example/v1/a%2Fb",
+            "https://api.example/v1/a%5cb",
+            "https://api.example/v1/%252e",
+            "https://api.example/v1/a?b",
+            "https://api.example/v1/a#b",
         ] {
             assert!(!base.covers(&id(asked)), "{asked}");
+        }
+        assert!(base.covers(&id("https://api.example/v1/a%20b")));
+    }
+
+    #[test]
+    fn a_prefix_that_ends_in_slashes_is_a_boundary_as_it_is_written() {
+        let store = id("store://");
+        assert!(store.covers(&id("store://x")) && store.covers(&id("store://x/y")));
+        for asked in ["store:/x", "store:///x", "store://", "store:x", "stores://x"] {
+            assert!(!store.covers(&id(asked)), "{asked}");
+        }
+        let folder = id("a/b/");
+        assert!(folder.covers(&id("a/b/c")) && !folder.covers(&id("a/b")) && !folder.covers(&id("a/b//c")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_prefix_covers_lies_below_it(base in "[a-z:/%.25eE]{1,8}", tail in "[a-c/.%25eE#?]{0,8}") {
+            let (base, asked) = (id(&base), id(&format!("{base}{tail}")));
+            if base.covers(&asked) {
+                let below = asked.as_str().strip_prefix(base.as_str()).expect("it begins with it");
+                let below = if base.as_str().ends_with('/') { below } else { &below[1..] };
+                prop_assert!(!below.is_empty() && asked.as_str().len() > base.as_str().len());
+                prop_assert!(!below.contains("//") && !below.starts_with('/') && !below.contains(['#', '?']));
+                prop_assert!(below.split('/').all(|part| part != "." && part != ".." && !part.is_empty()));
+                let lower = below.to_lowercase();
+                prop_assert!(["%2e", "%2f", "%5c", "%25"].iter().all(|hidden| !lower.contains(hidden)));
+            }
+        }
+
+        #[test]
+        fn a_plain_path_below_a_prefix_is_covered(base in "[a-z]{1,5}(://)?(/[a-z]{1,3}){0,2}/?", tail in "[a-z]{1,4}(/[a-z]{1,4}){0,3}") {
+            let slash = if base.ends_with('/') { "" } else { "/" };
+            let asked = id(&format!("{base}{slash}{tail}"));
+            prop_assert!(id(&base).covers(&asked));
         }
     }
 

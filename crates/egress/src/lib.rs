@@ -11,6 +11,7 @@ pub mod address;
 pub mod body;
 pub mod connect;
 pub mod error;
+pub mod headers;
 pub mod internal;
 pub mod metadata;
 pub mod oauth;

@@ -4,6 +4,9 @@ use crate::address::{Reach, reach};
 use std::net::IpAddr;
 use url::{Host, Url};
 
+/// The longest URL that is looked at.
+const MAX_URL_BYTES: usize = 2048;
+
 /// What this installation lets out.
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
@@ -20,6 +23,9 @@ pub enum Forbidden {
     /// Not a URL.
     #[error("not a URL")]
     Malformed,
+    /// Longer than any URL need be.
+    #[error("a URL has at most {MAX_URL_BYTES} bytes")]
+    TooLong,
     /// Another scheme.
     #[error("only http and https are allowed")]
     Scheme,
@@ -45,6 +51,9 @@ pub enum Forbidden {
 /// # Errors
 /// [`Forbidden`], the first reason found.
 pub fn check_url(policy: &EgressPolicy, text: &str) -> Result<Url, Forbidden> {
+    if text.len() > MAX_URL_BYTES {
+        return Err(Forbidden::TooLong);
+    }
     if text
         .bytes()
         .any(|b| b.is_ascii_control() || b == b' ' || b == b'\\')
@@ -55,10 +64,9 @@ pub fn check_url(policy: &EgressPolicy, text: &str) -> Result<Url, Forbidden> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Forbidden::Scheme);
     }
-    if !url.username().is_empty()
-        || url.password().is_some()
-        || text.split(['/', '?', '#']).any(|part| part.ends_with('@'))
-    {
+    // As it is written: a reader of URLs makes up for slashes that are missing or too many, and forgets an empty name.
+    let authority = authority(text).ok_or(Forbidden::Malformed)?;
+    if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
         return Err(Forbidden::UserInfo);
     }
     if url.port() == Some(0) {
@@ -74,6 +82,13 @@ pub fn check_url(policy: &EgressPolicy, text: &str) -> Result<Url, Forbidden> {
         Some(Host::Domain(_)) | None => {}
     }
     Ok(url)
+}
+
+/// What stands between `//` and the path (RFC 3986 §3.2).
+fn authority(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(':')?;
+    let authority = rest.strip_prefix("//")?.split(['/', '?', '#']).next()?;
+    (!authority.is_empty()).then_some(authority)
 }
 
 /// Whether private networks may be reached, and the only hosts: as the settings are read.
@@ -205,8 +220,25 @@ mod tests {
             ("http://a.example:0/", Forbidden::Malformed),
             ("http://a.ex\nample/", Forbidden::Malformed),
             ("", Forbidden::Malformed),
+            ("https://@a.example/", Forbidden::UserInfo),
+            ("https://:@a.example/", Forbidden::UserInfo),
+            ("https://u:@a.example/@", Forbidden::UserInfo),
+            ("http:a.example", Forbidden::Malformed),
+            ("https:/a.example/", Forbidden::Malformed),
+            ("https:///a.example/", Forbidden::Malformed),
+            (
+                &format!("https://a.example/{}", "x".repeat(2048)),
+                Forbidden::TooLong,
+            ),
         ] {
             assert_eq!(check_url(&open(), text), Err(why), "{text}");
+        }
+        for fine in [
+            "https://a.example/user@/x",
+            "https://a.example/@?q=b@c@#@",
+            "HTTPS://a.example",
+        ] {
+            assert!(check_url(&strict(), fine).is_ok(), "{fine}");
         }
     }
 

@@ -8,7 +8,7 @@ mod claims;
 mod keys;
 
 pub use claims::ForeignClaims;
-pub use keys::{ForeignKeys, MAX_KEY_SET_BYTES};
+pub use keys::{ForeignKeys, MAX_KEY_SET_BYTES, is_verifying_key};
 
 use crate::strict_json;
 use base64::Engine;

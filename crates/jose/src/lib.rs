@@ -28,6 +28,7 @@ pub use envelope::{Dek, Kek, Purpose};
 pub use error::Error;
 pub use foreign::{
     ForeignAlgorithm, ForeignClaims, ForeignError, ForeignExpect, ForeignKeys, ForeignToken, VerifiedForeign,
+    is_verifying_key,
 };
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};

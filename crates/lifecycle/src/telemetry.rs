@@ -18,6 +18,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// What is never logged, whatever the level: opa-wasm's spans hold what policies hand to builtins, claims among it.
 const NEVER: &str = "opa_wasm=off";
+/// What is not logged unless `LOG_LEVEL` names it: bytes that are no HTTP, which anybody may send at any rate, and which
+/// actix takes for errors of ours (decision 0022).
+const QUIET: &str = "actix_http::h1::dispatcher=off";
 
 /// Keeps telemetry alive; [`Telemetry::flush`] sends what is left.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ pub fn init(service: &'static str, common: &Common) -> Result<Telemetry, BoxErro
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false);
-    let filter = |level: &str| EnvFilter::try_new(format!("{level},{NEVER}"));
+    let filter = |level: &str| EnvFilter::try_new(format!("{QUIET},{level},{NEVER}"));
     tracing_subscriber::registry()
         .with(spans.with_filter(filter("info")?))
         .with(json::JsonLines::new(service).with_filter(filter(&common.log_level)?))

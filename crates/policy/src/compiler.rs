@@ -5,6 +5,7 @@
 
 mod bundle;
 mod contract;
+mod named;
 mod opa;
 
 use opa::{Capabilities, Opa, Workshop};
@@ -59,6 +60,8 @@ pub struct CompiledModule {
     pub wasm_sha256: String,
     /// Which OPA made it.
     pub opa_version: String,
+    /// The texts in the source that may be an application's name or id.
+    pub names: Vec<String>,
 }
 
 /// The policy compiler: an OPA executable.
@@ -93,7 +96,8 @@ impl Compiler {
     pub async fn check(&self, content: &str) -> Result<(), CompileError> {
         let capabilities = self.capabilities().await?;
         let workshop = Workshop::open(content, capabilities)?;
-        self.inspect(content, capabilities, &workshop).await
+        self.inspect(content, capabilities, &workshop).await?;
+        Ok(())
     }
 
     /// Checks a policy and compiles it.
@@ -103,7 +107,7 @@ impl Compiler {
     pub async fn compile(&self, content: &str) -> Result<CompiledModule, CompileError> {
         let capabilities = self.capabilities().await?;
         let workshop = Workshop::open(content, capabilities)?;
-        self.inspect(content, capabilities, &workshop).await?;
+        let names = self.inspect(content, capabilities, &workshop).await?;
         let archive = self.opa.build(&workshop).await?;
         let wasm = bundle::policy_wasm(&archive).map_err(|e| CompileError::Unavailable(e.to_string()))?;
         Ok(CompiledModule {
@@ -111,10 +115,17 @@ impl Compiler {
             wasm_sha256: sha256_hex(&wasm),
             wasm,
             opa_version: capabilities.opa_version.clone(),
+            names,
         })
     }
 
-    async fn inspect(&self, content: &str, known: &Capabilities, at: &Workshop) -> Result<(), CompileError> {
+    /// Checks a policy; the texts that may name an application.
+    async fn inspect(
+        &self,
+        content: &str,
+        known: &Capabilities,
+        at: &Workshop,
+    ) -> Result<Vec<String>, CompileError> {
         if content.is_empty() || content.len() > MAX_SOURCE_BYTES {
             let message = format!(
                 "a policy is 1 to {MAX_SOURCE_BYTES} bytes long, this one is {}",
@@ -126,11 +137,11 @@ impl Compiler {
             return Err(CompileError::Invalid(vec![issue]));
         }
         let (ast, mut issues) = tokio::try_join!(self.opa.parse(at), self.opa.check(at, known))?;
-        if let Some(ast) = ast {
-            issues.extend(contract::issues(&ast, content));
+        if let Some(ast) = &ast {
+            issues.extend(contract::issues(ast, content));
         }
         if issues.is_empty() {
-            Ok(())
+            Ok(ast.as_ref().map(named::names).unwrap_or_default())
         } else {
             Err(CompileError::Invalid(issues))
         }

@@ -86,7 +86,7 @@ pub struct Evaluation {
 /// A loaded module that stays loaded, whatever the budget says, for as long as this is kept.
 #[derive(Clone)]
 pub struct Held {
-    _module: Arc<Module>,
+    module: Arc<Module>,
 }
 
 impl std::fmt::Debug for Held {
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Held {
 
 impl From<Arc<Module>> for Held {
     fn from(module: Arc<Module>) -> Self {
-        Self { _module: module }
+        Self { module }
     }
 }
 
@@ -189,6 +189,13 @@ impl Engine {
         let _under_way = self.ticker.begin();
         let loaded = self.modules.load(module, wasm, self.config.deadline).await?;
         Ok(loaded.into())
+    }
+
+    /// Whether a module answers a plain input with what is no decision. It would at every other that its policy matches so.
+    pub async fn answers_nonsense(&self, held: &Held) -> bool {
+        let _under_way = self.ticker.begin();
+        let answer = held.module.answer_plainly(self.config.deadline).await;
+        answer == Err(PolicyFault::Result)
     }
 
     /// Keeps a module loaded that is.

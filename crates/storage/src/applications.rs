@@ -366,7 +366,7 @@ pub async fn registered_within_a_second(conn: &mut Conn, zone: ZoneId) -> Result
     Ok(recent.count().get_result(conn).await?)
 }
 
-/// Whether a policy of the zone's active set names the application: its id anywhere, or its name as a string.
+/// Whether a policy of the zone's active set names the application, by its id or its name.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -384,7 +384,8 @@ pub async fn named_by_active_policy(
     let query = diesel::sql_query(include_str!("applications/named_by_active_policy.sql"))
         .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
         .bind::<diesel::sql_types::Text, _>(id.to_string())
-        .bind::<diesel::sql_types::Text, _>(Value::from(name).to_string());
+        .bind::<diesel::sql_types::Text, _>(Value::from(name).to_string())
+        .bind::<diesel::sql_types::Text, _>(name);
     let found: Found = query.get_result(conn).await?;
     Ok(found.found)
 }

@@ -8,11 +8,14 @@ use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
 use caracal_chain::Frontier;
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
-use diesel::dsl::AsSelect;
+use diesel::dsl::{AsExprOf, AsSelect};
+use diesel::expression::{SqlLiteral, UncheckedBind};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -118,7 +121,7 @@ pub struct AuditFilter {
     pub session_id: Option<Uuid>,
     /// Of this agent session.
     pub agent_session_id: Option<Uuid>,
-    /// About this resource.
+    /// About this resource, alone or among others.
     pub resource: Option<String>,
     /// By an agent with this label.
     pub label: Option<String>,
@@ -233,13 +236,36 @@ pub async fn find(conn: &mut Conn, zone: ZoneId, id: EventId) -> Result<Option<A
 /// When the database cannot be read.
 pub async fn list(conn: &mut Conn, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Result<Vec<AuditRow>> {
     use audit_ledger::dsl as column;
-    let query = filtered(zone, filter);
-    Ok(descending!(query, column::occurred_at, column::id, page)
+    let Some(resource) = &filter.resource else {
+        let all = filtered(zone, filter);
+        return Ok(descending!(all, column::occurred_at, column::id, page)
+            .load(conn)
+            .await?);
+    };
+    // Two indexes have them, and neither has the order of both.
+    let one = filtered(zone, filter).filter(column::resource.eq(resource));
+    let several = filtered(zone, filter).filter(among_several(resource));
+    let mut rows: Vec<AuditRow> = descending!(one, column::occurred_at, column::id, page)
         .load(conn)
-        .await?)
+        .await?;
+    let several = descending!(several, column::occurred_at, column::id, page);
+    rows.extend(several.load::<AuditRow>(conn).await?);
+    rows.sort_unstable_by_key(|row| Reverse((row.occurred_at, Uuid::from(row.id))));
+    rows.dedup_by_key(|row| row.id);
+    rows.truncate(usize::try_from(page.limit).unwrap_or_default());
+    Ok(rows)
 }
 
-/// The zone's events that pass the filter, in no order yet.
+/// Whether an event is about this resource among several, written as its index is.
+fn among_several(resource: &str) -> AmongSeveral {
+    let holds = "(metadata_json ? 'resources' AND metadata_json -> 'resources' @> jsonb_build_array(";
+    let holds = diesel::dsl::sql::<Bool>(holds).bind::<Text, _>(resource.to_owned());
+    holds.sql("))")
+}
+
+type AmongSeveral = SqlLiteral<Bool, UncheckedBind<SqlLiteral<Bool>, AsExprOf<String, Text>>>;
+
+/// The zone's events that pass the filter, in no order yet; which resource they are about is not looked at.
 fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
     use audit_ledger::dsl as column;
     let of_zone = audit_ledger::table.filter(column::zone_id.eq(Uuid::from(zone)));
@@ -257,7 +283,7 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
         query = query.filter(column::decision.eq(decision.as_str()));
         if decision != AuditDecision::Allow {
             // What the index of refusals is limited to; a statement planned for any decision does not see that it follows.
-            query = query.filter(diesel::dsl::sql::<diesel::sql_types::Bool>("decision <> 'allow'"));
+            query = query.filter(diesel::dsl::sql::<Bool>("decision <> 'allow'"));
         }
     }
     if let Some(event_type) = &filter.event_type {
@@ -272,13 +298,10 @@ fn filtered(zone: ZoneId, filter: &AuditFilter) -> Filtered<'_> {
     if let Some(agent) = filter.agent_session_id {
         query = query.filter(column::agent_session_id.eq(agent));
     }
-    if let Some(resource) = &filter.resource {
-        query = query.filter(column::resource.eq(resource));
-    }
     if let Some(label) = &filter.label {
         // What the index of labels is limited to; PostgreSQL does not see that it follows.
         query = query
-            .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("labels <> '{}'"))
+            .filter(diesel::dsl::sql::<Bool>("labels <> '{}'"))
             .filter(column::labels.contains(vec![label]));
     }
     query

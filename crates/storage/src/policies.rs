@@ -102,6 +102,8 @@ pub struct NewPolicyVersion {
     pub schema_version: String,
     /// The compiled module's name; the module is stored first.
     pub module: String,
+    /// The texts in the source that may be an application's name or id.
+    pub names: Vec<String>,
     /// Who makes it.
     pub created_by: String,
 }

@@ -82,6 +82,7 @@ table! {
     policy_versions (zone_id, id) {
         zone_id -> Uuid, id -> Uuid, policy_id -> Uuid, version -> Integer, content -> Text, content_sha256 -> Text,
         schema_version -> Text, module -> Text, created_by -> Text, created_at -> Timestamptz,
+        names -> Nullable<Array<Text>>,
     }
 }
 

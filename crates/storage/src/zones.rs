@@ -127,6 +127,19 @@ pub async fn find(mut conn: &Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
         .optional()?)
 }
 
+/// The zone, live or archived: for what outlives it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find_even_archived(mut conn: &Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
+    let any = zones::table.find(Uuid::from(zone));
+    Ok(any
+        .select(ZoneRow::as_select())
+        .first(&mut conn)
+        .await
+        .optional()?)
+}
+
 /// The zone, which must be live.
 ///
 /// # Errors
@@ -149,6 +162,23 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Zon
         .first(conn)
         .await
         .optional()?)
+}
+
+/// What the zone's live objects are called, of the names that have `part` (in lower case) in them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn names_within(conn: &mut Conn, zone: ZoneId, part: &str) -> Result<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Named {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+    let query = diesel::sql_query(include_str!("zones/names_within.sql"))
+        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
+        .bind::<diesel::sql_types::Text, _>(part);
+    let found: Vec<Named> = query.load(conn).await?;
+    Ok(found.into_iter().map(|named| named.name).collect())
 }
 
 /// The live zone with this slug.

@@ -1,11 +1,12 @@
-//! Strict JSON bodies: 415, 413 and `400 invalid_body` with the place of each mistake.
+//! Strict JSON bodies: 415, 413 and `400 invalid_body` with its place: of the first thing that does not fit, or else of
+//! every rule that is broken.
 
-use crate::error::{ApiError, Issue};
+use crate::error::{ApiError, Issue, Place};
 use crate::validation;
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::BytesMut;
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpRequest};
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
@@ -62,14 +63,24 @@ impl<T: DeserializeOwned + Validate + Default> FromRequest for OptionalBody<T> {
 /// The bytes of a JSON body, within [`MAX_BODY_BYTES`].
 ///
 /// # Errors
-/// 415 for another media type, 413 for too many bytes, 400 for a broken body.
+/// 415 for another media type, 413 for too many bytes, 400 for a broken body or none.
 pub async fn read(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
-    check_type(request)?;
-    collect(request, payload).await
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        check_type(request)?;
+        return collect(request, payload).await;
+    }
+    // Nothing at all is of no type; it is refused for what it lacks.
+    let body = collect(request, payload).await?;
+    if !body.is_empty() {
+        check_type(request)?;
+    }
+    Ok(body)
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
-    if is_json(request.content_type()) {
+    let declared = request.headers().get(header::CONTENT_TYPE);
+    let declared = declared.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if is_json(declared) {
         return Ok(());
     }
     Err(ApiError::new(
@@ -100,7 +111,8 @@ async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut
 /// Parses and validates a JSON body.
 ///
 /// # Errors
-/// `400 invalid_body` with every issue that was found.
+/// `400 invalid_body` with the first thing that is not of its type, is missing or unknown; when all fits, with every rule
+/// that is broken.
 pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
     refuse_nul(bytes)?;
     // serde would also fill a struct from an array, in the order of its fields.
@@ -110,14 +122,15 @@ pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| misfit(&error))?;
     json.end()
-        .map_err(|error| ApiError::invalid_body("", error.to_string()))?;
+        .map_err(|error| ApiError::invalid_body("", plainly(&error.to_string())))?;
     validation::check(&body)?;
     Ok(body)
 }
 
 fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     use serde_path_to_error::Segment;
-    let path = error
+    let said = error.inner().to_string();
+    let mut path: Vec<Value> = error
         .path()
         .iter()
         .filter_map(|segment| match segment {
@@ -127,12 +140,63 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
             Segment::Unknown => None,
         })
         .collect();
+    // What is not there has no path of its own.
+    path.extend(absent_or_double(&said).map(Value::from));
     let issue = Issue {
         path,
-        message: error.inner().to_string(),
-        place: None,
+        message: plainly(&said),
+        place: place(error.inner()),
     };
     ApiError::new(StatusCode::BAD_REQUEST, "invalid_body").with_issue(issue)
+}
+
+/// Where text stops being JSON; of what is JSON the path says more.
+fn place(error: &serde_json::Error) -> Option<Place> {
+    let no_json = error.is_syntax() || error.is_eof();
+    let number = |count: usize| u32::try_from(count).ok();
+    no_json
+        .then(|| {
+            Some(Place {
+                line: number(error.line())?,
+                column: number(error.column())?,
+            })
+        })
+        .flatten()
+}
+
+/// The field that serde misses, or has seen twice.
+fn absent_or_double(said: &str) -> Option<&str> {
+    let named = said
+        .strip_prefix("missing field `")
+        .or_else(|| said.strip_prefix("duplicate field `"))?;
+    named.split_once('`').map(|(field, _)| field)
+}
+
+/// What serde says, without where in the bytes and without our names for types.
+fn plainly(said: &str) -> String {
+    let said = said
+        .rsplit_once(" at line ")
+        .filter(|(_, place)| place.split_once(" column ").is_some_and(are_numbers))
+        .map_or(said, |(said, _)| said);
+    let Some((got, wanted)) = said.rsplit_once(", expected ") else {
+        return said.to_owned();
+    };
+    let ours = [
+        ("struct ", "an object"),
+        ("enum ", "one of its values"),
+        ("internally tagged enum ", "an object"),
+        ("adjacently tagged enum ", "an object"),
+        ("tuple struct ", "a list"),
+        ("unit struct ", "null"),
+    ];
+    let ours = ours.into_iter().find(|(kind, _)| wanted.starts_with(kind));
+    let wanted = ours.map_or(wanted, |(_, plain)| plain);
+    format!("{got}, expected {wanted}")
+}
+
+fn are_numbers((line, column): (&str, &str)) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number(line) && is_number(column)
 }
 
 /// PostgreSQL's text holds no U+0000, so neither may a body; otherwise it would fail as our fault.
@@ -158,11 +222,18 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// `application/json` and every `+json` type (RFC 6839 §3.1).
-fn is_json(media_type: &str) -> bool {
-    let media_type = media_type.trim().to_ascii_lowercase();
-    media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+/// `application/json` and every `+json` type (RFC 6839 §3.1), in UTF-8 if it says in what (RFC 8259 §8.1).
+fn is_json(declared: &str) -> bool {
+    let declared = declared.to_ascii_lowercase();
+    let mut parts = declared.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let is_ours = |part: &str| match part.split_once('=') {
+        Some(("charset", charset)) => matches!(charset.trim_matches('"'), "utf-8" | "utf8"),
+        Some(_) | None => true,
+    };
+    let is_json = media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    is_json && parts.all(is_ours)
 }
 
 fn too_large() -> ApiError {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tracing::Instrument;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -18,13 +19,7 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    let running = Running::begin();
-    let task = async move {
-        let outcome = work.await;
-        drop(running);
-        outcome
-    };
-    match tokio::spawn(task.in_current_span()).await {
+    match tokio::spawn(counted(work)).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -34,7 +29,26 @@ where
     }
 }
 
-/// Waits, at most `patience`, until nothing started by [`to_completion`] is running any more.
+/// Runs `work` to its end with nobody waiting for it, as a destructor must. Nothing happens where nothing can run any
+/// more.
+#[expect(clippy::disallowed_methods, reason = "a task of its own is the point")]
+pub fn finish<F: Future<Output = ()> + Send + 'static>(work: F) {
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn(counted(work)));
+    }
+}
+
+fn counted<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let running = Running::begin();
+    let task = async move {
+        let outcome = work.await;
+        drop(running);
+        outcome
+    };
+    task.in_current_span()
+}
+
+/// Waits, at most `patience`, until nothing started by [`to_completion`] or [`finish`] is running any more.
 pub async fn settled(patience: Duration) {
     let until_none = async {
         while RUNNING.load(Ordering::Acquire) > 0 {

@@ -15,7 +15,7 @@ pub struct Issue {
     pub path: Vec<Value>,
     /// What is wrong there.
     pub message: String,
-    /// Where in a source text that the body carries.
+    /// Where in a source text that the body carries, or in a body that is no JSON.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }

@@ -19,7 +19,7 @@ mod validation;
 
 pub use app::{Shell, app};
 pub use body::{JsonBody, OptionalBody};
-pub use completion::{settled, to_completion};
+pub use completion::{finish, settled, to_completion};
 pub use endpoint::{Endpoint, endpoint};
 pub use epoch::{CARACAL_MIN_EPOCH, CARACAL_ZONE_EPOCH, MinEpoch, zone_epoch};
 pub use error::{ApiError, Issue, Place};

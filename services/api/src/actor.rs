@@ -48,10 +48,14 @@ pub(crate) trait Access: 'static {
     const WRITES: bool;
     /// Whether a zone's own token is refused.
     const GLOBAL_ONLY: bool;
+    /// Whether a zone that was archived is still there for it. Such a zone has no live token of its own.
+    const ARCHIVED: bool = false;
 }
 
 /// Looks.
 pub(crate) struct Read;
+/// Looks at what happened, which outlives its zone.
+pub(crate) struct Review;
 /// Changes.
 pub(crate) struct Write;
 /// Changes what only the operator of the installation may.
@@ -62,6 +66,12 @@ impl Access for Read {
     const GLOBAL_ONLY: bool = false;
 }
 
+impl Access for Review {
+    const WRITES: bool = false;
+    const GLOBAL_ONLY: bool = false;
+    const ARCHIVED: bool = true;
+}
+
 impl Access for Write {
     const WRITES: bool = true;
     const GLOBAL_ONLY: bool = false;
@@ -70,6 +80,11 @@ impl Access for Write {
 impl Access for Govern {
     const WRITES: bool = true;
     const GLOBAL_ONLY: bool = true;
+}
+
+/// Anybody at all; then `R` from the rest of the request.
+pub(crate) struct Public<R = ()> {
+    pub(crate) rest: R,
 }
 
 /// Any live token, for what stores nothing; then `R` from the rest of the request.
@@ -84,7 +99,7 @@ pub(crate) struct Everywhere<A, R = ()> {
     access: PhantomData<A>,
 }
 
-/// A token that may do `A` in the path's zone, which is live; then `R` from the rest of the request.
+/// A token that may do `A` in the path's zone, which is live unless `A` does not mind; then `R` from the rest of the request.
 pub(crate) struct InZone<A, R = ()> {
     pub(crate) by: By,
     pub(crate) zone: ZoneRow,
@@ -99,6 +114,20 @@ impl<A, R> InZone<A, R> {
     }
 }
 
+impl<R: FromRequest> FromRequest for Public<R> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            Ok(Self {
+                rest: rest(&request, &mut payload).await?,
+            })
+        })
+    }
+}
+
 impl<R: FromRequest> FromRequest for Anyone<R> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
@@ -106,7 +135,7 @@ impl<R: FromRequest> FromRequest for Anyone<R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            authenticate(&request, None).await?;
+            authenticate(&request, None, false).await?;
             key_of(&request)?;
             Ok(Self {
                 rest: rest(&request, &mut payload).await?,
@@ -122,7 +151,7 @@ impl<A: Access, R: FromRequest> FromRequest for Everywhere<A, R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (actor, _) = authenticate(&request, None).await?;
+            let (actor, _) = authenticate(&request, None, false).await?;
             if !actor.is_global() {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
@@ -148,7 +177,7 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
                 .match_info()
                 .get("zone_id")
                 .and_then(|text| text.parse().ok());
-            let (actor, zone) = authenticate(&request, asked).await?;
+            let (actor, zone) = authenticate(&request, asked, A::ARCHIVED).await?;
             if !actor.is_global() && (A::GLOBAL_ONLY || actor.zone != asked) {
                 return Err(refused(Refusal::AdminTokenZoneMismatch));
             }
@@ -169,10 +198,22 @@ impl<A: Access, R: FromRequest> FromRequest for InZone<A, R> {
     }
 }
 
-/// Who asks, and the zone asked for if it is live, in one round trip.
+/// Notes who asks where nothing answers, so that the record of the refusal is in the ledger it belongs to.
+pub(crate) async fn identify(request: &HttpRequest) {
+    let below = request.path().strip_prefix("/v1/zones/");
+    let asked = below.and_then(|below| below.split('/').next()?.parse().ok());
+    if let Ok((actor, Some(zone))) = authenticate(request, asked, false).await
+        && (actor.is_global() || actor.zone == Some(zone.id))
+    {
+        attempted(request, &actor, Some(zone.id));
+    }
+}
+
+/// Who asks, and the zone asked for if it is live (or `archived` does), in one round trip.
 async fn authenticate(
     request: &HttpRequest,
     asked: Option<ZoneId>,
+    archived: bool,
 ) -> Result<(Actor, Option<ZoneRow>), ApiError> {
     let api = api(request)?;
     let hash = sha256(bearer(request).ok_or_else(unauthenticated)?);
@@ -180,6 +221,7 @@ async fn authenticate(
         .read(Sight::Everything, async |conn| {
             let zone = async {
                 match asked {
+                    Some(asked) if archived => zones::find_even_archived(conn, asked).await,
                     Some(asked) => zones::find(conn, asked).await,
                     None => Ok(None),
                 }

@@ -8,7 +8,7 @@ use crate::paging::{List, ListQuery};
 use crate::reply::{IfMatch, etag};
 use crate::seed::SYSTEM_SLUG;
 use crate::sight::Sight;
-use crate::text::{Moment, Name};
+use crate::text::{Moment, Name, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -83,7 +83,7 @@ pub(crate) struct NewAdminTokenBody {
     scope: Reach,
     zone_id: Option<ZoneId>,
     name: Option<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     read_only: bool,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
@@ -214,7 +214,8 @@ impl Api {
     }
 }
 
-fn shown(row: &AdminTokenRow) -> serde_json::Value {
+/// A token as the ledger has it: without the secret.
+pub(crate) fn shown(row: &AdminTokenRow) -> serde_json::Value {
     json!(AdminTokenView::of(row.clone(), None))
 }
 

@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::openapi::words::{CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, Nothing, given};
+use crate::text::{Name, Nothing, given, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -86,12 +86,12 @@ pub(crate) struct NewApplicationBody {
     registration_method: RegistrationMethod,
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     consent: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 32, message = "must hold at most 32"))]
     redirect_uris: Vec<String>,
     #[schema(value_type = Option<JwkSetWord>)]
@@ -107,7 +107,7 @@ pub(crate) struct RegistrationBody {
     name: Name,
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     traits: Vec<Name>,
     #[schema(value_type = Option<JwkSetWord>)]
@@ -286,15 +286,15 @@ pub(crate) async fn change(
 /// Shown once, as `client_secret`; the old one ends with the answer.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/applications/{id}/rotate-secret",
-    request_body = Option<Nothing>,
+    params(IfMatch), request_body = Option<Nothing>,
     responses((status = 200, body = ApplicationView))
 )]
 pub(crate) async fn rotate_secret(
     api: Data<Api>,
-    request: InZone<Write, (PathId<ApplicationId>, OptionalBody<Nothing>)>,
+    request: InZone<Write, (PathId<ApplicationId>, IfMatch, OptionalBody<Nothing>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, (PathId(id), _)) = request.open();
-    let made = to_completion(async move { api.rotate_secret(&by, zone.id, id).await }).await?;
+    let (by, zone, (PathId(id), if_match, _)) = request.open();
+    let made = to_completion(async move { api.rotate_secret(&by, zone.id, id, &if_match).await }).await?;
     Ok(answer_changed(&made))
 }
 

@@ -1,22 +1,23 @@
 //! What is around every handler: a refused attempt is recorded (contract §1, "Control-plane audit"), and an
 //! idempotency key under which nothing was done is free again.
 
-use crate::actor::Actor;
+use crate::actor::{self, Actor};
 use crate::app::Api;
+use crate::change::subjects_of;
 use crate::idempotency::Held;
 use crate::refusals::{Ledger, Refused};
 use crate::routes::{Route, TABLE};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use caracal_domain::RequestId;
 use caracal_domain::id::ZoneId;
 use caracal_lifecycle::trace::current_traceparent;
 use caracal_web::{ApiError, source_address, to_completion};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Who tries, as far as it is known when the attempt ends; kept with the request.
@@ -39,14 +40,12 @@ pub(crate) async fn watch(
     };
     let held = response.request().extensions().get::<Arc<Held>>().cloned();
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    if let Some(held) = held.filter(|held| is_error || !held.is_answered()) {
-        api.give_back(&held).await;
+    if let Some(held) = held {
+        held.settle(is_error).await;
     }
-    let refusal = response
-        .status()
-        .is_client_error()
-        .then(|| refused(&api, &response));
-    if let Some(refused) = refusal.flatten() {
+    if response.status().is_client_error()
+        && let Some(refused) = refused(&api, &response).await
+    {
         note(&api, refused).await;
     }
     Ok(response)
@@ -64,13 +63,18 @@ async fn note(api: &Data<Api>, refused: Refused) {
 }
 
 /// The record of a refusal, if it is one of an attempt: to change something, or to see what is not the caller's.
-fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
+async fn refused<B>(api: &Data<Api>, response: &ServiceResponse<B>) -> Option<Refused> {
     let request = response.request();
-    let route = route_of(request.method().as_str(), &request.match_pattern()?)?;
     let status = response.status();
+    let pattern = request.match_pattern();
+    let route = pattern.and_then(|pattern| route_of(request.method().as_str(), &pattern));
     let prying = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if route.method == "get" && !prying {
-        return None;
+    match route {
+        Some(route) if route.method == "get" && !prying => return None,
+        Some(_) => {}
+        // Nothing answers there, so nobody has looked yet who asks.
+        None if changes_something(request) => actor::identify(request).await,
+        None => return None,
     }
     let extensions = request.extensions();
     let attempt = extensions.get::<Attempt>();
@@ -78,26 +82,60 @@ fn refused<B>(api: &Api, response: &ServiceResponse<B>) -> Option<Refused> {
     let reason = response
         .response()
         .error()
-        .and_then(|error| error.as_error::<ApiError>());
+        .and_then(|error| error.as_error::<ApiError>())
+        .map(ApiError::code);
+    let unanswered = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::NOT_FOUND => "not_found",
+        _ => "refused",
+    };
+    let object = object_of(request);
+    let mut metadata = object.map_or_else(Map::new, |object| {
+        subjects_of(route.map_or("", Route::noun), object)
+    });
+    metadata.extend(members(json!({
+        "actor": attempt.map(|attempt| attempt.actor.name()),
+        "method": request.method().as_str(),
+        "path": request.path(),
+        "object_id": object,
+        "status": status.as_u16(),
+        "source": source.to_string(),
+    })));
     Some(Refused {
         ledger: match attempt {
             None => Ledger::Strangers(source),
             Some(attempt) => attempt.zone.map_or(Ledger::System, Ledger::Zone),
         },
-        what: route.deed(),
+        what: route.map_or_else(|| "request.refused".to_owned(), Route::deed),
         request_id: extensions.get::<RequestId>()?.clone(),
-        reason: reason.map_or("refused", ApiError::code),
-        metadata: json!({
-            "actor": attempt.map(|attempt| attempt.actor.name()),
-            "method": request.method().as_str(),
-            "path": request.path(),
-            "object_id": request.match_info().get("id"),
-            "status": status.as_u16(),
-            "source": source.to_string(),
-        }),
+        reason: reason.unwrap_or(unanswered),
+        metadata: metadata.into(),
         at: api.clock.now(),
         trace: current_traceparent(),
     })
+}
+
+/// Whether a request that nothing answers is an attempt to change something of the API.
+fn changes_something(request: &HttpRequest) -> bool {
+    let looks = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(request.method());
+    !looks && (request.path() == "/v1" || request.path().starts_with("/v1/"))
+}
+
+/// What the path names: an object in a zone, or the zone itself.
+fn object_of(request: &HttpRequest) -> Option<&str> {
+    let itself = || {
+        let pattern = request.match_pattern()?;
+        let zone = request.match_info().get("zone_id")?;
+        pattern.ends_with("/{zone_id}").then_some(zone)
+    };
+    request.match_info().get("id").or_else(itself)
+}
+
+fn members(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
 }
 
 /// HEAD is answered by what answers GET.

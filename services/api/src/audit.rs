@@ -5,7 +5,7 @@ mod export;
 mod story;
 mod tail;
 
-use crate::actor::{InZone, Read};
+use crate::actor::{InZone, Review};
 use crate::app::Api;
 use crate::error::Refusal;
 use crate::openapi::words::AuditDecisionWord;
@@ -114,7 +114,7 @@ pub(crate) struct DetailedView {
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, (QueryParams<AuditQuery>, HttpRequest)>,
+    request: InZone<Review, (QueryParams<AuditQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let QueryParams(query) = request.rest.0;
     let list = list_of(request.zone.id);
@@ -142,7 +142,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn by_request(
     api: Data<Api>,
-    request: InZone<Read, HttpRequest>,
+    request: InZone<Review, HttpRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, rows) = api.events_of(request.zone.id, &request.rest).await?;
     Ok(HttpResponse::Ok().json(rows.into_iter().map(detailed).collect::<Vec<_>>()))

@@ -7,6 +7,7 @@ use crate::actor::{Everywhere, Govern};
 use crate::app::Api;
 use crate::error::Refusal;
 use crate::reply;
+use crate::text::or_default;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
@@ -23,7 +24,7 @@ pub(crate) use plant::{RESOURCE, SCOPE};
 #[derive(Debug, Default, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BootstrapBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     force: bool,
 }
 

@@ -5,8 +5,9 @@ use crate::actor::Actor;
 use crate::app::Api;
 use crate::error::Failure;
 use crate::idempotency::{Answer, Held};
+use crate::routes::is_deed;
 use actix_web::http::StatusCode;
-use caracal_domain::event::{AuditDecision, EventType};
+use caracal_domain::event::{AuditDecision, EventType, REDACTED};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
 use caracal_lifecycle::trace::current_traceparent;
@@ -82,19 +83,25 @@ pub(crate) struct Deed {
     object: String,
     before: Value,
     after: Value,
+    /// Which secrets changed: whether there was one, and whether there is one.
+    secrets: Vec<(String, bool, bool)>,
+    about: Map<String, Value>,
     answer: Option<(StatusCode, Value)>,
     version: Option<i64>,
 }
 
 impl Deed {
-    /// `what` is `<noun>.<verb>`.
+    /// `what` is `<noun>.<verb>`, as the table of routes has it, so that a refusal of the same is found with it.
     pub(crate) fn new(zone: ZoneId, what: &'static str, object: impl Display) -> Self {
+        debug_assert!(is_deed(what), "no route is called {what}");
         Self {
             zone,
             what,
             object: object.to_string(),
             before: Value::Null,
             after: Value::Null,
+            secrets: Vec::new(),
+            about: Map::new(),
             answer: None,
             version: None,
         }
@@ -112,6 +119,18 @@ impl Deed {
         self
     }
 
+    /// A secret, which no view shows, was put in place, replaced or taken away.
+    pub(crate) fn secret(mut self, name: impl Into<String>, was: bool, is: bool) -> Self {
+        self.secrets.push((name.into(), was, is));
+        self
+    }
+
+    /// What else it is about, for those who look for it in the ledger.
+    pub(crate) fn about(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.about.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// What a repeated request is answered, where that is not the object as it now looks (`201` for `….create`, else
     /// `200`). Never with a secret.
     pub(crate) fn answered<V: Serialize>(mut self, status: StatusCode, view: &V) -> Self {
@@ -125,6 +144,35 @@ impl Deed {
         self
     }
 
+    fn changes(&self) -> Value {
+        let mut changes = difference(&self.before, &self.after);
+        let shown = |there: bool| there.then_some(REDACTED);
+        for (name, was, is) in self.secrets.iter().filter(|(_, was, is)| *was || *is) {
+            changes.insert(name.clone(), json!({"from": shown(*was), "to": shown(*is)}));
+        }
+        changes.into()
+    }
+
+    /// Everything but the changes: by these members the ledger's filters find it.
+    fn subjects(&self) -> Map<String, Value> {
+        let noun = self.what.split('.').next().unwrap_or_default();
+        let mut subjects = subjects_of(noun, &self.object);
+        let member = |view: &Value, name: &str| view.get(name).filter(|value| value.is_string()).cloned();
+        let last = |name: &str| member(&self.after, name).or_else(|| member(&self.before, name));
+        for name in ["application_id", "session_id", "agent_session_id"] {
+            subjects.extend(last(name).map(|value| (name.to_owned(), value)));
+        }
+        if noun == "resource" {
+            let (was, is) = (member(&self.before, "identifier"), last("identifier"));
+            if was.is_some() && was != is {
+                subjects.insert("resources".to_owned(), json!([was, is]));
+            }
+            subjects.extend(is.map(|is| ("resource".to_owned(), is)));
+        }
+        subjects.extend(self.about.clone());
+        subjects
+    }
+
     fn answer(&self) -> (StatusCode, Value) {
         let usual = || {
             let new = self.what.ends_with(".create");
@@ -133,6 +181,16 @@ impl Deed {
         };
         self.answer.clone().unwrap_or_else(usual)
     }
+}
+
+/// What the ledger's filters know an object of this noun by.
+pub(crate) fn subjects_of(noun: &str, object: &str) -> Map<String, Value> {
+    let name = match noun {
+        "application" => "application_id",
+        "session" => "session_id",
+        _ => return Map::new(),
+    };
+    Map::from_iter([(name.to_owned(), object.into())])
 }
 
 /// A new value and the epoch it has.
@@ -280,17 +338,17 @@ impl Api {
     }
 
     async fn keep(&self, tx: &Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
+        let mut metadata = deed.subjects();
+        metadata.insert("actor".to_owned(), by.name().into());
+        metadata.insert("object_id".to_owned(), deed.object.as_str().into());
+        metadata.insert("changes".to_owned(), deed.changes());
         let event = AuditEvent::new(
             EventId::mint(&*self.clock),
             deed.zone,
             EventType::Admin(deed.what.to_owned()),
             by.request_id.clone(),
             AuditDecision::Allow,
-            json!({
-                "actor": by.name(),
-                "object_id": &deed.object,
-                "changes": difference(&deed.before, &deed.after),
-            }),
+            metadata.into(),
             self.clock.now(),
         );
         let (payload, trace) = (caracal_wire::encode_audit(&event), current_traceparent());
@@ -307,7 +365,7 @@ impl Api {
 }
 
 /// `{field: {from, to}}` for every field that differs; times of the row itself say nothing.
-fn difference(before: &Value, after: &Value) -> Value {
+fn difference(before: &Value, after: &Value) -> Map<String, Value> {
     let none = Map::new();
     let (old, new) = (
         before.as_object().unwrap_or(&none),
@@ -322,7 +380,7 @@ fn difference(before: &Value, after: &Value) -> Value {
             changes.insert(field.clone(), json!({"from": from, "to": to}));
         }
     }
-    Value::Object(changes)
+    changes
 }
 
 #[cfg(test)]
@@ -334,13 +392,13 @@ mod tests {
         let before = json!({"name": "a", "prefix": false, "updated_at": 1});
         let after = json!({"name": "b", "prefix": false, "updated_at": 2, "scopes": ["x"]});
         let changes = json!({"name": {"from": "a", "to": "b"}, "scopes": {"from": null, "to": ["x"]}});
-        assert_eq!(difference(&before, &after), changes);
+        assert_eq!(Value::from(difference(&before, &after)), changes);
         let made = difference(&Value::Null, &json!({"name": "a", "description": null}));
         assert_eq!(
-            made,
+            Value::from(made),
             json!({"name": {"from": null, "to": "a"}}),
             "nothing became nothing"
         );
-        assert_eq!(difference(&Value::Null, &Value::Null), json!({}));
+        assert!(difference(&Value::Null, &Value::Null).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! The one table from what went wrong to status, code and public text.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use caracal_web::{ApiError, Issue, Place};
 use serde_json::json;
 
@@ -141,7 +142,12 @@ impl From<caracal_policy::CompileError> for Failure {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = refusal.parts();
-        Self::new(status, code)
+        let error = Self::new(status, code);
+        if refusal == Refusal::DcrRateLimitExceeded {
+            // Of the ten in any one second, the first will have been longer ago than that.
+            return error.with_header(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        error
     }
 }
 

@@ -2,27 +2,27 @@
 //!
 //! Handlers know nothing of it. Whoever is admitted to write (`actor.rs`) takes the lease of the key, the record of the
 //! deed (`change.rs`) keeps the answer in the deed's own transaction, and a lease under which nothing was done is given
-//! back with the answer (`attempt.rs`). The relay sweeps what has expired; an expired key is also taken over by whoever
-//! uses it.
+//! back with the answer (`attempt.rs`), or by itself when nobody is left to answer ([`Held`]). The relay sweeps what has
+//! expired; an expired key is also taken over by whoever uses it.
 
 use crate::actor::rest;
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
 use crate::reply::etag;
-use crate::sight::Sight;
+use crate::sight::{Sight, Store};
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use caracal_domain::Epoch;
 use caracal_domain::id::ZoneId;
 use caracal_storage::Conn;
 use caracal_storage::idempotency::{self, Claim, Earlier, Key, Lease};
 use caracal_web::body::MAX_BODY_BYTES;
-use caracal_web::{ApiError, zone_epoch};
+use caracal_web::{ApiError, finish, to_completion, zone_epoch};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,11 +34,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A lease that the request holds, and whether its deed has kept an answer.
+/// A lease that the request and its deed hold, and whether the deed has kept an answer. A caller who hangs up takes the
+/// request with them, so the last holder to go gives back what nobody has.
 #[derive(Debug)]
 pub(crate) struct Held {
     lease: Lease,
+    database: Store,
     answered: AtomicBool,
+    settled: AtomicBool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.settled.load(Ordering::Acquire) {
+            finish(release(self.database.clone(), self.lease.clone()));
+        }
+    }
 }
 
 /// What is kept of an answer.
@@ -52,9 +63,27 @@ pub(crate) struct Answer {
 }
 
 impl Held {
-    /// Whether a deed has kept an answer; it is lost if the deed was not committed.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire)
+    const fn new(lease: Lease, database: Store) -> Self {
+        Self {
+            lease,
+            database,
+            answered: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    /// The request is answered: with what a deed has kept, or else the key is free before the answer leaves.
+    pub(crate) async fn settle(self: Arc<Self>, is_error: bool) {
+        if !is_error && self.answered.load(Ordering::Acquire) {
+            self.settled.store(true, Ordering::Release);
+            return;
+        }
+        let given_back = async move {
+            release(self.database.clone(), self.lease.clone()).await;
+            self.settled.store(true, Ordering::Release);
+        };
+        // Also when the caller hangs up meanwhile.
+        to_completion(given_back).await;
     }
 
     /// Keeps the answer in the transaction of the deed; only the first deed of a request has one.
@@ -71,17 +100,15 @@ impl Held {
     }
 }
 
-impl Api {
-    /// Gives the lease back if nothing was done under it.
-    pub(crate) async fn give_back(&self, held: &Held) {
-        let given_back = async {
-            let mut conn = self.database.acquire(Sight::Everything).await?;
-            idempotency::release(&mut conn, &held.lease).await
-        };
-        if let Err(error) = given_back.await {
-            let cause: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(error = cause, "an idempotency key stays leased for a minute");
-        }
+/// Gives the lease back if nothing was done under it: an answer that was committed stays.
+async fn release(database: Store, lease: Lease) {
+    let given_back = async {
+        let mut conn = database.acquire(Sight::Everything).await?;
+        idempotency::release(&mut conn, &lease).await
+    };
+    if let Err(error) = given_back.await {
+        let cause: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error = cause, "an idempotency key stays leased for a minute");
     }
 }
 
@@ -106,7 +133,7 @@ pub(crate) fn key_of(request: &HttpRequest) -> Result<Option<String>, ApiError> 
 
 /// Takes the lease of a key once the rest of the request is understood; who came second is answered here.
 pub(crate) async fn admit<R: FromRequest>(
-    api: &Api,
+    api: &Data<Api>,
     (actor, zone, key): (String, Option<ZoneId>, String),
     request: &HttpRequest,
     payload: &mut Payload,
@@ -124,7 +151,10 @@ pub(crate) async fn admit<R: FromRequest>(
         key,
         zone,
     };
-    let held = Arc::new(api.lease(key, &canonical(&body)).await.map_err(Error::from)?);
+    let api = api.clone();
+    // Whoever hangs up now must not leave a lease that nobody knows of.
+    let lease = to_completion(async move { api.lease(key, &canonical(&body)).await });
+    let held = Arc::new(lease.await.map_err(Error::from)?);
     request.extensions_mut().insert(Arc::clone(&held));
     Ok((held, rest))
 }
@@ -141,10 +171,7 @@ impl Api {
             .await
             .map_err(Failure::from)?
         {
-            Claim::Held(lease) => Ok(Held {
-                lease,
-                answered: AtomicBool::new(false),
-            }),
+            Claim::Held(lease) => Ok(Held::new(lease, self.database.clone())),
             Claim::Taken(earlier) if !self.bodies.matches(body, &earlier.body_hmac) => {
                 Err(Failure::from(Refusal::IdempotencyKeyConflict).into())
             }
@@ -205,6 +232,8 @@ impl ResponseError for Again {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut answer = HttpResponse::build(self.status_code());
         answer.insert_header((REPLAYED, HeaderValue::from_static("true")));
+        // The first may have shown a secret, and then nobody kept it.
+        answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
         if let Some(epoch) = self.0.epoch.map(Epoch::from) {
             answer.insert_header(zone_epoch(epoch));
         }

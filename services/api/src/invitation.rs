@@ -3,7 +3,7 @@
 
 mod manage;
 
-use crate::actor::{InZone, Read, Write};
+use crate::actor::{InZone, Public, Read, Write};
 use crate::admin_token::AdminTokenView;
 use crate::app::Api;
 use crate::change::By;
@@ -203,10 +203,10 @@ pub(crate) async fn revoke(
 )]
 pub(crate) async fn accept(
     api: Data<Api>,
-    request_id: CurrentRequestId,
-    body: JsonBody<AcceptBody>,
+    request: Public<(CurrentRequestId, JsonBody<AcceptBody>)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, body) = (By::system(request_id.0), body.into_inner());
+    let (request_id, JsonBody(body)) = request.rest;
+    let by = By::system(request_id.0);
     let (row, token) = to_completion(async move { api.accept_invitation(by, body).await }).await?;
     Ok(HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))

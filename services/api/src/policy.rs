@@ -11,7 +11,7 @@ use crate::error::{Failure, Refusal, rego_issue};
 use crate::openapi::IssueView;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::Name;
+use crate::text::{Name, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -102,7 +102,7 @@ pub(crate) struct NewPolicyBody {
     #[validate(length(max = 2000, message = "must hold at most 2000"))]
     description: Option<String>,
     owner_type: Option<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     schema_version: SchemaVersion,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct NewPolicyBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicyVersionBody {
     content: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     schema_version: SchemaVersion,
 }
 

@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::policy::SchemaVersion;
 use crate::reply::{self, IfMatch};
-use crate::text::Name;
+use crate::text::{Name, or_default};
 use activate::{Activated, ActivationStatus};
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -107,7 +107,7 @@ pub(crate) struct NewPolicySetBody {
 pub(crate) struct NewPolicySetVersionBody {
     #[validate(length(min = 1, max = 256, message = "must hold 1 to 256 entries"))]
     manifest: Vec<ManifestEntryBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     schema_version: SchemaVersion,
 }
 

@@ -12,7 +12,7 @@ use crate::error::Refusal;
 use crate::openapi::words::{ProviderConfigurationWord, ProviderKindWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, given};
+use crate::text::{Name, given, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -68,10 +68,10 @@ pub(crate) struct NewProviderBody {
     kind: ProviderKind,
     name: Option<Name>,
     owner_type: Option<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = ProviderConfigurationWord)]
     config_json: Map<String, Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     secret_config: Map<String, Value>,
 }
 

@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::openapi::words::{AuthModeWord, OperationWord, ResourceIdentifierWord, ScopeWord};
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{Name, given, given_or_null};
+use crate::text::{Name, given, given_or_null, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
@@ -70,14 +70,14 @@ pub(crate) struct NewResourceBody {
     scopes: Vec<Scope>,
     name: Option<Name>,
     upstream_url: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     prefix: bool,
     credential_provider_id: Option<ProviderId>,
     auth_mode: Option<AuthMode>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 256, message = "must hold at most 256"))]
     operations: Vec<Operation>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
     forward_headers: Vec<String>,
 }

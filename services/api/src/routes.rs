@@ -16,11 +16,20 @@ pub struct Route {
     pub method: &'static str,
     noun: &'static str,
     handler: &'static str,
+    deed: Option<&'static str>,
 }
 
 impl Route {
-    /// What the ledger calls it: `<noun>.<verb>`.
+    /// What it is about.
+    pub(crate) const fn noun(&self) -> &'static str {
+        self.noun
+    }
+
+    /// What the ledger calls it, done or refused: `<noun>.<verb>`, as the handler is called if the table says nothing else.
     pub(crate) fn deed(&self) -> String {
+        if let Some(deed) = self.deed {
+            return deed.to_owned();
+        }
         let verb = if self.handler == "change" {
             "update"
         } else {
@@ -30,8 +39,25 @@ impl Route {
     }
 }
 
+/// What is done beside the deed of a route, or by nobody's request.
+const BESIDES: [&str; 2] = ["application.expire", "signing_key.retire"];
+
+/// Whether the ledger knows a deed by this name.
+pub(crate) fn is_deed(name: &str) -> bool {
+    BESIDES.contains(&name) || TABLE.iter().any(|route| route.deed() == name)
+}
+
+macro_rules! named {
+    () => {
+        None
+    };
+    ($deed:literal) => {
+        Some($deed)
+    };
+}
+
 macro_rules! table {
-    ($($path:literal => $($method:ident $noun:ident::$handler:ident),+;)+) => {
+    ($($path:literal => $($method:ident $noun:ident::$handler:ident $(as $deed:literal)?),+;)+) => {
         /// Every endpoint but the probes.
         pub fn routes(config: &mut ServiceConfig) {
             $(config.service(endpoint($path)$(.$method($noun::$handler))+);)+
@@ -43,6 +69,7 @@ macro_rules! table {
             method: stringify!($method),
             noun: stringify!($noun),
             handler: stringify!($handler),
+            deed: named!($($deed)?),
         }),+),+];
 
         /// What the handlers say of themselves.
@@ -59,8 +86,8 @@ table! {
     "/docs/page.css" => get docs::style;
     "/.well-known/caracal-ledger-keys" => get ledger::keys;
     "/v1/policy-templates" => get template::list;
-    "/v1/local/bootstrap" => post bootstrap::bootstrap;
-    "/v1/oauth/callback" => get connection::callback;
+    "/v1/local/bootstrap" => post bootstrap::bootstrap as "local.bootstrap";
+    "/v1/oauth/callback" => get connection::callback as "connection.create";
     "/v1/admin-tokens" => get admin_token::list, post admin_token::create;
     "/v1/admin-tokens/{id}" => delete admin_token::revoke;
     "/v1/invitations/accept" => post invitation::accept;
@@ -71,7 +98,7 @@ table! {
     "/v1/zones/{zone_id}/signing-keys" => get signing_key::list;
     "/v1/zones/{zone_id}/signing-keys/rotate" => post signing_key::rotate;
     "/v1/zones/{zone_id}/applications" => get application::list, post application::create;
-    "/v1/zones/{zone_id}/applications/dcr" => post application::register;
+    "/v1/zones/{zone_id}/applications/dcr" => post application::register as "application.create";
     "/v1/zones/{zone_id}/applications/{id}" =>
         get application::item, patch application::change, delete application::archive;
     "/v1/zones/{zone_id}/applications/{id}/rotate-secret" => post application::rotate_secret;
@@ -86,12 +113,13 @@ table! {
     "/v1/zones/{zone_id}/provider-connections/{id}/revoke" => post connection::revoke;
     "/v1/zones/{zone_id}/policies" => get policy::list, post policy::create;
     "/v1/zones/{zone_id}/policies/{id}" => get policy::item, delete policy::archive;
-    "/v1/zones/{zone_id}/policies/{id}/versions" => get policy::versions, post policy::add_version;
+    "/v1/zones/{zone_id}/policies/{id}/versions" =>
+        get policy::versions, post policy::add_version as "policy_version.create";
     "/v1/zones/{zone_id}/policies/{id}/versions/{version_id}" => get policy::version;
     "/v1/zones/{zone_id}/policy-sets" => get policy_set::list, post policy_set::create;
     "/v1/zones/{zone_id}/policy-sets/{id}" => get policy_set::item, delete policy_set::archive;
     "/v1/zones/{zone_id}/policy-sets/{id}/versions" =>
-        get policy_set::versions, post policy_set::add_version;
+        get policy_set::versions, post policy_set::add_version as "policy_set_version.create";
     "/v1/zones/{zone_id}/policy-sets/{id}/versions/{version_id}" => get policy_set::version;
     "/v1/zones/{zone_id}/policy-sets/{id}/activate" => post policy_set::activate;
     "/v1/zones/{zone_id}/policy-sets/{id}/activation-status" => get policy_set::activation_status;

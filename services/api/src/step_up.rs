@@ -152,7 +152,7 @@ pub(crate) async fn item(
 
 /// Satisfies a step-up challenge.
 ///
-/// The proof was given, outside of us.
+/// The proof was given, outside of us. Said again of the same proof it changes nothing.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy",
     params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
@@ -191,15 +191,22 @@ impl Api {
             .await?
             .filter(|row| row.expires_at > self.clock.now())
             .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
-        let after = step_up::satisfy(&mut tx, zone, id, &who)
-            .await?
-            .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let Some(after) = step_up::satisfy(&mut tx, zone, id, &who).await? else {
+            let same = |row: &ChallengeRow| row.satisfied_by.as_ref() == Some(&who);
+            let done = step_up::find(&mut tx, zone, id).await?.filter(same);
+            let done = done.ok_or(Refusal::ChallengeNotFoundOrExpired)?;
+            let nothing = Deed::new(zone, "step_up.satisfy", id).to(&SatisfiedView::from(&done));
+            by.complete(&mut tx, &nothing.version(done.version()), Some(epoch))
+                .await?;
+            tx.commit().await?;
+            return Ok(Written { value: done, epoch });
+        };
         let deed = Deed::new(zone, "step_up.satisfy", id)
             .from(&ChallengeView::from(&before))
             .to(&ChallengeView::from(&after))
             .answered(StatusCode::OK, &SatisfiedView::from(&after))
             .version(after.version());
-        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written { value: after, epoch })

@@ -8,7 +8,7 @@ use crate::change::Written;
 use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
-use crate::text::{given, given_or_null};
+use crate::text::{given, given_or_null, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -64,7 +64,7 @@ pub(crate) struct NewSubjectIssuerBody {
     jwks_uri: Option<String>,
     audience: String,
     /// Put before `sub`; unique in the zone, so at most one is empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     subject_prefix: String,
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, JsonBody(body)) = request.open();
     let Written { value: row, epoch } =
-        to_completion(async move { api.create_subject_issuer(&by, zone.id, body).await }).await?;
+        to_completion(async move { api.create_subject_issuer(&by, &zone, body).await }).await?;
     Ok(reply::created(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 
@@ -171,11 +171,9 @@ pub(crate) async fn change(
     request: InZone<Write, (PathId<SubjectIssuerId>, IfMatch, JsonBody<SubjectIssuerPatch>)>,
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (PathId(id), if_match, JsonBody(patch))) = request.open();
-    let Written { value: row, epoch } = to_completion(async move {
-        api.change_subject_issuer(&by, zone.id, id, &if_match, patch)
-            .await
-    })
-    .await?;
+    let Written { value: row, epoch } =
+        to_completion(async move { api.change_subject_issuer(&by, &zone, id, &if_match, patch).await })
+            .await?;
     Ok(reply::changed(&SubjectIssuerView::from(&row), row.version, epoch))
 }
 

@@ -1,5 +1,6 @@
 //! The catalog of built-in policies.
 
+use crate::actor::Public;
 use actix_web::HttpResponse;
 use caracal_policy::{Template, templates};
 use serde::Serialize;
@@ -22,7 +23,7 @@ pub(crate) struct TemplateView {
     security(()),
     responses((status = 200, body = [TemplateView]))
 )]
-pub(crate) async fn list() -> HttpResponse {
+pub(crate) async fn list(_: Public) -> HttpResponse {
     let view = |template: &Template| TemplateView {
         id: template.id,
         name: template.name,

@@ -13,9 +13,9 @@ const MAX_SLUG_BYTES: usize = 100;
 /// Room in a derived slug for `-2`, `-3`, … up to `-9999999999`.
 const NUMBER_BYTES: usize = 11;
 /// Belongs to system zones (contract §1, "System zone").
-const RESERVED: &str = "caracal.sys/";
+pub(crate) const RESERVED: &str = "caracal.sys/";
 
-/// A name people read: 1 to 200 characters, none of them control characters, not only blanks.
+/// A name people read: 1 to 200 characters, none of them control characters or invisible, not only blanks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(min_length = 1, max_length = 200)]
 #[serde(try_from = "String")]
@@ -36,14 +36,14 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let length = text.chars().count();
-        if text.trim().is_empty() || length > MAX_NAME_CHARS || text.chars().any(char::is_control) {
-            return Err("must be 1 to 200 characters, not blank and without control characters");
+        if text.trim().is_empty() || length > MAX_NAME_CHARS || !is_visible(&text) {
+            return Err("must be 1 to 200 characters, not blank, without control and invisible characters");
         }
         Ok(Self(text))
     }
 }
 
-/// Whom a session is for: 1 to 512 characters, not blank and none of them control characters.
+/// Whom a session is for: 1 to 512 characters, not blank and none of them control characters or invisible.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct SubjectText(String);
@@ -59,8 +59,8 @@ impl TryFrom<String> for SubjectText {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let length = text.chars().count();
-        if text.trim().is_empty() || length > MAX_SUBJECT_CHARS || text.chars().any(char::is_control) {
-            return Err("must be 1 to 512 characters, not blank and without control characters");
+        if text.trim().is_empty() || length > MAX_SUBJECT_CHARS || !is_visible(&text) {
+            return Err("must be 1 to 512 characters, not blank, without control and invisible characters");
         }
         Ok(Self(text))
     }
@@ -140,6 +140,22 @@ impl TryFrom<String> for Moment {
     }
 }
 
+/// Whether every character of a name is there to be seen. Two that differ only in others would look the same, and one
+/// that begins with such a character like none that is reserved.
+pub(crate) fn is_visible(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || is_format(c))
+}
+
+/// Unicode's category Cf, and the separators of lines and paragraphs (Zl, Zp).
+const fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+        | '\u{e0020}'..='\u{e007f}')
+}
+
 /// Refuses a name or identifier that belongs to system zones.
 pub(crate) fn check_namespace(zone: &ZoneRow, names: &[&str]) -> Result<(), Failure> {
     if !zone.is_system && names.iter().any(|name| is_reserved(name)) {
@@ -151,6 +167,13 @@ pub(crate) fn check_namespace(zone: &ZoneRow, names: &[&str]) -> Result<(), Fail
 /// Whether a name begins `caracal.sys/`, trimmed and without regard to case.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.trim().to_lowercase().starts_with(RESERVED)
+}
+
+/// For fields of a POST that have a default: `null` is as good as absent.
+pub(crate) fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// For fields of a PATCH that cannot be removed: present means a value, and `null` is a mistake.
@@ -195,9 +218,23 @@ mod tests {
 
     #[test]
     fn blank_and_hostile_names_are_refused() {
-        for bad in ["", "   ", "a\u{7}b", &"x".repeat(201)] {
+        for bad in [
+            "",
+            "   ",
+            "a\u{7}b",
+            &"x".repeat(201),
+            "\u{200b}caracal.sys/x",
+            "a\u{feff}",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "\u{e0041}",
+        ] {
             assert!(Name::try_from((*bad).to_owned()).is_err(), "{bad:?}");
+            assert!(
+                !is_visible(bad) || SubjectText::try_from((*bad).to_owned()).is_err() || bad.len() == 201
+            );
         }
+        assert!(Name::try_from("J\u{fc}rgen \u{65e5}\u{672c} \u{1f600}".to_owned()).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which headers pass, in each direction. Towards the upstream the list is of what may pass; nothing else does.
 
+use caracal_egress::headers::{is_hop_by_hop, may_be_forwarded};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Passes by exact name (contract §5, "Forwarding").
@@ -20,30 +21,6 @@ const ALLOWED_PREFIXES: [&str; 4] = ["accept", "content-", "if-", "mcp-"];
 
 /// A WebSocket handshake's own (RFC 6455 §4.1).
 const WEBSOCKET_PREFIX: &str = "sec-websocket-";
-
-/// Means only this connection (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Never passes to an upstream, not even when a resource asks for it.
-const NEVER_FORWARDED: [&str; 7] = [
-    "authorization",
-    "cookie",
-    "host",
-    "content-length",
-    "forwarded",
-    "x-request-id",
-    "x-real-ip",
-];
 
 /// Never passes to a caller.
 const NEVER_ANSWERED: [&str; 7] = [
@@ -82,22 +59,12 @@ pub fn for_upstream(
 pub fn for_caller(answer: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     answer.iter().filter(|(name, _)| {
         let text = name.as_str();
-        !HOP_BY_HOP.contains(&text)
+        !is_hop_by_hop(text)
             && !NEVER_ANSWERED.contains(&text)
             && !text.starts_with("x-caracal-")
             && !text.starts_with("caracal-")
             && !is_nominated(answer, name)
     })
-}
-
-/// Whether a resource may name this header in `forward_headers`; the control plane refuses the others when saved.
-fn may_be_forwarded(name: &str) -> bool {
-    !NEVER_FORWARDED.contains(&name)
-        && !HOP_BY_HOP.contains(&name)
-        && !name.starts_with("x-forwarded-")
-        && !name.starts_with("x-caracal-")
-        && !name.starts_with("caracal-")
-        && !name.starts_with(WEBSOCKET_PREFIX)
 }
 
 fn is_allowed(name: &str) -> bool {

@@ -45,7 +45,7 @@ fn redact_within(value: &mut Value) {
                     .collect();
             }
             for (key, inner) in map.iter_mut() {
-                if is_secret_key(key) {
+                if is_secret_key(key) && !shows_nothing(inner) && !is_key_set(key, inner) {
                     *inner = Value::String(REDACTED.into());
                 } else {
                     redact_within(inner);
@@ -58,7 +58,23 @@ fn redact_within(value: &mut Value) {
     }
 }
 
-/// Whether a key by its name may hold a secret: in whatever case, with whatever between its words.
+/// Whether it says no more than that a secret changed: from nothing or something to nothing or something.
+fn shows_nothing(value: &Value) -> bool {
+    let nothing = |(side, shown): (&String, &Value)| {
+        matches!(side.as_str(), "from" | "to") && (shown.is_null() || shown == REDACTED)
+    };
+    value
+        .as_object()
+        .is_some_and(|change| change.len() == 2 && change.iter().all(nothing))
+}
+
+/// Whether it is the `keys` of a JWK Set (RFC 7517 §5.1), which are meant to be seen.
+fn is_key_set(name: &str, value: &Value) -> bool {
+    let are_keys = |keys: &Vec<Value>| keys.iter().all(|key| key.get("kty").is_some());
+    name == "keys" && value.as_array().is_some_and(are_keys)
+}
+
+/// Whether a key by its name may hold a secret: in whatever case, with whatever between its words, in whatever width.
 fn is_secret_key(key: &str) -> bool {
     let mut room = [0; 64];
     let mut more = Vec::new();
@@ -68,12 +84,23 @@ fn is_secret_key(key: &str) -> bool {
         more.resize(key.len(), 0);
         plain(key, &mut more)
     };
-    may_be_secret(plain)
+    !is_ours(plain) && (may_be_secret(plain) || has_secret_word(key))
+}
+
+/// The characters of a key; those that are ASCII in full width (U+FF01 to U+FF5E) as ASCII.
+fn folded(key: &str) -> impl Iterator<Item = Option<u8>> {
+    key.chars().map(|c| {
+        let code = match u32::from(c) {
+            wide @ 0xff01..=0xff5e => wide - 0xfee0,
+            code => code,
+        };
+        u8::try_from(code).ok().filter(u8::is_ascii)
+    })
 }
 
 /// The letters and digits of a key, in lower case.
 fn plain<'a>(key: &str, into: &'a mut [u8]) -> &'a [u8] {
-    let letters = key.bytes().filter(u8::is_ascii_alphanumeric);
+    let letters = folded(key).flatten().filter(u8::is_ascii_alphanumeric);
     let mut length = 0;
     for (place, letter) in into.iter_mut().zip(letters) {
         *place = letter.to_ascii_lowercase();
@@ -83,10 +110,11 @@ fn plain<'a>(key: &str, into: &'a mut [u8]) -> &'a [u8] {
 }
 
 fn may_be_secret(plain: &[u8]) -> bool {
-    const SECRET: [&str; 12] = [
+    const SECRET: [&str; 16] = [
         "password",
         "passwd",
         "passphrase",
+        "pwd",
         "secret",
         "token",
         "apikey",
@@ -96,10 +124,43 @@ fn may_be_secret(plain: &[u8]) -> bool {
         "cookie",
         "authorization",
         "assertion",
+        "bearer",
+        "jwt",
+        "samlresponse",
     ];
-    /// What these words also occur in: names of ours, each of something that is no secret.
-    const SAFE: [&str; 19] = [
-        "keys", // of a JWK Set
+    let holds = |word: &&str| plain.windows(word.len()).any(|part| part == word.as_bytes());
+    plain.ends_with(b"key") || plain.ends_with(b"keys") || SECRET.iter().any(holds)
+}
+
+/// Whether one of a key's words is a secret's name that other words also contain (`opinion`, `author`, `compass`).
+fn has_secret_word(key: &str) -> bool {
+    const SECRET: [&[u8]; 5] = [b"pass", b"auth", b"otp", b"totp", b"pin"];
+    let (mut word, mut length, mut was_lower) = ([0; 4], 0_usize, false);
+    let is_secret =
+        |word: &[u8; 4], length: usize| word.get(..length).is_some_and(|word| SECRET.contains(&word));
+    for c in folded(key) {
+        let letter = c.filter(u8::is_ascii_alphabetic);
+        let begins = letter.is_none_or(|c| was_lower && c.is_ascii_uppercase());
+        if begins {
+            if is_secret(&word, length) {
+                return true;
+            }
+            length = 0;
+        }
+        if let Some(c) = letter {
+            if let Some(place) = word.get_mut(length) {
+                *place = c.to_ascii_lowercase();
+            }
+            length += 1;
+        }
+        was_lower = letter.is_some_and(|c| c.is_ascii_lowercase());
+    }
+    is_secret(&word, length)
+}
+
+/// Whether it is a name of ours that has such a word in it and is of something that is no secret.
+fn is_ours(plain: &[u8]) -> bool {
+    const SAFE: [&str; 22] = [
         "publickey",
         "publickeys",
         "tokentype",
@@ -114,14 +175,16 @@ fn may_be_secret(plain: &[u8]) -> bool {
         "authorizationurl",
         "authorizationendpoint",
         "authorizationparams",
+        "authmode",
+        "authmethod",
+        "authtime",
+        "clientauthmethod",
         "clientassertiontype",
         "credentialtype",
         "credentialproviderid",
         "secretconfigkeys",
     ];
-    let holds = |word: &&str| plain.windows(word.len()).any(|part| part == word.as_bytes());
-    let is_key = plain.ends_with(b"key") || plain.ends_with(b"keys");
-    (is_key || SECRET.iter().any(holds)) && !SAFE.iter().any(|safe| plain == safe.as_bytes())
+    SAFE.iter().any(|safe| plain == safe.as_bytes())
 }
 
 #[cfg(test)]
@@ -132,8 +195,7 @@ mod tests {
     #[test]
     fn what_a_database_cannot_keep_is_not_kept() {
         let told = redact(json!({"a\0b": ["c\0", {"d": "\0"}], "tok\0en": "x", "e": "f"}));
-        let kept =
-            json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
+        let kept = json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
         assert_eq!(told, kept);
     }
 
@@ -180,6 +242,23 @@ mod tests {
             "SAMLAssertion",
             "credentials",
             "x-api-key",
+            "pwd",
+            "userPwd",
+            "pass",
+            "db_pass",
+            "userPass",
+            "auth",
+            "X-Auth",
+            "bearer",
+            "jwt",
+            "id_jwt",
+            "otp",
+            "otpCode",
+            "pin",
+            "SAMLResponse",
+            "ｐａｓｓｗｏｒｄ",
+            "Ｐｉｎ",
+            "keys",
             &long,
         ] {
             assert!(is_secret_key(secret), "{secret}");
@@ -190,7 +269,13 @@ mod tests {
             "token_endpoint",
             "tokenUrl",
             "allowed_token_hosts",
-            "keys",
+            "auth_mode",
+            "client_auth_method",
+            "author",
+            "opinion",
+            "compass",
+            "pinned",
+            "passed",
             "kid",
             "session_id",
             "requested_scopes",
@@ -201,6 +286,27 @@ mod tests {
             "ключ",
         ] {
             assert!(!is_secret_key(open), "{open}");
+        }
+    }
+
+    #[test]
+    fn public_keys_and_the_mere_fact_of_a_change_are_shown() {
+        let shown = json!({
+            "jwks": {"keys": [{"kty": "EC", "x": "a"}]}, "client_secret": {"from": null, "to": REDACTED}, "n": {"keys": []}
+        });
+        assert_eq!(redact(shown.clone()), shown);
+        for hidden in [
+            json!({"keys": ["a"]}),
+            json!({"keys": {"kty": "EC"}}),
+            json!({"keys": [{"kty": "EC"}, "a"]}),
+            json!({"Keys": "a"}),
+            json!({"secret": {"from": null, "to": "a"}}),
+            json!({"secret": {"from": REDACTED, "to": REDACTED, "by": "a"}}),
+            json!({"secret": {}}),
+        ] {
+            let redacted = redact(hidden.clone());
+            let only = redacted.as_object().and_then(|map| map.values().next());
+            assert_eq!(only, Some(&json!(REDACTED)), "{hidden}");
         }
     }
 

@@ -5,6 +5,8 @@ use crate::error::Error;
 use crate::strict_json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::agreement::{self, ECDH_P256, ECDH_P384, EphemeralPrivateKey};
+use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -110,6 +112,19 @@ impl ForeignKeys {
     }
 }
 
+/// Whether a JWK is a public key that could ever verify a signature here: of a kind and for a use we know, as long as its
+/// kind is, and on its curve.
+#[must_use]
+pub fn is_verifying_key(jwk: &Value) -> bool {
+    let key = jwk.as_object().and_then(Key::read);
+    key.is_some_and(|key| {
+        ForeignAlgorithm::ALL
+            .into_iter()
+            .any(|algorithm| key.is_for(algorithm))
+            && key.material.is_sound()
+    })
+}
+
 impl Key {
     fn read(members: &Map<String, Value>) -> Option<Self> {
         if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) || !is_for_verifying(members) {
@@ -189,6 +204,27 @@ impl Material {
             _ => None,
         }
     }
+}
+
+impl Material {
+    /// What only the check of a signature would find out otherwise.
+    fn is_sound(&self) -> bool {
+        let is_odd = |number: &[u8]| number.last().is_some_and(|digit| digit % 2 == 1);
+        match self {
+            Self::P256(point) => is_on_curve(&ECDH_P256, point),
+            Self::P384(point) => is_on_curve(&ECDH_P384, point),
+            Self::Rsa { n, e } => is_odd(n) && is_odd(e) && e.as_slice() != [1],
+            Self::Ed25519(_) => true,
+        }
+    }
+}
+
+/// Nobody agrees on a key with a point elsewhere.
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let other = agreement::UnparsedPublicKey::new(curve, point);
+    let agreed = EphemeralPrivateKey::generate(curve, &SystemRandom::new())
+        .and_then(|own| agreement::agree_ephemeral(own, &other, |_| ()));
+    agreed.is_ok()
 }
 
 fn point(members: &Map<String, Value>, size: usize) -> Option<Vec<u8>> {

@@ -155,6 +155,17 @@ impl Module {
     /// Tries the module on a plain input and leaves a warm instance behind. A policy that breaks a limit here may serve:
     /// it will be refused with that reason at each request. One that aborts, or is no policy, may not.
     async fn prove(&self, deadline: Duration) -> Result<(), PolicyFault> {
+        match self.answer_plainly(deadline).await {
+            Err(PolicyFault::Error) => Err(PolicyFault::Error),
+            Ok(_)
+            | Err(PolicyFault::Deadline | PolicyFault::Memory | PolicyFault::Result | PolicyFault::Busy) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// What it answers to a plain input.
+    pub(super) async fn answer_plainly(&self, deadline: Duration) -> Result<Answer, PolicyFault> {
         let input = json!({
             "schema_version": "2026-03-16",
             "principal": {"type": "application", "id": "", "zone_id": "", "name": "", "traits": [], "labels": [],
@@ -165,17 +176,7 @@ impl Module {
                 "agent_session_id": null, "delegation_edge_id": null, "challenge_resolved": false, "challenge": null,
                 "requested_scopes": [], "time": {"rfc3339": "2026-01-01T00:00:00.000Z", "unix": 1_767_225_600}},
         });
-        match self.ask(&input, Instant::now() + deadline, PROOF_BYTES).await {
-            Err(PolicyFault::Error) => Err(PolicyFault::Error),
-            Ok(_)
-            | Err(
-                PolicyFault::Deadline
-                | PolicyFault::Memory
-                | PolicyFault::BuiltinInput
-                | PolicyFault::Result
-                | PolicyFault::Busy,
-            ) => Ok(()),
-        }
+        self.ask(&input, Instant::now() + deadline, PROOF_BYTES).await
     }
 
     pub(super) fn code_bytes(&self) -> usize {

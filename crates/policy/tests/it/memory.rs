@@ -16,6 +16,7 @@ fn distinct(module: &CompiledModule, number: u8) -> CompiledModule {
         wasm,
         wasm_sha256,
         opa_version: module.opa_version.clone(),
+        names: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Following a zone's ledger as it grows.
 
-use super::{AuditFilter, AuditRow, filtered};
+use super::{AuditFilter, AuditRow, among_several, filtered};
 use crate::Conn;
 use crate::error::Result;
 use crate::notifications;
@@ -32,9 +32,13 @@ pub async fn after(
     to: i64,
     limit: i64,
 ) -> Result<Vec<AuditRow>> {
-    let beyond = filtered(zone, filter)
+    let mut beyond = filtered(zone, filter)
         .filter(audit_ledger::seq.gt(seq))
         .filter(audit_ledger::seq.le(to));
+    if let Some(resource) = &filter.resource {
+        let one = audit_ledger::resource.is_not_distinct_from(resource);
+        beyond = beyond.filter(one.or(among_several(resource)));
+    }
     Ok(beyond
         .order(audit_ledger::seq.asc())
         .limit(limit)

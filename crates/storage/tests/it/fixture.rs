@@ -165,6 +165,7 @@ pub(crate) fn new_policy_version(zone_id: ZoneId, policy_id: PolicyId) -> NewPol
         content_sha256: "86079f7b75c3f5230c16af0a6749f836dd5aad7b8ec17a8e4e77bf10e1830864".into(),
         schema_version: "2026-03-16".into(),
         module: "ab".repeat(32),
+        names: Vec::new(),
         created_by: "tests".into(),
     }
 }

@@ -337,6 +337,10 @@ async fn lists_of_the_ledger(at: &mut Watched, client: &tokio_postgres::Client, 
             ..none.clone()
         },
         AuditFilter {
+            resource: Some("resource://several".to_owned()),
+            ..none.clone()
+        },
+        AuditFilter {
             label: Some("rare".to_owned()),
             ..none.clone()
         },

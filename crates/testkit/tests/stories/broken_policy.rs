@@ -56,7 +56,7 @@ async fn a_policy_that_fails_while_deciding_refuses_and_harms_nobody_else() {
     let mut world = World::new(&stack).await;
     let session = world.session(&stack.sts(0)).await;
     let epoch = world
-        .adopt("package caracal.authz\n\nresult := {\"decision\": \"perhaps\", \"evaluation_status\": \"complete\", \"determining_policies\": [\"p\"], \"diagnostics\": []}\n")
+        .adopt("package caracal.authz\n\nresult := {\"decision\": \"perhaps\", \"evaluation_status\": \"complete\", \"determining_policies\": [\"p\"], \"diagnostics\": []} if input.principal.id != \"\"\n")
         .await;
     let sts = stack.sts(0).with("Caracal-Min-Epoch", &epoch);
     let asked = world.mandate(&sts, &session, "orders:read").await;

@@ -148,7 +148,7 @@ async fn a_body_is_strict_and_says_where_it_is_wrong() {
         answer(post(r#"{"name":"a","parts":[{"size":3}]}"#)).await.0,
         StatusCode::CREATED
     );
-    let cases: [(&str, Value); 8] = [
+    let cases: [(&str, Value); 11] = [
         ("{", json!([])),
         ("", json!([])),
         ("[]trailing", json!([])),
@@ -163,6 +163,9 @@ async fn a_body_is_strict_and_says_where_it_is_wrong() {
             json!(["parts", 0, "size"]),
         ),
         (r#"{"name":"a\u0000"}"#, json!([])),
+        (r#"{"parts":[]}"#, json!(["name"])),
+        (r#"{"name":"a","name":"b"}"#, json!(["name"])),
+        (r#"{"name":"a","parts":[{}]}"#, json!(["parts", 0, "size"])),
     ];
     for (text, path) in cases {
         let (status, body, _) = answer(post(text)).await;
@@ -172,8 +175,20 @@ async fn a_body_is_strict_and_says_where_it_is_wrong() {
             "{text}"
         );
         assert_eq!(body["issues"][0]["path"], path, "{text}: {body}");
-        assert!(body["issues"][0]["message"].is_string(), "{text}");
+        let message = body["issues"][0]["message"].as_str().expect("a text");
+        assert!(!message.contains(" at line "), "{message}");
     }
+    let (_, body, _) = answer(post(r#"{"name":"a","parts":[7]}"#)).await;
+    assert_eq!(
+        body["issues"][0]["message"],
+        "invalid type: integer `7`, expected an object"
+    );
+    let (_, body, _) = answer(post("{\"name\": \"a\",\n oops")).await;
+    assert_eq!(
+        (&body["issues"][0]["line"], &body["issues"][0]["column"]),
+        (&json!(2), &json!(2)),
+        "{body}"
+    );
 }
 
 #[actix_web::test]
@@ -186,6 +201,32 @@ async fn other_media_types_and_large_bodies_are_refused() {
     assert_eq!(
         (status, body["error"].as_str()),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("unsupported_media_type"))
+    );
+    let typed = |media_type: &'static str| {
+        let request = TestRequest::post().uri("/things");
+        request
+            .insert_header(("content-type", media_type))
+            .set_payload(r#"{"name":"a"}"#)
+    };
+    for (media_type, status) in [
+        ("application/json; charset=UTF-8", StatusCode::CREATED),
+        ("application/json;charset=\"utf-8\"", StatusCode::CREATED),
+        (
+            "application/json; charset=latin1",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "application/json; a=b; charset=utf-16",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+    ] {
+        assert_eq!(answer(typed(media_type)).await.0, status, "{media_type}");
+    }
+    let (status, body, _) = answer(TestRequest::post().uri("/things")).await;
+    assert_eq!(
+        (status, body["error"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("invalid_body")),
+        "no body at all"
     );
     let (status, body, _) = answer(post(&format!(r#"{{"name":"{}"}}"#, "x".repeat(1024 * 1024)))).await;
     assert_eq!(

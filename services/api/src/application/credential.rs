@@ -5,12 +5,14 @@ use crate::app::Api;
 use crate::error::Failure;
 use caracal_domain::zone::CredentialType;
 use caracal_egress::check_url;
+use caracal_jose::is_verifying_key;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::collections::HashSet;
 use url::Url;
 
 const MOST_KEYS: usize = 16;
+const MOST_SET_BYTES: usize = 64 * 1024;
 /// Members of a JWK that only its owner may have (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
@@ -81,7 +83,11 @@ impl Api {
             check_jwks(jwks)?;
         }
         if let Some(uri) = jwks_uri {
-            check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
+            let url =
+                check_url(&self.egress, uri).map_err(|why| Failure::field("jwks_uri", why.to_string()))?;
+            if url.fragment().is_some() {
+                return Err(Failure::field("jwks_uri", "must have no fragment"));
+            }
         }
         Ok(())
     }
@@ -125,15 +131,22 @@ fn check_jwks(jwks: &Value) -> Result<(), Failure> {
     if !(1..=MOST_KEYS).contains(&keys.len()) {
         return Err(Failure::field("jwks.keys", "must hold 1 to 16 keys"));
     }
+    let is_private = |object: &Value| PRIVATE_MEMBERS.iter().any(|member| object.get(member).is_some());
+    if is_private(jwks) {
+        return Err(Failure::field("jwks", "has private parts; send public keys only"));
+    }
+    if jwks.to_string().len() > MOST_SET_BYTES {
+        return Err(Failure::field("jwks", "must be at most 64 KiB"));
+    }
     let mut ids = HashSet::new();
     for (index, key) in keys.iter().enumerate() {
         let refuse = |why| Failure::field(&format!("jwks.keys.{index}"), why);
-        if PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some()) {
+        if is_private(key) {
             return Err(refuse("has private parts; send public keys only"));
         }
-        if !is_public_key(key) {
+        if !is_verifying_key(key) {
             return Err(refuse(
-                "must be a public key of kty EC, RSA or OKP with all its members",
+                "must be a public key to verify ES256, ES384, RS256, PS256 or EdDSA with, whole and on its curve",
             ));
         }
         if key
@@ -144,25 +157,6 @@ fn check_jwks(jwks: &Value) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Whether a JWK has the members its type needs (RFC 7518 §6.2.1, §6.3.1, RFC 8037 §2).
-fn is_public_key(key: &Value) -> bool {
-    let members: &[&str] = match key.get("kty").and_then(Value::as_str) {
-        Some("EC") => &["x", "y"],
-        Some("RSA") => &["n", "e"],
-        Some("OKP") => &["x"],
-        _ => return false,
-    };
-    let curve_fits = members.contains(&"n") || key.get("crv").is_some_and(Value::is_string);
-    let is_base64url = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    let has = |member: &&str| key.get(member).and_then(Value::as_str).is_some_and(is_base64url);
-    curve_fits && members.iter().all(has)
 }
 
 /// Redirect URIs are compared exactly, so they are only looked at, never changed (RFC 8252 §7, RFC 6749 §3.1.2).
@@ -200,26 +194,46 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_public_keys_are_taken() {
-        let public = json!({"kty": "EC", "crv": "P-256", "x": "a", "y": "b"});
-        assert!(check_jwks(&json!({"keys": [public]})).is_ok());
-        let mut private = public.clone();
-        private["d"] = json!("secret");
-        let symmetric = json!({"kty": "oct", "k": "secret"});
+    fn only_public_keys_that_can_verify_are_taken() {
+        let public = json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+        let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let with = |key: &Value, member: &str, value: Value| {
+            let mut key = key.clone();
+            key[member] = value;
+            key
+        };
+        assert!(check_jwks(&json!({"keys": [public, okp, with(&public, "use", json!("sig"))]})).is_ok());
         for bad in [
             json!({}),
             json!([]),
             json!({"keys": []}),
             json!({"keys": [1]}),
-            json!({"keys": [private]}),
-            json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "a"}]}),
-            json!({"keys": [{"kty": "RSA", "n": "?", "e": "AQAB"}]}),
-            json!({"keys": [{"kty": "OKP", "x": "a"}]}),
-            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "a", "kid": "1"}, {"kty": "OKP", "crv": "Ed25519", "x": "b", "kid": "1"}]}),
+            json!({"keys": [public], "d": "secret"}),
+            json!({"keys": [public], "more": "x".repeat(65_536)}),
+            json!({"keys": vec![public.clone(); 17]}),
+            json!({"keys": [with(&okp, "kid", json!("1")), with(&okp, "kid", json!("1"))]}),
+            json!({"keys": [public, {"kty": "oct", "k": "secret"}]}),
         ] {
             assert!(check_jwks(&bad).is_err(), "{bad}");
         }
-        assert!(check_jwks(&json!({"keys": [public, symmetric]})).is_err());
+        for bad in [
+            with(&public, "d", json!("secret")),
+            with(&public, "y", Value::Null),
+            with(&public, "y", json!("MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4")),
+            with(&public, "x", json!("MKBC")),
+            with(&public, "crv", json!("P-521")),
+            with(&public, "crv", json!("secp256k1")),
+            with(&public, "use", json!("enc")),
+            with(&public, "alg", json!("HS256")),
+            with(&public, "alg", json!("RS256")),
+            with(&okp, "crv", json!("X25519")),
+            with(&okp, "x", json!("a")),
+            json!({"kty": "RSA", "n": "?", "e": "AQAB"}),
+            json!({"kty": "RSA", "n": "uQ", "e": "AQAB"}),
+        ] {
+            assert!(check_jwks(&json!({"keys": [bad]})).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Api {
         body: NewApplicationBody,
     ) -> Result<Registered, Failure> {
         check_namespace(zone, &[body.name.as_str()])?;
+        check_namespace(zone, &texts(&body.traits))?;
         check_redirect_uris(&body.redirect_uris)?;
         let expires_at = self.expiry(zone, body.registration_method, body.expires_in)?;
         let credential_type = body.credential_type.unwrap_or(CredentialType::Public);
@@ -47,6 +48,10 @@ impl Api {
             jwks: body.jwks,
             jwks_uri: body.jwks_uri,
         };
+        self.check_offered(&offered)?;
+        if expires_at.is_some() {
+            self.admit_registering(zone.id)?;
+        }
         let credential = self.credential(offered).await?;
         let new = NewApplication {
             zone_id: zone.id,
@@ -69,6 +74,7 @@ impl Api {
         let row = applications::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "application.create", row.id)
             .to(&ApplicationView::from(&row))
+            .secret("client_secret", false, row.secret_hash.is_some())
             .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered {
@@ -78,7 +84,16 @@ impl Api {
         })
     }
 
-    /// When a self-registered application ends, if the zone takes one more of them now.
+    /// Whether one more may register itself now. Looked at again, exactly, when it is written; this spares us the
+    /// derivation of a secret for a flood.
+    fn admit_registering(&self, zone: ZoneId) -> Result<(), Failure> {
+        let allowed = u32::try_from(DCR_PER_SECOND).unwrap_or(u32::MAX);
+        let now = self.clock.now();
+        let admitted = self.registrations.lock().admit(zone, allowed, 1, now);
+        Ok(admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?)
+    }
+
+    /// When a self-registered application ends, if the zone takes them.
     fn expiry(
         &self,
         zone: &ZoneRow,
@@ -101,12 +116,7 @@ impl Api {
         if !(1..=DCR_MOST_SECONDS).contains(&seconds) {
             return Err(Failure::field("expires_in", "must be from 1 to 86400 seconds"));
         }
-        let now = self.clock.now();
-        // Looked at again, exactly, when it is written; this spares us the derivation of a secret for a flood.
-        let allowed = u32::try_from(DCR_PER_SECOND).unwrap_or(u32::MAX);
-        let admitted = self.registrations.lock().admit(zone.id, allowed, 1, now);
-        admitted.map_err(|_| Refusal::DcrRateLimitExceeded)?;
-        Ok(Some(now + TimeDelta::seconds(seconds)))
+        Ok(Some(self.clock.now() + TimeDelta::seconds(seconds)))
     }
 
     /// Changes an application.
@@ -121,6 +131,7 @@ impl Api {
         if let Some(name) = &patch.name {
             check_namespace(zone, &[name.as_str()])?;
         }
+        check_namespace(zone, &texts(patch.traits.as_deref().unwrap_or_default()))?;
         check_redirect_uris(patch.redirect_uris.as_deref().unwrap_or_default())?;
         if patch.is_empty() {
             return Err(Refusal::NoFields.into());
@@ -186,12 +197,14 @@ impl Api {
         by: &By,
         zone: ZoneId,
         id: ApplicationId,
+        if_match: &IfMatch,
     ) -> Result<Registered, Failure> {
         let (hash, secret) = self.new_secret()?;
         let mut tx = self.database.begin(zone).await?;
         let before = applications::find_for_update(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ApplicationNotFound)?;
+        if_match.check(before.version)?;
         if before.secret_hash.is_none() {
             return Err(Refusal::ApplicationHasNoSecret.into());
         }
@@ -214,10 +227,13 @@ impl Api {
         secret: Option<SecretString>,
     ) -> Result<Registered, Failure> {
         let row = applications::update(&mut tx, before.zone_id, before.id, &changes).await?;
-        let deed = deed
+        let mut deed = deed
             .from(&ApplicationView::from(before))
             .to(&ApplicationView::from(&row))
             .version(row.version);
+        if let Some(new) = &changes.secret_hash {
+            deed = deed.secret("client_secret", before.secret_hash.is_some(), new.is_some());
+        }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered { row, secret, epoch })
     }
@@ -295,6 +311,10 @@ fn offered(patch: &ApplicationPatch, before: &ApplicationRow) -> Option<Offered>
         jwks: patch.jwks.clone(),
         jwks_uri: patch.jwks_uri.clone(),
     })
+}
+
+fn texts(names: &[Name]) -> Vec<&str> {
+    names.iter().map(Name::as_str).collect()
 }
 
 fn consent(required: bool) -> String {

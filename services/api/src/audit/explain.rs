@@ -2,7 +2,7 @@
 
 use super::story::{self, Names};
 use super::{DetailedView, detailed};
-use crate::actor::{InZone, Read};
+use crate::actor::{InZone, Review};
 use crate::app::Api;
 use crate::error::Failure;
 use crate::openapi::words::{AuditDecisionWord, DecisionWord};
@@ -95,7 +95,7 @@ pub(crate) struct Opinion {
 )]
 pub(crate) async fn explain(
     api: Data<Api>,
-    request: InZone<Read, HttpRequest>,
+    request: InZone<Review, HttpRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let zone = request.zone.id;
     let (request_id, rows) = api.events_of(zone, &request.rest).await?;

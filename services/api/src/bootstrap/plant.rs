@@ -143,7 +143,7 @@ impl Api {
         } else {
             StatusCode::OK
         };
-        let deed = Deed::new(zone.id, "local.rebootstrap", application)
+        let deed = Deed::new(zone.id, "local.bootstrap", application)
             .to(&json!({"application_id": application, "rotated": force}))
             .answered(status, &view);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;

@@ -69,7 +69,7 @@ pub(crate) struct Authorization {
     request_body = AuthorizeBody,
     responses(
         (status = 200, description = "Where to send the user.", body = Authorization),
-        (status = 400, description = "`invalid_body`: also a provider that users cannot connect to"),
+        (status = 400, description = "`invalid_body`: also a provider that users cannot connect to, or that is not the resource's"),
         (status = 404, description = "`resource_not_found`, `provider_not_found`"),
         (status = 502, description = "`provider_discovery_failed`"),
     )
@@ -151,14 +151,19 @@ impl Api {
     /// The provider, if users can connect to it.
     async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<OauthProvider, Failure> {
         let mut conn = self.database.acquire(zone).await?;
-        resources::find(&mut conn, zone, body.resource_id)
+        let resource = resources::find(&mut conn, zone, body.resource_id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;
         let row = providers::find(&mut conn, zone, body.provider_id).await?;
         let row = row.ok_or(Refusal::ProviderNotFound)?;
         let provider = self.oauth_provider(&mut conn, &row).await?;
         match provider.flow {
-            Flow::AuthorizationCode | Flow::Oidc => Ok(provider),
+            Flow::AuthorizationCode | Flow::Oidc if resource.credential_provider_id == Some(row.id) => {
+                Ok(provider)
+            }
+            Flow::AuthorizationCode | Flow::Oidc => {
+                Err(Failure::field("resource_id", "is not bound to this provider"))
+            }
             Flow::ClientCredentials | Flow::ApiKey | Flow::BearerToken | Flow::Workload => Err(
                 Failure::field("provider_id", "is not a provider that users connect to"),
             ),

@@ -243,16 +243,81 @@ fn read(query: &str) -> Option<Callback> {
 }
 
 fn wants_page(request: &HttpRequest) -> bool {
-    let accept = request
-        .headers()
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
+    let accept = request.headers().get_all(ACCEPT);
+    let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+    prefers_page(&accept.join(","))
+}
+
+/// Whether `Accept` weighs a page higher than JSON (RFC 9110 §12.5.1); JSON where it weighs both alike.
+fn prefers_page(accept: &str) -> bool {
+    weight(accept, "text", "html") > weight(accept, "application", "json")
+}
+
+/// The weight, in thousandths, of the most specific range that a media type is in.
+fn weight(accept: &str, kind: &str, subtype: &str) -> u16 {
+    let of_range = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let precision = match parts.next()?.split_once('/')? {
+            (k, s) if k.eq_ignore_ascii_case(kind) && s.eq_ignore_ascii_case(subtype) => 2_u8,
+            (k, "*") if k.eq_ignore_ascii_case(kind) => 1,
+            ("*", "*") => 0,
+            _ => return None,
+        };
+        let parameter = |part: &str| {
+            let (name, value) = part.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("q")
+                .then(|| value.trim().to_owned())
+        };
+        Some((
+            precision,
+            parts.find_map(parameter).map_or(1000, |q| thousandths(&q)),
+        ))
+    };
+    let best = accept.split(',').filter_map(of_range).max();
+    best.map_or(0, |(_, weight)| weight)
+}
+
+/// `0.85` as 850; what is no weight weighs nothing.
+fn thousandths(q: &str) -> u16 {
+    let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
+    let digits = format!("{fraction:0<3}");
+    let fraction = digits.get(..3).and_then(|digits| digits.parse::<u16>().ok());
+    match (whole, fraction) {
+        ("1", Some(_)) => 1000,
+        ("0", Some(fraction)) => fraction,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_for_those_who_weigh_it_higher() {
+        for page in [
+            "text/html",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "application/json;q=0.5, TEXT/HTML",
+            "text/*",
+            "application/json;q=0, */*",
+        ] {
+            assert!(prefers_page(page), "{page}");
+        }
+        for json in [
+            "",
+            "*/*",
+            "application/json",
+            "application/json, text/html;q=0.9",
+            "text/html;q=0.1, application/json;q=0.2",
+            "text/html;q=0",
+            "text/html;q=0, */*",
+            "text/html;q=x",
+        ] {
+            assert!(!prefers_page(json), "{json}");
+        }
+    }
 
     #[test]
     fn a_callback_has_a_state_and_a_code_or_an_error() {

@@ -106,6 +106,10 @@ impl Api {
             .from(&InvitationView::of(&invitation, now))
             .to(&InvitationView::of(&accepted, now));
         self.record(&mut tx, &by, deed, None).await?;
+        // Like every other token, however it came to be.
+        let made = Deed::new(zone, "admin_token.create", token.id).to(&admin_token::shown(&token));
+        let made = made.about("role", invitation.role.as_str());
+        self.record(&mut tx, &by, made, None).await?;
         tx.commit().await?;
         Ok((token, secret))
     }

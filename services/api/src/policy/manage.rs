@@ -138,6 +138,7 @@ impl Api {
             wasm,
             wasm_sha256,
             opa_version,
+            names,
         } = module;
         let stored = modules::NewModule {
             name: name.clone(),
@@ -154,6 +155,7 @@ impl Api {
             content,
             schema_version: schema_version.text(),
             module: name,
+            names,
             created_by: by.name(),
         };
         Ok(policies::insert_version(tx, &new).await?)

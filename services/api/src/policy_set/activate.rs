@@ -154,6 +154,8 @@ impl Api {
         let propagation_status = active.as_ref().map_or("pending", |active| {
             propagation(active, &loads, &alive, self.clock.now())
         });
+        let versions = policy_sets::versions(&mut conn, zone, set).await?;
+        let of_this_set = |load: &&LoadRow| versions.iter().any(|version| version.id == load.version_id);
         let replica = |load: &LoadRow| Replica {
             instance: load.instance.clone(),
             version_id: load.version_id,
@@ -165,7 +167,7 @@ impl Api {
             outbox_id: active.as_ref().map(|active| active.outbox_id),
             epoch: active.as_ref().map(|active| active.epoch),
             propagation_status,
-            replicas: loads.iter().map(replica).collect(),
+            replicas: loads.iter().filter(of_this_set).map(replica).collect(),
         })
     }
 }

@@ -100,7 +100,7 @@ impl Api {
     }
 
     /// Refuses a manifest with a policy that could not serve: one whose module is not there, or that aborts on a plain
-    /// input (seed `004`, `invalid_policy_contract`).
+    /// input or answers it with what is no decision (seed `004`, `invalid_policy_contract`).
     pub(super) async fn check_contract(
         &self,
         zone: ZoneId,
@@ -108,10 +108,15 @@ impl Api {
     ) -> Result<(), Failure> {
         let mut issues = Vec::new();
         for (place, (id, module)) in modules.iter().enumerate() {
-            if self.load_module(zone, module).await?.is_err() {
-                let why = format!("the policy version {id} aborts, or its module is missing");
-                issues.push(Issue::at(&format!("manifest.{place}.policy_version_id"), why));
-            }
+            let why = match self.load_module(zone, module).await? {
+                Err(_) => format!("the policy version {id} aborts, or its module is missing"),
+                Ok(held) if self.engine.answers_nonsense(&held).await => format!(
+                    "the policy version {id} has a `result` that is no decision: an object whose `decision` is \
+                     \"allow\" or \"deny\""
+                ),
+                Ok(_) => continue,
+            };
+            issues.push(Issue::at(&format!("manifest.{place}.policy_version_id"), why));
         }
         refuse(issues)
     }

@@ -7,6 +7,7 @@ use crate::error::{Failure, Refusal};
 use crate::policy::SchemaVersion;
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
+use actix_web::http::StatusCode;
 use caracal_domain::id::{PolicySetId, PolicySetVersionId, PolicyVersionId, ZoneId};
 use caracal_domain::{Epoch, FeedBody};
 use caracal_storage::policies::{self, PolicyVersionRow};
@@ -85,8 +86,13 @@ impl Api {
         let version = self
             .insert_policy_set_version(&mut tx, by, zone, set, manifest, body.schema_version)
             .await?;
+        let mut shown = json!(PolicySetVersionView::from(&version));
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("manifest".to_owned(), json!(body.manifest));
+        }
         let deed = Deed::new(zone, "policy_set_version.create", version.id)
-            .to(&PolicySetVersionView::from(&version))
+            .to(&shown)
+            .answered(StatusCode::CREATED, &PolicySetVersionView::from(&version))
             .version(version.version.into());
         let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;

@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use caracal_domain::zone::ProviderKind;
+use caracal_egress::headers::{is_value, may_carry_a_key};
 use caracal_egress::{EgressPolicy, check_url};
 use serde_json::{Map, Value};
 
@@ -105,7 +106,7 @@ pub(super) fn read(
             ));
         }
     }
-    check_header(&shown)?;
+    check_header(&shown, &secrets)?;
     check_aliases(&shown)?;
     check_params(&shown)?;
     Ok(Configuration { shown, secrets })
@@ -171,7 +172,7 @@ fn check(shape: Shape, value: &Value, egress: &EgressPolicy) -> Result<(), Strin
             .is_some_and(|map| map.len() <= 64 && map.values().all(is_text)),
         Shape::Seconds => value
             .as_u64()
-            .is_some_and(|seconds| (1..=86_400).contains(&seconds)),
+            .is_some_and(|seconds| (1..=3600).contains(&seconds)),
         Shape::OneOf(names) => value.as_str().is_some_and(|text| names.contains(&text)),
     };
     if fits { Ok(()) } else { Err(expected(shape)) }
@@ -183,19 +184,21 @@ fn expected(shape: Shape) -> String {
         Shape::Text => "must be a text".to_owned(),
         Shape::Texts => "must be a list of texts".to_owned(),
         Shape::TextMap => "must be an object of texts".to_owned(),
-        Shape::Seconds => "must be from 1 to 86400".to_owned(),
+        Shape::Seconds => "must be from 1 to 3600".to_owned(),
         Shape::OneOf(names) => format!("must be one of {}", names.join(", ")),
     }
 }
 
 /// An API key travels under this name and after this scheme, so both must be fit for a header.
-fn check_header(shown: &Map<String, Value>) -> Result<(), Failure> {
+fn check_header(shown: &Map<String, Value>, secrets: &Map<String, Value>) -> Result<(), Failure> {
     let text = |key: &str| shown.get(key).and_then(Value::as_str);
     let token = |text: &str| {
         text.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
-    if text("name").is_some_and(|name| !token(name) || is_connection_header(name)) {
+    let in_header = text("location") != Some("query");
+    let may_be = |name: &str| token(name) && (!in_header || may_carry_a_key(name));
+    if text("name").is_some_and(|name| !may_be(name)) {
         return Err(Failure::field(
             "config_json.name",
             "must be a header or parameter name the key may have",
@@ -206,6 +209,15 @@ fn check_header(shown: &Map<String, Value>) -> Result<(), Failure> {
             "config_json.scheme",
             "must be one word such as Bearer",
         ));
+    }
+    for key in ["api_key", "bearer_token"] {
+        let secret = secrets.get(key).and_then(Value::as_str);
+        if in_header && secret.is_some_and(|secret| !is_value(secret)) {
+            return Err(Failure::field(
+                &format!("secret_config.{key}"),
+                "must be visible ASCII, as it travels in a header",
+            ));
+        }
     }
     Ok(())
 }
@@ -256,18 +268,6 @@ fn check_params(shown: &Map<String, Value>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn is_connection_header(name: &str) -> bool {
-    const TAKEN: [&str; 6] = [
-        "host",
-        "content-length",
-        "connection",
-        "transfer-encoding",
-        "upgrade",
-        "te",
-    ];
-    TAKEN.contains(&name.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -321,11 +321,17 @@ mod tests {
             (Apikey, json!({"location": "cookie"}), json!({})),
             (Apikey, json!({"name": "a b"}), json!({})),
             (Apikey, json!({"name": "Host"}), json!({})),
+            (Apikey, json!({"name": "Proxy-Connection"}), json!({})),
+            (Apikey, json!({"name": "X-Forwarded-For"}), json!({})),
+            (Apikey, json!({"name": "X-Request-Id"}), json!({})),
+            (Apikey, json!({}), json!({"api_key": "a\r\nX: y"})),
+            (BearerToken, json!({}), json!({"bearer_token": "caf\u{e9}"})),
             (Apikey, json!({}), json!({"client_secret": "x"})),
             (Apikey, json!({}), json!({"api_key": 7})),
             (Apikey, json!({}), json!({"api_key": ""})),
             (BearerToken, json!({"location": "header"}), json!({})),
             (Workload, json!({"ttl_seconds": 0}), json!({})),
+            (Workload, json!({"ttl_seconds": 3601}), json!({})),
             (Oauth2, json!({"token_url": "http://127.0.0.1/"}), json!({})),
             (Oauth2, json!({"authorization_params": {}}), json!({})),
         ] {
@@ -334,6 +340,16 @@ mod tests {
                 "{kind:?} {config} {secret}"
             );
         }
+        let in_query = json!({"location": "query", "name": "host"});
+        assert!(read_json(Apikey, &in_query, &json!({"api_key": "caf\u{e9}"})).is_ok());
+        assert!(
+            read_json(
+                Apikey,
+                &json!({"name": "Authorization"}),
+                &json!({"api_key": "k"})
+            )
+            .is_ok()
+        );
         let seed = json!({"token_url": "https://github.com/login/oauth/access_token"});
         assert!(read_json(Oauth2, &seed, &json!({"client_secret": "x"})).is_ok());
     }

@@ -14,6 +14,7 @@ use caracal_storage::providers::{self, NewProvider, ProviderChanges, ProviderRow
 use caracal_storage::zones::ZoneRow;
 use caracal_storage::{Conn, keys};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 impl Api {
@@ -28,6 +29,7 @@ impl Api {
         check_namespace(zone, &[body.identifier.as_str(), name.as_str()])?;
         let Configuration { shown, secrets } =
             configuration::read(body.kind, body.config_json, body.secret_config, &self.egress)?;
+        let secrets = merge(Map::new(), secrets);
         let id = ProviderId::mint(&*self.clock);
         let mut tx = self.database.begin(zone).await?;
         let dek = self.dek(&mut tx, zone.id).await?;
@@ -41,12 +43,13 @@ impl Api {
                 .owner_type
                 .map_or_else(|| "customer".to_owned(), Name::into_string),
             config_json: Value::Object(shown),
-            secrets: seal(&dek, zone.id, id, merge(Map::new(), secrets))?,
+            secrets: seal(&dek, zone.id, id, &secrets)?,
         };
         let row = providers::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone.id, "provider.create", id)
             .to(&ProviderView::from(&row))
             .version(row.version);
+        let deed = changed_secrets(deed, &Map::new(), &secrets);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -80,16 +83,17 @@ impl Api {
         let kind = patch.kind.unwrap_or(before.kind);
         let Configuration { shown, secrets } = configuration::read(kind, config, given, &self.egress)?;
         let dek = self.dek(&mut tx, zone.id).await?;
-        let merged = merge(merge(open(&dek, &before)?, gone), secrets);
+        let held = open(&dek, &before)?;
+        let merged = merge(merge(held.clone(), gone), secrets);
         // A kind that changes may leave secrets behind that it has no use for.
-        configuration::read(kind, Map::new(), merged.clone(), &self.egress)?;
+        configuration::read(kind, shown.clone(), merged.clone(), &self.egress)?;
         let changes = ProviderChanges {
             name: patch.name.map(Name::into_string),
             identifier: patch.identifier.map(Name::into_string),
             kind: patch.kind,
             owner_type: patch.owner_type.map(Name::into_string),
             config_json: Some(Value::Object(shown)),
-            secrets: Some(seal(&dek, zone.id, id, merged)?),
+            secrets: Some(seal(&dek, zone.id, id, &merged)?),
         };
         let row = providers::update(&mut tx, zone.id, id, &changes).await?;
         self.follow_provider(&mut tx, by, &row).await?;
@@ -97,6 +101,7 @@ impl Api {
         let deed = deed
             .from(&ProviderView::from(&before))
             .to(&ProviderView::from(&row));
+        let deed = changed_secrets(deed, &held, &merged);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -147,17 +152,30 @@ fn merge(mut secrets: Map<String, Value>, new: Map<String, Value>) -> Map<String
     secrets
 }
 
+/// Notes which secrets differ; which, not what.
+fn changed_secrets(deed: Deed, before: &Map<String, Value>, after: &Map<String, Value>) -> Deed {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name));
+    changed.fold(deed, |deed, name| {
+        let (was, is) = (before.contains_key(name), after.contains_key(name));
+        deed.secret(format!("secret_config.{name}"), was, is)
+    })
+}
+
 fn seal(
     dek: &Dek,
     zone: ZoneId,
     id: ProviderId,
-    secrets: Map<String, Value>,
+    secrets: &Map<String, Value>,
 ) -> Result<ProviderSecrets, Failure> {
     if secrets.is_empty() {
         return Ok(ProviderSecrets::default());
     }
     let keys = secrets.keys().cloned().collect();
-    let text = Zeroizing::new(Value::Object(secrets).to_string());
+    let text = serde_json::to_string(secrets).map_err(|_| Failure::Fault("writing a provider's secrets"))?;
+    let text = Zeroizing::new(text);
     let sealed = dek.seal(zone, Purpose::ProviderSecret, id.into(), text.as_bytes())?;
     Ok(ProviderSecrets {
         sealed: Some(sealed),

@@ -11,28 +11,13 @@ use caracal_domain::id::{ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
+use caracal_egress::headers::may_be_forwarded;
 use caracal_storage::providers;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
 use std::collections::HashSet;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// Headers that only the gateway, the credential or the connection may set (contract §5, "Forwarding").
-const NEVER_FORWARDED: [&str; 13] = [
-    "authorization",
-    "cookie",
-    "host",
-    "content-length",
-    "forwarded",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 impl Api {
     /// Registers a resource.
@@ -251,10 +236,7 @@ fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
         let name = header.to_ascii_lowercase();
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let well_formed = (1..=100).contains(&name.len()) && name.bytes().all(token);
-        let taken = NEVER_FORWARDED.contains(&name.as_str())
-            || name.starts_with("x-forwarded-")
-            || name.starts_with("x-caracal-");
-        if !well_formed || taken {
+        if !well_formed || !may_be_forwarded(&name) {
             let why =
                 "must be a header name, and none that the gateway, the credential or the connection sets";
             return Err(Failure::field(&format!("forward_headers.{index}"), why));
@@ -305,6 +287,10 @@ mod tests {
             "X-Forwarded-For",
             "X-Caracal-Resource",
             "Transfer-Encoding",
+            "Proxy-Connection",
+            "X-Request-Id",
+            "X-Real-IP",
+            "Sec-WebSocket-Key",
             "a b",
         ] {
             assert!(!check(bad), "{bad}");

@@ -58,7 +58,7 @@ impl Api {
             return self.graceful(tx, by, zone, &before).await;
         }
         keys::schedule_rotation(&mut tx, zone, ready_at).await?;
-        let deed = Deed::new(zone, "signing_key.schedule", next.id);
+        let deed = Deed::new(zone, "signing_key.rotate", next.id).about("mode", "graceful");
         self.finish(tx, by, deed, (zone, &before), StatusCode::ACCEPTED)
             .await
     }
@@ -106,7 +106,7 @@ impl Api {
         let next = self.fresh_key(&mut tx, zone).await?;
         let retires_at: Timestamp = database_time(&mut tx).await? + UNTIL_NOTHING_NAMES_IT;
         keys::rotate_graceful(&mut tx, zone, &next, retires_at).await?;
-        let deed = Deed::new(zone, "signing_key.rotate", next_of(before)?.id);
+        let deed = Deed::new(zone, "signing_key.rotate", next_of(before)?.id).about("mode", "graceful");
         self.finish(tx, by, deed, (zone, before), StatusCode::OK).await
     }
 
@@ -121,7 +121,8 @@ impl Api {
         let next = self.fresh_key(&mut tx, zone).await?;
         let dropped = keys::rotate_emergency(&mut tx, zone, &next).await?;
         let after = keys::signing_keys(&mut tx, zone).await?;
-        let deed = Deed::new(zone, "signing_key.rotate_emergency", next_of(before)?.id)
+        let deed = Deed::new(zone, "signing_key.rotate", next_of(before)?.id)
+            .about("mode", "emergency")
             .from(&by_kid(before))
             .to(&by_kid(&after));
         let expires_at = self.last_expiry();

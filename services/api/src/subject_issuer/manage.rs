@@ -5,11 +5,12 @@ use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
+use crate::text::{check_namespace, is_visible};
 use caracal_domain::id::{SubjectIssuerId, ZoneId};
 use caracal_domain::{Epoch, FeedBody};
 use caracal_egress::check_url;
 use caracal_storage::subject_issuers::{self, NewSubjectIssuer, SubjectIssuerChanges, SubjectIssuerRow};
-use caracal_storage::zones;
+use caracal_storage::zones::{self, ZoneRow};
 use url::Url;
 
 const MOST_PER_ZONE: i64 = 20;
@@ -21,9 +22,11 @@ impl Api {
     pub(super) async fn create_subject_issuer(
         &self,
         by: &By,
-        zone: ZoneId,
+        zone: &ZoneRow,
         body: NewSubjectIssuerBody,
     ) -> Result<Written<SubjectIssuerRow>, Failure> {
+        check_namespace(zone, &[&body.subject_prefix])?;
+        let zone = zone.id;
         self.check_issuer(&body.issuer)?;
         if let Some(uri) = &body.jwks_uri {
             self.check_keys_uri(uri)?;
@@ -58,11 +61,13 @@ impl Api {
     pub(super) async fn change_subject_issuer(
         &self,
         by: &By,
-        zone: ZoneId,
+        zone: &ZoneRow,
         id: SubjectIssuerId,
         if_match: &IfMatch,
         patch: SubjectIssuerPatch,
     ) -> Result<Written<SubjectIssuerRow>, Failure> {
+        check_namespace(zone, patch.subject_prefix.as_deref().as_slice())?;
+        let zone = zone.id;
         let changes = SubjectIssuerChanges {
             issuer: patch.issuer,
             jwks_uri: patch.jwks_uri,
@@ -178,7 +183,7 @@ fn check_prefix(prefix: &str) -> Result<(), Failure> {
 }
 
 fn is_plain(text: &str) -> bool {
-    text.chars().count() <= MOST_TEXT_CHARS && !text.chars().any(char::is_control)
+    text.chars().count() <= MOST_TEXT_CHARS && is_visible(text)
 }
 
 #[cfg(test)]

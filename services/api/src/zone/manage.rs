@@ -8,7 +8,7 @@ use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::seed::SYSTEM_SLUG;
 use crate::sight::Sight;
-use crate::text::{Name, Slug, is_reserved};
+use crate::text::{Name, RESERVED, Slug, is_reserved};
 use caracal_domain::id::{SigningKeyId, ZoneId};
 use caracal_domain::zone::{KeyStatus, SigningKey};
 use caracal_domain::{Clock, Epoch, FeedBody};
@@ -168,6 +168,12 @@ impl Api {
         let is_system = changes.is_system.unwrap_or(before.is_system);
         if !is_system && is_reserved(changes.name.as_ref().unwrap_or(&before.name)) {
             return Err(Refusal::ReservedNamespace.into());
+        }
+        if before.is_system && !is_system {
+            let names = zones::names_within(&mut tx, id, RESERVED).await?;
+            if names.iter().any(|name| is_reserved(name)) {
+                return Err(Refusal::ReservedNamespace.into());
+            }
         }
         if before.slug == SYSTEM_SLUG && (changes.slug.is_some() || changes.is_system == Some(false)) {
             return Err(Refusal::SystemZoneProtected.into());

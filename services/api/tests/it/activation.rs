@@ -154,4 +154,9 @@ async fn a_replica_that_could_not_load_shows_as_failed_and_a_set_that_is_not_act
         (&Value::Null, &Value::Null, &Value::Null, &json!("pending")),
         "{idle}"
     );
+    assert_eq!(
+        idle["replicas"],
+        json!([]),
+        "a replica serves another set's version"
+    );
 }

@@ -398,6 +398,16 @@ async fn an_issuer_is_found_by_discovery_and_an_impostor_is_not() {
     }, "secret_config": {"client_secret": CLIENT_SECRET}});
     let provider = world.zone.post("providers", &oidc).await.member("id").to_owned();
     let body = json!({"user_id": "ann", "resource_id": world.resource, "provider_id": provider, "scopes": ["a:b", "c"]});
+    let unbound = world.zone.post("provider-connections/authorize", &body).await;
+    assert_eq!(
+        (unbound.status, &unbound.body["issues"][0]["path"]),
+        (400, &json!(["resource_id"])),
+        "{}",
+        unbound.text
+    );
+    let resource = world.zone.at(&format!("resources/{}", world.resource));
+    let bind = json!({"credential_provider_id": provider});
+    assert_eq!(world.zone.admin.patch(&resource, &bind).await.status, 200);
     let begun = world
         .zone
         .post("provider-connections/authorize", &body)

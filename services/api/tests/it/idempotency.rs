@@ -287,6 +287,104 @@ async fn a_key_is_leased_for_a_minute_and_kept_for_a_day() {
     );
 }
 
+/// Nothing is leased under this key any more, long before a lease ends by itself.
+async fn comes_free(stack: &Stack, key: &str) {
+    let leased = format!("SELECT count(*) FROM idempotency_keys WHERE key = '{key}'");
+    eventually("the key is free", Duration::from_secs(10), || async {
+        (stack.database().count(&leased).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_hangs_up_leaves_no_key_behind() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Gone").await;
+    let (path, body) = (zone.at("policy-sets"), json!({"name": "held"}));
+    let begin = |key: &str| {
+        let (caller, path, body) = (keyed(&zone.admin, key), path.clone(), body.clone());
+        tokio::spawn(async move { caller.post(&path, &body).await })
+    };
+    // While the lease is being taken.
+    let mut blocker = stack.database().connect().await;
+    let blocking = blocker.transaction().await.expect("a transaction");
+    let lock = "LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE";
+    blocking.batch_execute(lock).await.expect("locked");
+    let early = begin("early");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    eventually("the wait", Duration::from_secs(10), || async {
+        (stack.database().count(waiting).await > 0).then_some(())
+    })
+    .await;
+    early.abort();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    blocking.commit().await.expect("committed");
+    comes_free(&stack, "early").await;
+    assert_eq!(
+        keyed(&zone.admin, "early")
+            .post(&path, &json!({"name": "a"}))
+            .await
+            .status,
+        201
+    );
+
+    // While it is being done, which is then refused.
+    let blocking = blocker.transaction().await.expect("a transaction");
+    let row = format!(
+        "INSERT INTO policy_sets (zone_id, id, name, created_by) VALUES ('{}', gen_random_uuid(), 'held', 'nobody')",
+        zone.id
+    );
+    blocking.batch_execute(&row).await.expect("a row");
+    let late = begin("late");
+    let leased = "SELECT count(*) FROM idempotency_keys WHERE key = 'late' AND status IS NULL";
+    eventually("the lease", Duration::from_secs(10), || async {
+        (stack.database().count(leased).await == 1).then_some(())
+    })
+    .await;
+    late.abort();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    blocking.commit().await.expect("committed");
+    comes_free(&stack, "late").await;
+    let repaired = keyed(&zone.admin, "late")
+        .post(&path, &json!({"name": "b"}))
+        .await;
+    assert_eq!(repaired.status, 201, "{}", repaired.text);
+
+    // What was done for somebody who has gone is kept for them.
+    let blocking = blocker.transaction().await.expect("a transaction");
+    let lock = format!("SELECT FROM zones WHERE id = '{}' FOR UPDATE", zone.id);
+    blocking.batch_execute(&lock).await.expect("locked");
+    let body = json!({"identifier": "resource://done", "scopes": ["read"]});
+    let done = {
+        let (caller, path, body) = (keyed(&zone.admin, "done"), zone.at("resources"), body.clone());
+        tokio::spawn(async move { caller.post(&path, &body).await })
+    };
+    let leased = "SELECT count(*) FROM idempotency_keys WHERE key = 'done'";
+    eventually("the lease", Duration::from_secs(10), || async {
+        (stack.database().count(leased).await == 1).then_some(())
+    })
+    .await;
+    done.abort();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    blocking.commit().await.expect("committed");
+    let kept = "SELECT count(*) FROM idempotency_keys WHERE key = 'done' AND status = 201";
+    eventually("the answer", Duration::from_secs(10), || async {
+        (stack.database().count(kept).await == 1).then_some(())
+    })
+    .await;
+    let again = keyed(&zone.admin, "done")
+        .post(&zone.at("resources"), &body)
+        .await;
+    assert_eq!(
+        (
+            again.status,
+            again.header("idempotency-replayed"),
+            again.header("cache-control")
+        ),
+        (201, "true", "no-store")
+    );
+}
+
 /// What a process leaves that dies between lease and commit.
 async fn crashed(stack: &Stack, key: &str, path: &str) {
     let actor = "SELECT 'admin-token:' || id FROM admin_tokens WHERE seeded";

@@ -124,7 +124,7 @@ async fn an_emergency_rotation_signs_at_once_and_names_the_old_keys() {
         let anchor = format!("kind = 'kid' AND value = '{kid}'");
         assert_eq!(rows(&stack, "anchors", &zone, &anchor).await, 1, "{kid}");
     }
-    assert_eq!(deeds(&stack, &zone, "signing_key.rotate_emergency").await, 1);
+    assert_eq!(deeds(&stack, &zone, "signing_key.rotate").await, 3);
     let graceful = rotate(&zone, GRACEFUL).await;
     assert_eq!(
         graceful.status, 202,

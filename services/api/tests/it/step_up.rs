@@ -52,6 +52,14 @@ async fn a_challenge_is_shown_and_satisfied_once() {
         done.text
     );
     assert!(done.member("id") == id && !done.member("satisfied_at").is_empty() && !done.epoch().is_empty());
+    let same = json!({"satisfied_by": "grace@example.com"});
+    let again = zone.post(&format!("{path}/satisfy"), &same).await;
+    assert_eq!(
+        (again.status, again.member("satisfied_at")),
+        (200, done.member("satisfied_at")),
+        "{}",
+        again.text
+    );
     let again = zone.post(&format!("{path}/satisfy"), &json!({})).await;
     assert_eq!(
         (again.status, again.member("error")),
@@ -82,13 +90,36 @@ async fn without_a_body_the_callers_token_is_who_satisfied_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_fifty_at_once_one_satisfies() {
+async fn fifty_who_bring_the_same_proof_at_once_satisfy_it_once() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Race").await;
     let application = application(&zone, "agent").await;
     let id = challenge(&stack, &zone, &application, "5 minutes").await;
     let (path, none) = (format!("step-up-challenges/{id}/satisfy"), json!({}));
     let answers = join_all((0..50).map(|_| zone.post(&path, &none))).await;
+    assert_eq!(
+        (
+            tally(&answers, 200, ""),
+            tally(&answers, 404, "challenge_not_found_or_expired")
+        ),
+        (50, 0)
+    );
+    assert_eq!(deeds(&stack, &zone, "step_up.satisfy").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_other_proofs_at_once_one_satisfies() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Others").await;
+    let application = application(&zone, "agent").await;
+    let id = challenge(&stack, &zone, &application, "5 minutes").await;
+    let path = format!("step-up-challenges/{id}/satisfy");
+    let body = |n: usize| json!({"satisfied_by": format!("person {n}")});
+    let answers = join_all((0..50).map(|n| {
+        let (zone, path, body) = (&zone, &path, body(n));
+        async move { zone.post(path, &body).await }
+    }))
+    .await;
     assert_eq!(
         (
             tally(&answers, 200, ""),

@@ -52,6 +52,10 @@ async fn a_prefix_resource_is_what_was_asked_for_and_no_path_trick_matches_it() 
         stack.admin().post(&world.path("resources"), &body).await.status,
         201
     );
+    let body = json!({"identifier": "store://", "prefix": true, "scopes": ["orders:read"]});
+    let made = stack.admin().post(&world.path("resources"), &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let sts = sts.with("Caracal-Min-Epoch", &made.epoch());
     let session = world.session(&sts).await;
     let ask = async |resource: &str| {
         let fields = [
@@ -61,7 +65,11 @@ async fn a_prefix_resource_is_what_was_asked_for_and_no_path_trick_matches_it() 
         ];
         world.token(&sts, &fields).await
     };
-    for asked in ["https://api.example/v1/orders/7", "https://api.example/v1"] {
+    for asked in [
+        "https://api.example/v1/orders/7",
+        "https://api.example/v1",
+        "store://x/y",
+    ] {
         let minted = ask(asked).await;
         assert_eq!(minted.body["target_resources"], json!([asked]), "{}", minted.text);
         let said = claims(minted.member("access_token"));
@@ -76,6 +84,12 @@ async fn a_prefix_resource_is_what_was_asked_for_and_no_path_trick_matches_it() 
         "https://api.example/v1/./a",
         "https://api.example/v1//a",
         "https://api.example/v1/a/..",
+        "https://api.example/v1/a/%2e%2E/b",
+        "https://api.example/v1/a%2fb",
+        "https://api.example/v1/a%255c",
+        "https://api.example/v1/a?b",
+        "store:/x",
+        "store:///x",
         "https://api.example",
         "https://api.example.evil/v1/a",
     ] {

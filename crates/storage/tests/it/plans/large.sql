@@ -112,7 +112,8 @@ INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, ev
 SELECT pg_temp.zone_of(n), n, pg_temp.fill('event', n),
   CASE WHEN n % 1000 = 5 THEN 'admin.zone.update' ELSE 'token.issued' END, 'request-' || n,
   CASE WHEN n % 1000 = 10 THEN 'deny' ELSE 'allow' END, 'complete', NULL,
-  '["all"]', '[]', jsonb_build_object('application_id', pg_temp.fill('application', n - n % 400), 'scopes', '["read"]'::jsonb),
+  '["all"]', '[]', jsonb_build_object('application_id', pg_temp.fill('application', n - n % 400), 'scopes', '["read"]'::jsonb)
+    || CASE WHEN n % 1000 = 20 THEN '{"resources": ["resource://other", "resource://several"]}' ELSE '{}' END::jsonb,
   pg_temp.fill('application', n - n % 4000), pg_temp.fill('session', n - n % 4000),
   CASE WHEN n % 1000 = 15 THEN pg_temp.fill('agent', n % 20) END,
   'resource://' || n % 1000, CASE WHEN n % 1000 = 15 THEN ARRAY['rare'] ELSE '{}' END,
