@@ -5,7 +5,6 @@ use crate::about_token::AboutToken;
 use crate::app::Sts;
 use crate::authenticate::{Authenticated, Caller};
 use crate::error::{Failure, OAuthError};
-use crate::quotas::Account;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
@@ -62,8 +61,7 @@ impl Sts {
             self.note_stranger(source, request_id, Refusal::InvalidClient.reason(), metadata);
             return Err(Refusal::InvalidClient.into());
         };
-        let account = Account::Application(application.id);
-        let (view, verified) = self.verify_current(view, token.expose_secret(), account).await;
+        let (view, verified) = self.verify_current(view, token.expose_secret()).await;
         let Ok(verified) = verified else {
             return Ok(view.epoch);
         };

@@ -1,7 +1,7 @@
 //! `POST /oauth/2/token`: wire in, wire out.
 
 use crate::app::Sts;
-use crate::authenticate::{Authenticated, Caller, Presented};
+use crate::authenticate::{Known, Presented};
 use crate::directive::Directive;
 use crate::error::{Failure, OAuthError};
 use crate::exchange::{Exchange, Granted, Issued};
@@ -11,14 +11,16 @@ use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::AuthMode;
-use caracal_domain::{Refusal, RequestId, ResourceIdentifier};
+use caracal_domain::{Epoch, Refusal, RequestId, ResourceIdentifier};
 use caracal_jose::Unverified;
 use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, source_address, to_completion, zone_epoch};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -151,35 +153,45 @@ impl Sts {
         let named = serde_json::json!({
             "application_id": form.application_id, "zone_id": form.zone_id, "source": source,
         });
-        let mut exchange = Exchange {
-            request: form,
-            request_id,
-            now: self.clock.now(),
-        };
-        let client = match self.client(&mut exchange.request, headers, source, epoch).await {
-            Ok(client) => client,
-            Err(failure) => {
+        let mut exchange = Exchange::new(form, request_id, self.clock.now());
+        let served = self
+            .serve_known(&mut exchange, headers, source, epoch, named)
+            .await;
+        let outcome = served.as_ref().map_or_else(Failure::reason, |_| "issued");
+        self.metrics.exchanged(outcome);
+        served
+    }
+
+    /// First the client, then what it asks for. What is refused to it before it is known is noted among strangers, and the
+    /// rest in its own zone.
+    async fn serve_known(
+        &self,
+        exchange: &mut Exchange,
+        headers: &HeaderMap,
+        source: IpAddr,
+        epoch: MinEpoch,
+        named: Value,
+    ) -> Result<Issued, Failure> {
+        let client = self.client(&mut exchange.request, headers, source, epoch).await;
+        let (known, at_least) = client.map_err(|failure| {
+            self.note_stranger(source, &exchange.request_id, failure.reason(), named.clone());
+            failure
+        })?;
+        let (view, who) = (Arc::clone(&known.view), known.who());
+        let served = match self.admit(known, at_least).await {
+            Ok(client) => self.exchange(client, exchange).await,
+            Err(failure) if failure.is_of_client() => {
                 self.note_stranger(source, &exchange.request_id, failure.reason(), named);
-                self.metrics.exchanged(failure.reason());
                 return Err(failure);
             }
+            Err(failure) => Err(failure),
         };
-        let zone = client.view.zone.config.id;
-        let who = match &client.caller {
-            Caller::Application(application) => serde_json::json!({"application_id": application.id}),
-            Caller::Gateway => serde_json::json!({"caller": "gateway"}),
-        };
-        let outcome = self.exchange(client, &exchange).await;
-        match &outcome {
-            Ok(_) => self.metrics.exchanged("issued"),
-            Err(failure) => {
-                self.metrics.exchanged(failure.reason());
-                if !matches!(failure, Failure::Denied { .. } | Failure::Held(_)) {
-                    self.note_refused(zone, &exchange.request_id, failure.reason(), who);
-                }
-            }
+        if let Err(failure) = &served
+            && !matches!(failure, Failure::Denied { .. } | Failure::Held(_))
+        {
+            self.note_refused_exchange(&view, exchange, failure.reason(), &who);
         }
-        outcome
+        served
     }
 
     async fn client(
@@ -188,7 +200,7 @@ impl Sts {
         headers: &HeaderMap,
         source: IpAddr,
         epoch: MinEpoch,
-    ) -> Result<Authenticated, Failure> {
+    ) -> Result<(Known, Option<Epoch>), Failure> {
         let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
         let presented = Presented::read(headers, form)?;
         if matches!(presented, Presented::Application { .. }) && form.is_of_a_call() {
@@ -203,12 +215,12 @@ impl Sts {
             }
             (named, ..) => named,
         };
-        let client = self.authenticate(presented, zone, source, at_least).await?;
+        let known = self.authenticate(presented, zone, source).await?;
         let of_no_call = form.method.is_none() || form.path.is_none();
-        if matches!(client.caller, Caller::Gateway) && of_no_call {
+        if known.is_gateway() && of_no_call {
             return Err(Refusal::CallMissing.into());
         }
-        Ok(client)
+        Ok((known, at_least))
     }
 }
 
