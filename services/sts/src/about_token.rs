@@ -79,33 +79,34 @@ impl AboutToken {
     /// belongs to no living zone. A failure is noted as at the token endpoint.
     ///
     /// # Errors
-    /// As [`Sts::authenticate`] and [`Sts::admit`].
+    /// As [`Sts::authenticate`] and [`Sts::let_in`].
     pub async fn caller(
         self,
         sts: &Sts,
         request_id: &RequestId,
     ) -> Result<(SecretString, Option<Authenticated>), Failure> {
         let named = json!({"source": self.source, "endpoint": self.endpoint});
-        let note_stranger = |failure: Failure| {
-            sts.note_stranger(self.source, request_id, failure.reason(), named.clone());
-            failure
-        };
-        let known = known(sts, &self.token, self.presented, self.zone, self.source).await;
-        let Some(known) = known.map_err(note_stranger)? else {
-            return Ok((self.token, None));
+        let known = match known(sts, &self.token, self.presented, self.zone, self.source).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return Ok((self.token, None)),
+            Err(failure) => {
+                sts.note_stranger(self.source, request_id, failure.reason(), named);
+                return Err(failure);
+            }
         };
         let (zone, mut who) = (known.view.zone.config.id, known.who());
-        match sts.admit(known, self.at_least).await {
-            Ok(caller) => Ok((self.token, Some(caller))),
-            Err(failure) if failure.is_of_client() => Err(note_stranger(failure)),
-            Err(failure) => {
+        let caller = sts.let_in(known, self.at_least).await;
+        if let Err(failure) = &caller {
+            if failure.is_of_client() {
+                sts.note_stranger(self.source, request_id, failure.reason(), named);
+            } else {
                 if let Some(who) = who.as_object_mut() {
                     who.insert("endpoint".to_owned(), json!(self.endpoint));
                 }
                 sts.note_refused(zone, request_id, failure.reason(), who);
-                Err(failure)
             }
         }
+        Ok((self.token, Some(caller?)))
     }
 }
 

@@ -240,7 +240,7 @@ impl Sts {
     /// # Errors
     /// That there is no such view, or none yet; `invalid_client` when the newer view shows another credential, or the
     /// assertion has been used.
-    pub async fn admit(&self, known: Known, at_least: Option<Epoch>) -> Result<Authenticated, Failure> {
+    pub async fn let_in(&self, known: Known, at_least: Option<Epoch>) -> Result<Authenticated, Failure> {
         let zone = known.view.zone.config.id;
         let view = self.zones.view(zone, at_least).await?;
         match known.by {

@@ -146,14 +146,15 @@ impl Sts {
     ) -> Result<(), Failure> {
         let id = application.id;
         let hash = application.secret_hash.clone().ok_or(Refusal::InvalidClient)?;
-        let readings = || std::iter::once(&secret.read).chain(&secret.raw);
-        if readings().any(|reading| self.secrets.knows(id, reading.expose_secret(), &hash)) {
+        let mut readings: Vec<&SecretString> = std::iter::once(&secret.read).chain(&secret.raw).collect();
+        if readings
+            .iter()
+            .any(|reading| self.secrets.knows(id, reading.expose_secret(), &hash))
+        {
             return Ok(());
         }
-        let mut plausible = readings()
-            .filter(|reading| self.secret_mint.is_plausible(reading.expose_secret()))
-            .peekable();
-        if plausible.peek().is_none() {
+        readings.retain(|reading| self.secret_mint.is_plausible(reading.expose_secret()));
+        if readings.is_empty() {
             return Err(Refusal::InvalidClient.into());
         }
         // Argon2id costs tens of milliseconds and megabytes: only a few at once, and nobody queues for ever.
@@ -165,7 +166,7 @@ impl Sts {
         if let Some(wait) = self.throttled(id, source) {
             return Err(wait);
         }
-        for reading in plausible {
+        for reading in readings {
             if self.derive(reading, id, hash.clone()).await {
                 return Ok(());
             }

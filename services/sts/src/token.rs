@@ -178,7 +178,7 @@ impl Sts {
             failure
         })?;
         let (view, who) = (Arc::clone(&known.view), known.who());
-        let served = match self.admit(known, at_least).await {
+        let served = match self.let_in(known, at_least).await {
             Ok(client) => self.exchange(client, exchange).await,
             Err(failure) if failure.is_of_client() => {
                 self.note_stranger(source, &exchange.request_id, failure.reason(), named);
