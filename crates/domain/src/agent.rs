@@ -1,5 +1,6 @@
 //! Agent sessions: the run-time units that act (contract §3).
 
+use crate::claims::SubjectType;
 use crate::clock::Timestamp;
 use crate::id::{AgentSessionId, ApplicationId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,9 @@ pub struct SubjectSession {
     pub id: SessionId,
     /// The session at the root of its line; itself when it has no parent.
     pub root_id: SessionId,
-    /// Whose session it is.
+    /// Whose session it is: a user's or an application's.
+    pub subject_type: SubjectType,
+    /// Whose, by name.
     pub subject_id: String,
     /// When it ends by itself, and when its root does: until then an anchor tells of a revocation.
     pub ends_at: [Timestamp; 2],
@@ -93,6 +96,17 @@ impl Agent {
             && self.lease_expires_at.is_none_or(|end| now < end)
             && self.session.as_ref().is_none_or(|session| !session.is_revoked)
     }
+
+    /// Whether it may act for this user. One that hangs on a user's session acts for that user and for its application
+    /// alone, and for no other user.
+    #[must_use]
+    pub fn may_act_for(&self, user: Option<&str>) -> bool {
+        let of_user = |session: &&SubjectSession| session.subject_type == SubjectType::User;
+        let session = self.session.as_ref().filter(of_user);
+        session
+            .zip(user)
+            .is_none_or(|(session, user)| session.subject_id == user)
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +122,7 @@ mod tests {
         SubjectSession {
             id: Uuid::from_u128(1).into(),
             root_id: Uuid::from_u128(2).into(),
+            subject_type: SubjectType::User,
             subject_id: "ada".to_owned(),
             ends_at: [at(10), at(20)],
             is_revoked,
@@ -116,7 +131,34 @@ mod tests {
 
     #[test]
     fn an_agent_ends_with_the_session_it_hangs_on() {
-        let mut agent = Agent {
+        let mut agent = agent();
+        assert!(agent.is_live(at(50)));
+        agent.session = Some(session(false));
+        assert!(agent.is_live(at(50)), "an end is no revocation");
+        agent.session = Some(session(true));
+        assert!(!agent.is_live(at(50)));
+    }
+
+    #[test]
+    fn an_agent_on_a_users_session_acts_for_no_other_user() {
+        let mut agent = agent();
+        assert!(agent.may_act_for(Some("bob")), "it hangs on nobody's");
+        agent.session = Some(session(false));
+        assert!(agent.may_act_for(Some("ada")) && agent.may_act_for(None));
+        assert!(!agent.may_act_for(Some("bob")));
+        let of_application = SubjectSession {
+            subject_type: SubjectType::Application,
+            ..session(false)
+        };
+        agent.session = Some(of_application);
+        assert!(
+            agent.may_act_for(Some("bob")),
+            "an application's serves its users"
+        );
+    }
+
+    fn agent() -> Agent {
+        Agent {
             id: Uuid::from_u128(3).into(),
             application_id: Uuid::from_u128(4).into(),
             session: None,
@@ -125,12 +167,7 @@ mod tests {
             labels: vec![],
             expires_at: at(100),
             lease_expires_at: None,
-        };
-        assert!(agent.is_live(at(50)));
-        agent.session = Some(session(false));
-        assert!(agent.is_live(at(50)), "an end is no revocation");
-        agent.session = Some(session(true));
-        assert!(!agent.is_live(at(50)));
+        }
     }
 
     #[test]

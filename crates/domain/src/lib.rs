@@ -24,6 +24,7 @@ pub mod refusal;
 pub mod request_id;
 pub mod resource;
 pub mod scope;
+pub mod subject;
 pub mod upstream_oauth;
 pub mod zone;
 
@@ -40,3 +41,4 @@ pub use refusal::{OAuthCode, Refusal};
 pub use request_id::RequestId;
 pub use resource::{ResourceIdentifier, find_resource};
 pub use scope::{Scope, ScopeSet};
+pub use subject::is_subject_name;

@@ -4,9 +4,9 @@ use crate::Conn;
 use crate::column::{Named, Optional, Stored};
 use crate::error::Result;
 use crate::schema::agent_sessions;
-use caracal_domain::Timestamp;
 use caracal_domain::agent::{Agent, AgentStatus, Lifecycle, SubjectSession};
 use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
+use caracal_domain::{SubjectType, Timestamp};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -42,6 +42,8 @@ struct SessionRow {
     id: Uuid,
     #[diesel(sql_type = SqlUuid)]
     root_id: Uuid,
+    #[diesel(sql_type = Text, deserialize_as = Stored<SubjectType>)]
+    session_type: SubjectType,
     #[diesel(sql_type = Text)]
     subject_id: String,
     #[diesel(sql_type = Timestamptz)]
@@ -57,6 +59,7 @@ impl From<SessionRow> for SubjectSession {
         Self {
             id: row.id.into(),
             root_id: row.root_id.into(),
+            subject_type: row.session_type,
             subject_id: row.subject_id,
             ends_at: [row.expires_at, row.root_expires_at],
             is_revoked: row.is_revoked,

@@ -173,6 +173,7 @@ table! {
         parent_id -> Nullable<Uuid>, root_id -> Uuid, scopes -> Array<Text>, targets -> Array<Text>,
         authenticated_at -> Timestamptz, expires_at -> Timestamptz, created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>, revoked_reason -> Nullable<Text>, agent_session_id -> Nullable<Uuid>,
+        epoch -> Nullable<BigInt>,
     }
 }
 

@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 pub use end::{EndedSession, Whose, end};
 
+/// The constraint by which a session is refused whose token a cut-off of its subject or application refuses already.
+pub const REFUSED_BY: &str = "sessions_cut_off";
+
 /// A session as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = sessions)]
@@ -179,6 +182,8 @@ pub struct NewSession {
     pub expires_at: Timestamp,
     /// When it is made.
     pub created_at: Timestamp,
+    /// The epoch of the view that it was decided on, which its token carries.
+    pub epoch: Epoch,
 }
 
 /// Which sessions to list.
@@ -193,7 +198,8 @@ pub struct SessionFilter {
 /// Adds a session.
 ///
 /// # Errors
-/// [`Error::Conflict`](crate::Error::Conflict) `sessions_application` when the application is not the zone's.
+/// [`Error::Conflict`](crate::Error::Conflict) `sessions_application` when the application is not the zone's,
+/// [`REFUSED_BY`] when a cut-off is newer than its epoch.
 pub async fn insert(conn: &mut Conn, new: &NewSession) -> Result<()> {
     let scopes: Vec<&str> = new.scopes.iter().map(caracal_domain::Scope::as_str).collect();
     let targets: Vec<&str> = new.target.iter().map(ResourceIdentifier::as_str).collect();
@@ -211,6 +217,7 @@ pub async fn insert(conn: &mut Conn, new: &NewSession) -> Result<()> {
         sessions::authenticated_at.eq(new.authenticated_at),
         sessions::expires_at.eq(new.expires_at),
         sessions::created_at.eq(new.created_at),
+        sessions::epoch.eq(new.epoch.get()),
     );
     diesel::insert_into(sessions::table)
         .values(values)

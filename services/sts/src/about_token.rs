@@ -2,7 +2,7 @@
 //! itself as at the token endpoint.
 
 use crate::app::Sts;
-use crate::authenticate::{Authenticated, Presented};
+use crate::authenticate::{Authenticated, Known, Presented};
 use crate::error::Failure;
 use crate::form::TokenRequest;
 use crate::token::{is_form, limited};
@@ -63,7 +63,7 @@ impl AboutToken {
         if !request.query_string().is_empty() {
             return Err(Refusal::QueryNotAllowed.into());
         }
-        let mut form = TokenRequest::parse(&bytes)?;
+        let mut form = TokenRequest::parse_about_token(&bytes)?;
         let token = form.token.take().ok_or(Refusal::MalformedForm)?;
         Ok(Self {
             token,
@@ -79,39 +79,54 @@ impl AboutToken {
     /// belongs to no living zone. A failure is noted as at the token endpoint.
     ///
     /// # Errors
-    /// As [`Sts::authenticate`].
+    /// As [`Sts::authenticate`] and [`Sts::let_in`].
     pub async fn caller(
         self,
         sts: &Sts,
         request_id: &RequestId,
     ) -> Result<(SecretString, Option<Authenticated>), Failure> {
-        let (source, endpoint) = (self.source, self.endpoint.clone());
-        let proved = self.prove(sts).await;
-        if let Err(failure) = &proved {
-            let metadata = json!({"source": source, "endpoint": endpoint});
-            sts.note_stranger(source, request_id, failure.reason(), metadata);
+        let named = json!({"source": self.source, "endpoint": self.endpoint});
+        let known = match known(sts, &self.token, self.presented, self.zone, self.source).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return Ok((self.token, None)),
+            Err(failure) => {
+                sts.note_stranger(self.source, request_id, failure.reason(), named);
+                return Err(failure);
+            }
+        };
+        let (zone, mut who) = (known.view.zone.config.id, known.who());
+        let caller = sts.let_in(known, self.at_least).await;
+        if let Err(failure) = &caller {
+            if failure.is_of_client() {
+                sts.note_stranger(self.source, request_id, failure.reason(), named);
+            } else {
+                if let Some(who) = who.as_object_mut() {
+                    who.insert("endpoint".to_owned(), json!(self.endpoint));
+                }
+                sts.note_refused(zone, request_id, failure.reason(), who);
+            }
         }
-        proved
+        Ok((self.token, Some(caller?)))
     }
+}
 
-    async fn prove(self, sts: &Sts) -> Result<(SecretString, Option<Authenticated>), Failure> {
-        let Presented::GatewayKey(key) = &self.presented else {
-            let caller = sts
-                .authenticate(self.presented, self.zone, self.source, self.at_least)
-                .await?;
-            return Ok((self.token, Some(caller)));
-        };
-        sts.gateway(key)?;
-        // Only a hint of where to look the key up; the token is verified there.
-        let Ok(zone) = Unverified::parse(self.token.expose_secret()).map(|token| token.zone_hint()) else {
-            return Ok((self.token, None));
-        };
-        match sts
-            .authenticate(self.presented, Some(zone), self.source, self.at_least)
-            .await
-        {
-            Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => Ok((self.token, None)),
-            proved => Ok((self.token, Some(proved?))),
-        }
+async fn known(
+    sts: &Sts,
+    token: &SecretString,
+    presented: Presented,
+    zone: Option<ZoneId>,
+    source: IpAddr,
+) -> Result<Option<Known>, Failure> {
+    let Presented::GatewayKey(key) = &presented else {
+        return Ok(Some(sts.authenticate(presented, zone, source).await?));
+    };
+    sts.gateway(key)?;
+    // Only a hint of where to look the key up; the token is verified there.
+    let Ok(zone) = Unverified::parse(token.expose_secret()).map(|token| token.zone_hint()) else {
+        return Ok(None);
+    };
+    match sts.authenticate(presented, Some(zone), source).await {
+        Err(Failure::Refused(Refusal::SubjectTokenInvalid)) => Ok(None),
+        known => known.map(Some),
     }
 }

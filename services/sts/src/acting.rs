@@ -5,7 +5,6 @@ use crate::app::Sts;
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::graph::is_anchored;
-use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::agent::Agent;
 use caracal_domain::delegation::{Bounds, Edge, Lineage};
@@ -125,6 +124,7 @@ impl Sts {
         view: &Arc<ZoneView>,
         application: &Application,
         session: Option<&Claims>,
+        user: Option<&str>,
         exchange: &Exchange,
     ) -> Result<Acting, Failure> {
         let asked = exchange.request.agent_session_id;
@@ -141,7 +141,7 @@ impl Sts {
         };
         let agent = self.agent(view, id, exchange.now).await?;
         let agent = agent
-            .filter(|agent| agent.application_id == application.id)
+            .filter(|agent| agent.application_id == application.id && agent.may_act_for(user))
             .ok_or(Refusal::AgentNotUsable)?;
         if !agent.is_live(exchange.now) || is_anchored(view, &agent) {
             return Err(Refusal::AgentNotLive.into());
@@ -172,7 +172,7 @@ impl Sts {
             return Err(Refusal::DelegationNotFound.into());
         }
         let authority = lineage.authority(now)?;
-        let view = self.knowing_all(view, agent, &lineage).await;
+        let view = self.knowing_all(view, &lineage).await;
         self.refuse_anchored(&view, &lineage)?;
         let issuer = self.live(&view, root.issuer_application_id);
         let issuer = issuer.ok_or(Refusal::DelegatorNotAuthorized)?;
@@ -188,13 +188,12 @@ impl Sts {
 
     /// A view that knows every application on the way, if the database does: an agent and an edge are read from there, so
     /// they may be newer than the view, and so may whoever made them.
-    async fn knowing_all(&self, view: &Arc<ZoneView>, agent: &Agent, lineage: &Lineage) -> Arc<ZoneView> {
+    async fn knowing_all(&self, view: &Arc<ZoneView>, lineage: &Lineage) -> Arc<ZoneView> {
         let mut agents = lineage.agents.values();
         if agents.all(|agent| self.live(view, agent.application_id).is_some()) {
             Arc::clone(view)
         } else {
-            self.confirmed(view, Account::Application(agent.application_id))
-                .await
+            self.zones.confirmed(view).await
         }
     }
 

@@ -8,10 +8,9 @@ use crate::feed::{ZonesSink, poll_slowly};
 use crate::graph::Graph;
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
-use crate::quotas::{Account, Quotas};
+use crate::quotas::Quotas;
 use crate::routes::routes;
 use crate::shadow::{Shadow, Watcher};
-use crate::view::ZoneView;
 use crate::zones::{Limits, Zones};
 use actix_web::web::Data;
 use caracal_bus::{Bus, BusConfig, Recorder, Strangers, StrangersConfig};
@@ -85,16 +84,6 @@ impl Sts {
         match tokio::time::timeout(DATABASE_PATIENCE, query).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(Refusal::StoreUnavailable.into()),
-        }
-    }
-
-    /// The view to believe when this one says that there is no such thing: the database's, so that what was just made
-    /// can be used at once, as often as this account may ask (docs/decisions, 0007).
-    pub(crate) async fn confirmed(&self, view: &Arc<ZoneView>, account: Account) -> Arc<ZoneView> {
-        if self.quotas.confirms(account, self.clock.now()) {
-            self.zones.confirmed(Arc::clone(view)).await
-        } else {
-            Arc::clone(view)
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::app::Sts;
 use crate::error::Failure;
 use crate::form::TokenRequest;
-use crate::quotas::Account;
+use crate::prove::Proved;
 use crate::view::ZoneView;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use caracal_domain::id::{ApplicationId, ZoneId};
 use caracal_domain::zone::Application;
 use caracal_domain::{Epoch, OAuthCode, Refusal};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,9 +35,24 @@ pub enum Presented {
 #[derive(Debug)]
 pub enum Proof {
     /// A shared secret, in the body or by HTTP Basic.
-    Secret(SecretString),
+    Secret(Secret),
     /// An assertion it signed itself (`private_key_jwt`).
     Assertion(SecretString),
+}
+
+/// A shared secret as it was sent.
+#[derive(Debug)]
+pub struct Secret {
+    /// What it says by the rules.
+    pub read: SecretString,
+    /// What was sent, when that is something else: many clients send a secret by HTTP Basic as it is.
+    pub raw: Option<SecretString>,
+}
+
+impl From<SecretString> for Secret {
+    fn from(read: SecretString) -> Self {
+        Self { read, raw: None }
+    }
 }
 
 impl Presented {
@@ -55,7 +71,7 @@ impl Presented {
             (Some(header), None, None) => Self::header(header, form),
             (None, Some(secret), None) => {
                 let application = form.application_id.ok_or(Refusal::MissingClient)?;
-                let proof = Proof::Secret(secret);
+                let proof = Proof::Secret(secret.into());
                 Ok(Self::Application { application, proof })
             }
             (None, None, Some(assertion)) => Self::assertion(assertion, form),
@@ -84,7 +100,8 @@ impl Presented {
         Ok(Self::Application { application, proof })
     }
 
-    /// RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
+    /// RFC 6749 §2.3.1: both halves are form-encoded before they are joined. Common clients join them as they are; an id
+    /// is the same either way, of a secret both readings are tried.
     fn basic(pair: &str, form: &TokenRequest) -> Result<Self, Refusal> {
         let decoded = STANDARD.decode(pair).map_err(|_| Refusal::InvalidClient)?;
         let text = String::from_utf8(decoded).map_err(|_| Refusal::InvalidClient)?;
@@ -93,7 +110,14 @@ impl Presented {
         if form.application_id.is_some_and(|named| named != application) {
             return Err(Refusal::InvalidClient);
         }
-        let proof = Proof::Secret(form_decoded(password)?.into());
+        let secret = match form_decoded(password) {
+            Ok(read) if read != password => Secret {
+                read: read.into(),
+                raw: Some(password.into()),
+            },
+            Ok(_) | Err(_) => SecretString::from(password).into(),
+        };
+        let proof = Proof::Secret(secret);
         Ok(Self::Application { application, proof })
     }
 }
@@ -117,6 +141,39 @@ pub enum Caller {
     Gateway,
 }
 
+/// A caller who has proved who it is, on the view of that moment. Whatever is refused to it from here on is its own zone's
+/// to know.
+#[derive(Debug)]
+pub struct Known {
+    /// Where.
+    pub view: Arc<ZoneView>,
+    by: By,
+}
+
+/// Who has proved itself.
+#[derive(Debug)]
+enum By {
+    Application(Box<Proved>),
+    Gateway,
+}
+
+impl Known {
+    /// Whether it is a gateway.
+    #[must_use]
+    pub const fn is_gateway(&self) -> bool {
+        matches!(self.by, By::Gateway)
+    }
+
+    /// Who it is, for the ledger.
+    #[must_use]
+    pub fn who(&self) -> Value {
+        match &self.by {
+            By::Application(proved) => json!({"application_id": proved.application.id}),
+            By::Gateway => json!({"caller": "gateway"}),
+        }
+    }
+}
+
 /// A proved caller and the zone it acts in.
 #[derive(Debug)]
 pub struct Authenticated {
@@ -124,17 +181,6 @@ pub struct Authenticated {
     pub caller: Caller,
     /// Where.
     pub view: Arc<ZoneView>,
-}
-
-impl Authenticated {
-    /// On whose account misses are confirmed.
-    #[must_use]
-    pub fn account(&self) -> Account {
-        match &self.caller {
-            Caller::Application(application) => Account::Application(application.id),
-            Caller::Gateway => Account::Gateway(self.view.zone.config.id),
-        }
-    }
 }
 
 impl Sts {
@@ -148,25 +194,25 @@ impl Sts {
         presented: Presented,
         zone: Option<ZoneId>,
         source: IpAddr,
-        at_least: Option<Epoch>,
-    ) -> Result<Authenticated, Failure> {
+    ) -> Result<Known, Failure> {
         match presented {
             Presented::GatewayKey(key) => {
                 self.gateway(&key)?;
                 let zone = zone.ok_or(Refusal::SubjectTokenInvalid)?;
-                let view = self
-                    .zones
-                    .view(zone, at_least)
-                    .await?
-                    .ok_or(Refusal::SubjectTokenInvalid)?;
-                Ok(Authenticated {
-                    caller: Caller::Gateway,
-                    view,
+                let view = self.zones.view(zone, None).await?;
+                Ok(Known {
+                    view: view.ok_or(Refusal::SubjectTokenInvalid)?,
+                    by: By::Gateway,
                 })
             }
             Presented::Application { application, proof } => {
-                let proved = self.identified(application, &proof, zone, source, at_least).await;
-                proved.map_err(|failure| self.counted(application, source, failure))
+                let identified = self.identified(application, proof, zone, source).await;
+                let (view, proved) =
+                    identified.map_err(|failure| self.counted(application, source, failure))?;
+                Ok(Known {
+                    view,
+                    by: By::Application(Box::new(proved)),
+                })
             }
         }
     }
@@ -174,19 +220,40 @@ impl Sts {
     async fn identified(
         &self,
         application: ApplicationId,
-        proof: &Proof,
+        proof: Proof,
         zone: Option<ZoneId>,
         source: IpAddr,
-        at_least: Option<Epoch>,
-    ) -> Result<Authenticated, Failure> {
+    ) -> Result<(Arc<ZoneView>, Proved), Failure> {
         let zone = match zone {
             Some(zone) => Some(zone),
-            None => self.zone_of(application, source).await?,
+            None => self.zone_of(application).await?,
         };
         let zone = zone.ok_or(Refusal::InvalidClient)?;
-        let view = self.zone_named(zone, None, source).await?;
+        let view = self.zone_named(zone).await?;
         let view = view.ok_or(Refusal::InvalidClient)?;
-        self.proved(view, application, proof, source, at_least).await
+        let proved = self.proved(&view, application, proof, source).await?;
+        Ok((view, proved))
+    }
+
+    /// Lets a known caller in, on a view at `at_least` or later: only whoever is known may make us wait for one.
+    ///
+    /// # Errors
+    /// That there is no such view, or none yet; `invalid_client` when the newer view shows another credential, or the
+    /// assertion has been used.
+    pub async fn let_in(&self, known: Known, at_least: Option<Epoch>) -> Result<Authenticated, Failure> {
+        let zone = known.view.zone.config.id;
+        let view = self.zones.view(zone, at_least).await?;
+        match known.by {
+            By::Gateway => Ok(Authenticated {
+                caller: Caller::Gateway,
+                view: view.ok_or(Refusal::SubjectTokenInvalid)?,
+            }),
+            By::Application(proved) => {
+                let (application, source) = (proved.application.id, proved.source);
+                let current = self.still_proved(view, *proved).await;
+                current.map_err(|failure| self.counted(application, source, failure))
+            }
+        }
     }
 
     /// A failed proof counts, whether or not there is such an application: past the limit the answer is to wait, whatever
@@ -260,7 +327,8 @@ mod tests {
                 proof: Proof::Secret(secret),
             }) => {
                 assert_eq!(application.to_string(), ID);
-                assert_eq!(secret.expose_secret(), "a+b: c");
+                assert_eq!(secret.read.expose_secret(), "a+b: c");
+                assert_eq!(secret.raw.expect("both").expose_secret(), "a%2Bb%3A+c");
             }
             other => panic!("{other:?}"),
         }
@@ -268,6 +336,23 @@ mod tests {
             read(Some(&header), "client_secret=x").err(),
             Some(Refusal::TwoClientMethods)
         );
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_form_encoded_is_what_it_is() {
+        for raw in ["plain", "a&b", "100%", "=", "a=b&c", "%zz"] {
+            let header = format!("Basic {}", STANDARD.encode(format!("{ID}:{raw}")));
+            match read(Some(&header), "") {
+                Ok(Presented::Application {
+                    proof: Proof::Secret(secret),
+                    ..
+                }) => {
+                    assert_eq!(secret.read.expose_secret(), raw);
+                    assert!(secret.raw.is_none(), "{raw}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

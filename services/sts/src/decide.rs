@@ -52,6 +52,16 @@ pub struct Asked<'a> {
     pub for_gateway: bool,
 }
 
+impl Asked<'_> {
+    /// Every scope that was asked for, also what is a scope of nothing.
+    #[must_use]
+    pub fn requested_scopes(&self) -> Vec<&str> {
+        let ours = self.scopes.iter().map(caracal_domain::Scope::as_str);
+        let foreign = self.exchange.request.foreign_scopes.iter().map(String::as_str);
+        ours.chain(foreign).collect()
+    }
+}
+
 /// What came of it: at least one resource was granted, or nothing was named.
 pub struct Decided {
     /// Allowed.
@@ -206,7 +216,9 @@ impl Sts {
         let config = &asked.view.zone.config;
         let resource = named.resource.as_ref().map(Arc::clone);
         let resource = resource.ok_or_else(|| Stage::Known.stops(Refusal::UnknownResource))?;
-        let in_scope = if asked.session.is_some() {
+        let in_scope = if !asked.exchange.request.foreign_scopes.is_empty() {
+            Err(Refusal::ScopeExceedsResource)
+        } else if asked.session.is_some() {
             for_mandate(&asked.scopes)
         } else {
             Ok(())
@@ -340,10 +352,11 @@ fn denied(asked: &Asked<'_>, refusal: Refusal, findings: &[Finding]) -> Failure 
 /// Whether each scope is one of some resource asked for: then it is their combination that nothing has.
 fn every_scope_exists(asked: &Asked<'_>) -> bool {
     let mut scopes = asked.scopes.iter();
-    scopes.all(|scope| {
+    let ours = scopes.all(|scope| {
         let mut known = asked.named.iter().filter_map(|named| named.resource.as_ref());
         known.any(|resource| resource.scopes.contains(scope))
-    })
+    });
+    ours && asked.exchange.request.foreign_scopes.is_empty()
 }
 
 /// Of several refusals the one that came furthest along the order of checks tells the caller most; of two that came as

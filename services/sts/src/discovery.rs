@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Refusal;
 use caracal_domain::id::ZoneId;
 use caracal_jose::ForeignAlgorithm;
-use caracal_web::{ApiError, CurrentRequestId, QueryParams, bearer, source_address, zone_epoch};
+use caracal_web::{ApiError, CurrentRequestId, QueryParams, bearer, zone_epoch};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -50,8 +50,8 @@ pub async fn jwks_by_query(
     query: Result<QueryParams<ByZone>, ApiError>,
 ) -> Result<HttpResponse, OAuthError> {
     let view = match query {
-        Ok(query) => find(&sts, &request, &query.0.zone_id).await,
-        Err(_) => Err(Refusal::MalformedRequest.into()),
+        Ok(query) if !query.0.zone_id.is_empty() => find(&sts, &request, &query.0.zone_id).await,
+        Ok(_) | Err(_) => Err(Refusal::MalformedRequest.into()),
     };
     Ok(keys(&sts, &*view.map_err(|failure| failure.answering(id.0))?))
 }
@@ -112,13 +112,12 @@ pub async fn authorize(id: CurrentRequestId) -> Result<HttpResponse, OAuthError>
 async fn find(sts: &Sts, request: &HttpRequest, zone: &str) -> Result<Arc<ZoneView>, Failure> {
     const ABSENT: Failure = Failure::NotFound("zone_not_found");
     let zone: ZoneId = zone.parse().map_err(|_| ABSENT)?;
-    // A gateway asks for many callers, and answers for how often.
+    // A gateway asks for many callers, and waits behind no stranger.
     let is_gateway = bearer(request).is_some_and(|key| sts.gateway(&key.to_owned().into()).is_ok());
     let found = if is_gateway {
         sts.zones.view(zone, None).await
     } else {
-        let source = source_address(request, &sts.trusted_proxies);
-        sts.zone_named(zone, None, source).await
+        sts.zone_named(zone).await
     };
     found?.ok_or(ABSENT)
 }

@@ -83,12 +83,15 @@ impl From<caracal_jose::Error> for Failure {
 }
 
 impl From<caracal_storage::Error> for Failure {
-    /// An outage is an answer (503 `store_unavailable`), and so is a blocked subject; anything else is a fault.
+    /// An outage is an answer (503 `store_unavailable`), and so is a subject that is blocked or cut off; anything else is a
+    /// fault.
     fn from(error: caracal_storage::Error) -> Self {
         if error.is_unavailable() {
             Self::Refused(Refusal::StoreUnavailable)
         } else if error.conflict() == Some(caracal_storage::subject_blocks::REFUSED_BY) {
             Self::Refused(Refusal::SubjectBlocked)
+        } else if error.conflict() == Some(caracal_storage::sessions::REFUSED_BY) {
+            Self::Refused(Refusal::SubjectRevoked)
         } else {
             Self::Fault(Fault::Storage(error))
         }
@@ -111,6 +114,15 @@ impl Failure {
             Self::NotFound(what) => what,
             Self::Fault(_) => "server_error",
         }
+    }
+
+    /// Whether the client is to blame, who has not proved itself then.
+    #[must_use]
+    pub fn is_of_client(&self) -> bool {
+        let refusal = self.refusal();
+        refusal.is_some_and(|refusal| {
+            refusal.code() == OAuthCode::InvalidClient || refusal == Refusal::ClientThrottled
+        })
     }
 
     const fn refusal(&self) -> Option<Refusal> {

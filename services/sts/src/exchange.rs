@@ -16,7 +16,8 @@ use crate::naming::Named;
 use crate::narrow::{Ceiling, lifetime, wished};
 use crate::settle::Opening;
 use crate::step_up::Showing;
-use crate::subject::{LiveSession, Provenance, names_unknown_key};
+use crate::subject::{LiveSession, Provenance};
+use crate::told::Told;
 use crate::view::ZoneView;
 use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{EventId, SessionId, TokenId};
@@ -25,11 +26,12 @@ use caracal_domain::{
     Claims, Epoch, Refusal, RequestId, ResourceIdentifier, Scope, ScopeSet, SubjectType, TokenUse,
 };
 use caracal_storage::sessions::{NewSession, SessionRow, SessionState};
-use secrecy::ExposeSecret;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const SESSION_SECONDS: u32 = 3600;
 const MANDATE_SECONDS: u32 = 900;
+/// How often a session is opened anew because its subject was cut off meanwhile.
+const OPENINGS: usize = 3;
 
 /// A token on its way out.
 pub struct Issued {
@@ -65,6 +67,31 @@ pub struct Exchange {
     pub request_id: RequestId,
     /// The one clock of this decision.
     pub now: Timestamp,
+    told: OnceLock<Told>,
+}
+
+impl Exchange {
+    /// Begins.
+    #[must_use]
+    pub const fn new(request: TokenRequest, request_id: RequestId, now: Timestamp) -> Self {
+        Self {
+            request,
+            request_id,
+            now,
+            told: OnceLock::new(),
+        }
+    }
+
+    /// Says what it turned out to be about.
+    pub fn tell(&self, told: impl FnOnce() -> Told) {
+        self.told.get_or_init(told);
+    }
+
+    /// What it is about, as far as that turned out.
+    #[must_use]
+    pub fn told(&self) -> Option<&Told> {
+        self.told.get()
+    }
 }
 
 impl Sts {
@@ -72,32 +99,34 @@ impl Sts {
     ///
     /// # Errors
     /// The refusal that is the answer, or our own fault.
-    pub async fn exchange(&self, client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
-        let request = &exchange.request;
-        let mut view = self.knowing(&client, &request.resources).await;
-        let mut presented = self.provenance(&view, client.caller.clone(), request).await;
-        if presented.is_err() && is_signed_by_unknown_key(&view, request) {
-            view = self.confirmed(&view, client.account()).await;
-            presented = self.provenance(&view, client.caller, request).await;
+    pub async fn exchange(&self, mut client: Authenticated, exchange: &Exchange) -> Result<Issued, Failure> {
+        let mut view = self.knowing(&client, &exchange.request.resources).await;
+        for _ in 0..OPENINGS {
+            let established = self.established(view, &client.caller, exchange).await?;
+            let (at, acts) = (&established.view, &established.acts);
+            let opened = match &established.provenance {
+                Provenance::Session(holder, session) => {
+                    return self.mint(at, holder, session, acts, exchange, false).await;
+                }
+                Provenance::GatewayCall(holder, session) => {
+                    return self.mint(at, holder, session, acts, exchange, true).await;
+                }
+                Provenance::Application(application) => {
+                    self.open_session(at, application, None, acts, exchange).await
+                }
+                Provenance::User(application, user) => {
+                    self.open_session(at, application, Some(&**user), acts, exchange)
+                        .await
+                }
+            };
+            match opened {
+                Err(Failure::Refused(Refusal::SubjectRevoked)) => {
+                    view = self.past_cut_off(at, &mut client.caller).await?;
+                }
+                opened => return opened,
+            }
         }
-        let (provenance, acts) = presented?;
-        match provenance {
-            Provenance::Application(application) => {
-                self.open_session(&view, &application, None, &acts, exchange)
-                    .await
-            }
-            Provenance::User(application, user) => {
-                let user = Some(&*user);
-                self.open_session(&view, &application, user, &acts, exchange)
-                    .await
-            }
-            Provenance::Session(holder, session) => {
-                self.mint(&view, &holder, &session, &acts, exchange, false).await
-            }
-            Provenance::GatewayCall(holder, session) => {
-                self.mint(&view, &holder, &session, &acts, exchange, true).await
-            }
-        }
+        Err(Refusal::SubjectRevoked.into())
     }
 
     /// A view that knows every named resource and a policy to decide by, if the database does.
@@ -106,7 +135,7 @@ impl Sts {
         let undecided = !resources.is_empty() && view.zone.config.active.is_none();
         let unknown = resources.iter().any(|asked| self.resource(view, asked).is_none());
         if undecided || unknown {
-            self.confirmed(view, client.account()).await
+            self.zones.confirmed(view).await
         } else {
             Arc::clone(view)
         }
@@ -133,7 +162,8 @@ impl Sts {
         };
         let wish = request.scopes.clone().unwrap_or_default();
         let scopes = wish.without_agent_lifecycle();
-        let acting = self.acting(view, application, None, exchange).await?;
+        let subject = user.map(|user| user.subject.as_str());
+        let acting = self.acting(view, application, None, subject, exchange).await?;
         let parent = self.parent_session(view, &acting, exchange.now).await?;
         let until_parent_ends = parent.as_ref().map_or(i64::MAX, |parent| {
             (parent.expires_at - exchange.now).num_seconds()
@@ -150,14 +180,15 @@ impl Sts {
             view,
             application,
             session: None,
-            user: user.map(|user| user.subject.as_str()),
+            user: subject,
             acting: &acting,
             named: &named,
             scopes: &scopes,
             exchange,
         };
         let met = self.met(&showing).await?;
-        if request.resources.is_empty() && !scopes.is_empty() {
+        let wishes = !scopes.is_empty() || !request.foreign_scopes.is_empty();
+        if request.resources.is_empty() && wishes {
             return Err(Refusal::ScopeExceedsResource.into());
         }
         let asked = Asked {
@@ -165,7 +196,7 @@ impl Sts {
             application,
             acting,
             session: None,
-            user: user.map(|user| user.subject.as_str()),
+            user: subject,
             signing_in: user,
             actor: acts.claims(),
             ceiling: Ceiling::default(),
@@ -238,7 +269,10 @@ impl Sts {
         if request.session_id.is_some_and(|sid| sid != subject.sid) {
             return Err(Refusal::SessionMismatch.into());
         }
-        let acting = self.acting(view, application, Some(subject), exchange).await?;
+        let user = (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str());
+        let acting = self
+            .acting(view, application, Some(subject), user, exchange)
+            .await?;
         let limits = [
             (remaining(application, exchange.now), Refusal::InvalidClient),
             (left(Some(subject), exchange.now), Refusal::SubjectTokenExpired),
@@ -254,7 +288,7 @@ impl Sts {
             view,
             application,
             session: Some(subject),
-            user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
+            user,
             acting: &acting,
             named: &named,
             scopes: &scopes,
@@ -266,7 +300,7 @@ impl Sts {
             application,
             acting,
             session: Some(subject),
-            user: (subject.sub_type == SubjectType::User).then_some(subject.sub.as_str()),
+            user,
             signing_in: None,
             actor: acts.claims(),
             ceiling,
@@ -352,13 +386,6 @@ impl Sts {
     }
 }
 
-/// Whether a token that came with it may be good by a key that was made a moment ago (docs/decisions, 0007).
-fn is_signed_by_unknown_key(view: &ZoneView, request: &TokenRequest) -> bool {
-    let tokens = [&request.subject_token, &request.actor_token];
-    let mut tokens = tokens.into_iter().flatten();
-    tokens.any(|token| names_unknown_key(view, token.expose_secret()))
-}
-
 fn known(named: &[Named]) -> Vec<Arc<Resource>> {
     named.iter().filter_map(|named| named.resource.clone()).collect()
 }
@@ -381,6 +408,7 @@ fn session_row(claims: &Claims, parent: Option<SessionId>, now: Timestamp) -> Ne
             .unwrap_or(now),
         expires_at: now + chrono::Duration::seconds(claims.exp - claims.iat),
         created_at: now,
+        epoch: claims.epoch,
     }
 }
 

@@ -3,10 +3,9 @@
 use crate::app::Sts;
 use crate::error::Failure;
 use crate::key_sets::KeySource;
-use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::zone::SubjectIssuer;
-use caracal_domain::{Refusal, Timestamp};
+use caracal_domain::{Refusal, Timestamp, is_subject_name};
 use caracal_jose::{ForeignClaims, ForeignError, ForeignExpect, ForeignToken};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,16 +41,11 @@ impl Sts {
     ///
     /// # Errors
     /// An `invalid_grant` refusal; 503 when the issuer's keys or the database cannot be reached.
-    pub(crate) async fn user(
-        &self,
-        view: &Arc<ZoneView>,
-        token: ForeignToken<'_>,
-        account: Account,
-    ) -> Result<User, Failure> {
+    pub(crate) async fn user(&self, view: &Arc<ZoneView>, token: ForeignToken<'_>) -> Result<User, Failure> {
         let (view, issuer) = match registered(view, &token) {
             // It may have been registered a moment ago (docs/decisions, 0007).
             Err(Refusal::SubjectIssuerUnknown) => {
-                let current = self.confirmed(view, account).await;
+                let current = self.zones.confirmed(view).await;
                 let issuer = registered(&current, &token)?;
                 (current, issuer)
             }
@@ -86,9 +80,10 @@ impl Sts {
         sub: &str,
     ) -> Result<String, Failure> {
         let subject = format!("{}{sub}", issuer.subject_prefix);
-        let malformed =
-            sub.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control);
-        if malformed || is_anothers(view, issuer, &subject) {
+        // Its own part too: behind a prefix a blank one would look like a user whom the prefix alone names.
+        let well_named =
+            is_subject_name(sub) && is_subject_name(&subject) && subject.len() <= MAX_SUBJECT_BYTES;
+        if !well_named || is_anothers(view, issuer, &subject) {
             return Err(Refusal::SubjectNotAllowed.into());
         }
         let Ok(id) = Uuid::try_parse(&subject) else {

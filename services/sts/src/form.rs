@@ -1,7 +1,7 @@
 //! The token endpoint's form, parsed once and strictly (contract §2, "Request").
 
 use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, DelegationEdgeId, SessionId, ZoneId};
-use caracal_domain::{Refusal, ResourceIdentifier, ScopeSet};
+use caracal_domain::{Refusal, ResourceIdentifier, Scope, ScopeSet};
 use secrecy::SecretString;
 use std::collections::HashMap;
 
@@ -57,6 +57,8 @@ pub struct TokenRequest {
     pub resources: Vec<ResourceIdentifier>,
     /// The scopes; `None` means "what I may have".
     pub scopes: Option<ScopeSet>,
+    /// What else was asked for as a scope: well formed (RFC 6749 §3.3), and not what a resource of ours can have.
+    pub foreign_scopes: Vec<String>,
     /// Seconds the token should live.
     pub ttl_seconds: Option<u32>,
     /// The session the subject token must be of.
@@ -88,6 +90,34 @@ impl TokenRequest {
         self.method.is_none() || self.path.is_none()
     }
 
+    /// Every scope asked for, ours or not; `None` when there was no wish.
+    #[must_use]
+    pub fn scope_names(&self) -> Option<Vec<&str>> {
+        let ours = self.scopes.as_ref()?.iter().map(Scope::as_str);
+        Some(
+            ours.chain(self.foreign_scopes.iter().map(String::as_str))
+                .collect(),
+        )
+    }
+
+    /// Parses the body of a request about a token (RFC 7662 §2.1, RFC 7009 §2.1). What the token endpoint takes besides is
+    /// nothing here, whatever it says.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order repeated, malformed.
+    pub fn parse_about_token(body: &[u8]) -> Result<Self, Refusal> {
+        let mut form = Form::read(body)?;
+        form.assertion_type()?;
+        Ok(Self {
+            application_id: form.one_of("application_id", "client_id")?,
+            zone_id: form.id("zone_id")?,
+            client_secret: form.take("client_secret").map(SecretString::from),
+            client_assertion: form.take("client_assertion").map(SecretString::from),
+            token: form.take("token").map(SecretString::from),
+            ..Self::default()
+        })
+    }
+
     /// Parses an `application/x-www-form-urlencoded` body.
     ///
     /// # Errors
@@ -101,6 +131,7 @@ impl TokenRequest {
         let subject_token_type = form.token_types()?;
         form.assertion_type()?;
         let application_id = form.one_of("application_id", "client_id")?;
+        let (scopes, foreign_scopes) = form.scopes()?;
         Ok(Self {
             zone_id: form.id("zone_id")?,
             application_id,
@@ -109,8 +140,9 @@ impl TokenRequest {
             subject_token: form.take("subject_token").map(SecretString::from),
             subject_token_type,
             actor_token: form.take("actor_token").map(SecretString::from),
-            token: form.take("token").map(SecretString::from),
-            scopes: form.scopes()?,
+            token: None,
+            scopes,
+            foreign_scopes,
             ttl_seconds: form.ttl()?,
             session_id: form.id("session_id")?,
             agent_session_id: form.id("agent_session_id")?,
@@ -134,6 +166,9 @@ struct Form {
 impl Form {
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::MalformedForm)?;
+        if !is_percent_encoded(text) {
+            return Err(Refusal::MalformedForm);
+        }
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_str(text).map_err(|_| Refusal::MalformedForm)?;
         let mut form = Self {
@@ -220,14 +255,20 @@ impl Form {
         }
     }
 
-    fn scopes(&mut self) -> Result<Option<ScopeSet>, Refusal> {
+    /// What is well formed and can be no scope of ours is kept apart: that no resource has it is for a later step to say.
+    fn scopes(&mut self) -> Result<(Option<ScopeSet>, Vec<String>), Refusal> {
         let Some(text) = self.take("scope") else {
-            return Ok(None);
+            return Ok((None, Vec::new()));
         };
-        if !text.split(' ').all(is_scope_token) {
-            return Err(Refusal::MalformedForm);
+        let (mut ours, mut foreign) = (Vec::new(), Vec::new());
+        for name in text.split(' ') {
+            match name.parse::<Scope>() {
+                Ok(scope) => ours.push(scope),
+                Err(_) if is_scope_token(name) => foreign.push(name.to_owned()),
+                Err(_) => return Err(Refusal::MalformedForm),
+            }
         }
-        text.parse().map(Some).map_err(|_| Refusal::MalformedScope)
+        Ok((Some(ours.into_iter().collect()), foreign))
     }
 
     fn ttl(&mut self) -> Result<Option<u32>, Refusal> {
@@ -263,10 +304,18 @@ impl Form {
     }
 }
 
-/// RFC 6749 §3.3. What is none is a malformed form; what is one, and not ours, is a scope that no resource has.
+/// RFC 6749 §3.3.
 fn is_scope_token(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
     !text.is_empty() && text.bytes().all(allowed)
+}
+
+/// Whether every `%` begins two hexadecimal digits (RFC 3986 §2.1).
+fn is_percent_encoded(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 #[cfg(test)]
@@ -303,13 +352,14 @@ mod tests {
             ("grant_type=&grant_type=", Refusal::RepeatedParameter),
             ("zone_id=7", Refusal::MalformedId),
             ("application_id=%F0%9F%92%A9", Refusal::MalformedId),
-            ("scope=A", Refusal::MalformedScope),
             ("scope=a++b", Refusal::MalformedForm),
             ("scope=a%22b", Refusal::MalformedForm),
             ("scope=a%5Cb", Refusal::MalformedForm),
             ("scope=caf%C3%A9", Refusal::MalformedForm),
             ("scope=+a", Refusal::MalformedForm),
-            ("scope=a*", Refusal::MalformedScope),
+            ("foo=%zz", Refusal::MalformedForm),
+            ("foo=1%", Refusal::MalformedForm),
+            ("f%2=1", Refusal::MalformedForm),
             ("ttl_seconds=0", Refusal::InvalidTtl),
             ("ttl_seconds=-1", Refusal::InvalidTtl),
             ("ttl_seconds=1.5", Refusal::InvalidTtl),
@@ -358,6 +408,36 @@ mod tests {
             assert_eq!(refusal(body), Some(expected), "{body}");
         }
         assert!(TokenRequest::parse(&[0xff, 0xfe]).is_err());
+    }
+
+    #[test]
+    fn a_scope_that_is_none_of_ours_is_kept_apart() {
+        let request = TokenRequest::parse(b"scope=a:read+A+b*+~%5B%5D").expect("well formed");
+        assert_eq!(request.scopes.as_ref().expect("given").to_string(), "a:read");
+        assert_eq!(request.foreign_scopes, ["A", "b*", "~[]"]);
+        assert_eq!(request.scope_names().expect("given").len(), 4);
+        let long = format!("scope={}", "a".repeat(201));
+        let request = TokenRequest::parse(long.as_bytes()).expect("well formed");
+        assert_eq!(request.foreign_scopes.len(), 1, "longer than any of ours");
+    }
+
+    #[test]
+    fn a_request_about_a_token_takes_what_it_defines_and_nothing_else() {
+        let body = b"token=t&grant_type=password&scope=caf%C3%A9&ttl_seconds=0&subject_token_type=x&actor_token=x\
+                     &challenge_id=x&resource=%C3%A9&client_id=0198c0de-0000-7000-8000-000000000000&client_secret=s";
+        let request = TokenRequest::parse_about_token(body).expect("well formed");
+        assert_eq!(request.token.expect("given").expose_secret(), "t");
+        assert!(request.application_id.is_some() && request.client_secret.is_some());
+        for (body, expected) in [
+            ("token=a&token=b", Refusal::RepeatedParameter),
+            ("token=a&client_id=x", Refusal::MalformedId),
+            ("token=a&zone_id=x", Refusal::MalformedId),
+            ("token=a&client_assertion=x", Refusal::UnsupportedAssertionType),
+            ("token=%0", Refusal::MalformedForm),
+        ] {
+            let refused = TokenRequest::parse_about_token(body.as_bytes());
+            assert_eq!(refused.err(), Some(expected), "{body}");
+        }
     }
 
     #[test]

@@ -46,10 +46,7 @@ async fn inspect(
     let (token, Some(client)) = asked.caller(sts, id).await? else {
         return Ok((inactive(), None));
     };
-    let account = client.account();
-    let (view, verified) = sts
-        .verify_current(client.view, token.expose_secret(), account)
-        .await;
+    let (view, verified) = sts.verify_current(client.view, token.expose_secret()).await;
     let good = verified.ok();
     let good = good.filter(|verified| view.anchors.refuses(verified.claims(), verified.kid()).is_none());
     let good = good.filter(|verified| sts.live(&view, verified.claims().client_id).is_some());

@@ -30,6 +30,7 @@ pub mod key_sets;
 pub mod metrics;
 pub mod naming;
 pub mod narrow;
+pub mod outrun;
 pub mod prove;
 pub mod quotas;
 pub mod record;
@@ -40,6 +41,7 @@ pub mod shadow;
 pub mod step_up;
 pub mod subject;
 pub mod token;
+pub mod told;
 pub mod view;
 pub mod zones;
 

@@ -60,16 +60,15 @@ impl Sts {
 
     fn aliased<'v>(&self, view: &'v ZoneView, asked: &ResourceIdentifier) -> Option<&'v Arc<Resource>> {
         let config = &view.zone.config;
-        let alias = asked
-            .as_str()
-            .strip_prefix(self.gateway_public_url.as_str())?
-            .strip_prefix("/r/")?;
-        let (zone, id) = alias.split_once('/')?;
-        let id: ResourceId = id.trim_end_matches('/').parse().ok()?;
-        let same_zone = zone.parse() == Ok(config.id);
+        let alias = asked.as_str().strip_prefix(self.gateway_public_url.as_str())?;
+        let of_zone = alias.strip_prefix(format!("/r/{}/", config.id).as_str())?;
+        let id = of_zone.strip_suffix('/').unwrap_or(of_zone);
+        let meant: ResourceId = id.parse().ok()?;
+        // Ids have other spellings too; the address has one.
+        let is_exact = meant.to_string() == id;
         config
             .resources
             .iter()
-            .find(|resource| same_zone && resource.id == id)
+            .find(|resource| is_exact && resource.id == meant)
     }
 }

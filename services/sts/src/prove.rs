@@ -5,13 +5,12 @@
 //! application's in the view that the request is decided on.
 
 use crate::app::Sts;
-use crate::authenticate::{Authenticated, Caller, Proof};
+use crate::authenticate::{Authenticated, Caller, Proof, Secret};
 use crate::error::Failure;
-use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::id::ApplicationId;
 use caracal_domain::zone::Application;
-use caracal_domain::{Epoch, OAuthCode, Refusal};
+use caracal_domain::{OAuthCode, Refusal};
 use caracal_jose::ForeignClaims;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
@@ -22,41 +21,65 @@ use std::time::Duration;
 const DERIVATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An application that has proved itself, with what its assertion says; that is not used up yet.
-struct Proved {
-    application: Arc<Application>,
+#[derive(Debug)]
+pub(crate) struct Proved {
+    /// Which, as it was then.
+    pub(crate) application: Arc<Application>,
+    /// Where it comes from.
+    pub(crate) source: IpAddr,
+    proof: Proof,
     assertion: Option<ForeignClaims>,
 }
 
+/// An application and what its assertion says.
+type Tried = (Arc<Application>, Option<ForeignClaims>);
+
 impl Sts {
-    /// Proves an application. Only once it has may it make us wait for a newer view.
+    /// Proves an application.
     ///
     /// # Errors
     /// `invalid_client` whatever exactly was wrong, 429 after too many failures, or that the state could not be read.
     pub(crate) async fn proved(
         &self,
-        view: Arc<ZoneView>,
+        view: &Arc<ZoneView>,
         id: ApplicationId,
-        proof: &Proof,
+        proof: Proof,
         source: IpAddr,
-        at_least: Option<Epoch>,
-    ) -> Result<Authenticated, Failure> {
-        let zone = view.zone.config.id;
-        let proved = match self.prove(&view, id, proof, source).await {
+    ) -> Result<Proved, Failure> {
+        let tried = match self.prove(view, id, &proof, source).await {
             Err(Failure::Refused(refusal)) if refusal.code() == OAuthCode::InvalidClient => {
-                self.prove_again(&view, id, proof, source, refusal).await
+                self.prove_again(view, id, &proof, source, refusal).await
             }
-            proved => proved,
+            tried => tried,
         };
-        let mut proved = proved?;
-        let view = self.zones.view(zone, at_least).await?;
+        let (application, assertion) = tried?;
+        Ok(Proved {
+            application,
+            source,
+            proof,
+            assertion,
+        })
+    }
+
+    /// The same application in the view that the request is decided on, which may know another credential of it; only now
+    /// its assertion is used up.
+    ///
+    /// # Errors
+    /// As [`Sts::proved`].
+    pub(crate) async fn still_proved(
+        &self,
+        view: Option<Arc<ZoneView>>,
+        mut proved: Proved,
+    ) -> Result<Authenticated, Failure> {
         let view = view.ok_or(Refusal::InvalidClient)?;
+        let id = proved.application.id;
         let current = self.live(&view, id).ok_or(Refusal::InvalidClient)?;
         if !current.has_credential_of(&proved.application) {
-            proved = self.prove(&view, id, proof, source).await?;
+            (_, proved.assertion) = self.prove(&view, id, &proved.proof, proved.source).await?;
         }
         if let Some(claims) = &proved.assertion {
-            self.use_up(zone, id, claims, self.clock.now().timestamp())
-                .await?;
+            let (zone, now) = (view.zone.config.id, self.clock.now().timestamp());
+            self.use_up(zone, id, claims, now).await?;
         }
         Ok(Authenticated {
             caller: Caller::Application(current),
@@ -72,11 +95,11 @@ impl Sts {
         proof: &Proof,
         source: IpAddr,
         refusal: Refusal,
-    ) -> Result<Proved, Failure> {
+    ) -> Result<Tried, Failure> {
         if let Some(wait) = self.throttled(id, source) {
             return Err(wait);
         }
-        let current = self.confirmed(view, Account::Source(source)).await;
+        let current = self.zones.confirmed(view).await;
         let tried = self.live(view, id);
         let same = self
             .live(&current, id)
@@ -94,7 +117,7 @@ impl Sts {
         id: ApplicationId,
         proof: &Proof,
         source: IpAddr,
-    ) -> Result<Proved, Failure> {
+    ) -> Result<Tried, Failure> {
         let application = self.live(view, id).ok_or(Refusal::InvalidClient)?;
         let assertion = match proof {
             Proof::Secret(secret) => {
@@ -106,10 +129,7 @@ impl Sts {
                     .await?,
             ),
         };
-        Ok(Proved {
-            application,
-            assertion,
-        })
+        Ok((application, assertion))
     }
 
     /// That the application has to wait, while the failures of the last minute are used up.
@@ -121,15 +141,20 @@ impl Sts {
     async fn prove_secret(
         &self,
         application: &Application,
-        secret: &SecretString,
+        secret: &Secret,
         source: IpAddr,
     ) -> Result<(), Failure> {
         let id = application.id;
         let hash = application.secret_hash.clone().ok_or(Refusal::InvalidClient)?;
-        if self.secrets.knows(id, secret.expose_secret(), &hash) {
+        let mut readings: Vec<&SecretString> = std::iter::once(&secret.read).chain(&secret.raw).collect();
+        if readings
+            .iter()
+            .any(|reading| self.secrets.knows(id, reading.expose_secret(), &hash))
+        {
             return Ok(());
         }
-        if !self.secret_mint.is_plausible(secret.expose_secret()) {
+        readings.retain(|reading| self.secret_mint.is_plausible(reading.expose_secret()));
+        if readings.is_empty() {
             return Err(Refusal::InvalidClient.into());
         }
         // Argon2id costs tens of milliseconds and megabytes: only a few at once, and nobody queues for ever.
@@ -138,23 +163,27 @@ impl Sts {
             return Err(Failure::Wait(Refusal::ClientThrottled, 1));
         };
         // Only now, so that guesses that came together are not derived together.
-        match self.throttled(id, source) {
-            Some(wait) => Err(wait),
-            None => self.derive(secret, id, hash).await,
+        if let Some(wait) = self.throttled(id, source) {
+            return Err(wait);
         }
+        for reading in readings {
+            if self.derive(reading, id, hash.clone()).await {
+                return Ok(());
+            }
+        }
+        Err(Refusal::InvalidClient.into())
     }
 
-    /// Away from the HTTP threads.
-    async fn derive(&self, secret: &SecretString, id: ApplicationId, hash: String) -> Result<(), Failure> {
+    /// Whether it is the secret of this hash, found out away from the HTTP threads.
+    async fn derive(&self, secret: &SecretString, id: ApplicationId, hash: String) -> bool {
         let (candidate, phc) = (secret.clone(), hash.clone());
         let verified =
             tokio::task::spawn_blocking(move || caracal_jose::verify_secret(candidate.expose_secret(), &phc))
                 .await;
-        if verified.unwrap_or(false) {
+        let verified = verified.unwrap_or(false);
+        if verified {
             self.secrets.remember(id, secret.expose_secret(), &hash);
-            Ok(())
-        } else {
-            Err(Refusal::InvalidClient.into())
         }
+        verified
     }
 }

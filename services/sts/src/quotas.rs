@@ -1,5 +1,5 @@
-//! The STS's rates: mandates per resource and application, failed client authentications, and misses that are confirmed
-//! with the database. All count on this replica only.
+//! The STS's rates: mandates per resource and application, and failed client authentications. Both count on this replica
+//! only.
 
 use caracal_domain::clock::Timestamp;
 use caracal_domain::id::{ApplicationId, ResourceId, ZoneId};
@@ -11,21 +11,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 const FAILURES_A_MINUTE: u32 = 60;
-/// How many misses of one caller the database is asked about in a second, and of all callers who are not proved.
-const MISSES_A_SECOND: u32 = 20;
-const STRANGERS_MISSES_A_SECOND: u32 = 200;
 const RESTING: u64 = 100_000;
-
-/// On whose account a miss is confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Account {
-    /// Nobody who is proved yet: whoever sits at this address.
-    Source(IpAddr),
-    /// An application that has proved itself.
-    Application(ApplicationId),
-    /// The gateways, for this zone.
-    Gateway(ZoneId),
-}
 
 /// Who may not try again before when. Bounded: of too many the least used are let go early.
 struct Rests<K: Hash + Eq>(Cache<K, Timestamp>);
@@ -69,9 +55,6 @@ pub struct Quotas {
     mandates: Mutex<Quota<(ZoneId, ResourceId, ApplicationId)>>,
     failures: Mutex<Quota<(ApplicationId, IpAddr)>>,
     throttled: Rests<(ApplicationId, IpAddr)>,
-    misses: Mutex<Quota<Account>>,
-    strangers_misses: Mutex<Quota<()>>,
-    missing: Rests<Option<IpAddr>>,
 }
 
 impl Quotas {
@@ -104,41 +87,6 @@ impl Quotas {
         let admitted = self.failures.lock().admit(who, FAILURES_A_MINUTE, 60, now);
         admitted.map_err(|exceeded| self.throttled.begin(who, exceeded, now))
     }
-
-    /// Seconds for which the database is not asked about what `source` names and nobody holds.
-    #[must_use]
-    pub fn rests(&self, source: IpAddr, now: Timestamp) -> Option<u32> {
-        let own = self.missing.left(&Some(source), now);
-        own.or_else(|| self.missing.left(&None, now))
-    }
-
-    /// The database was asked about something that is not there.
-    pub fn missed(&self, source: IpAddr, now: Timestamp) {
-        let own = Account::Source(source);
-        if let Err(exceeded) = self.misses.lock().admit(own, MISSES_A_SECOND, 1, now) {
-            self.missing.begin(Some(source), exceeded, now);
-        } else if let Err(exceeded) =
-            self.strangers_misses
-                .lock()
-                .admit((), STRANGERS_MISSES_A_SECOND, 1, now)
-        {
-            self.missing.begin(None, exceeded, now);
-        }
-    }
-
-    /// Whether the database may be asked about one more miss on this account. A source alone cannot use up what all
-    /// strangers have together: its own rate is asked first.
-    #[must_use]
-    pub fn confirms(&self, account: Account, now: Timestamp) -> bool {
-        let own = self.misses.lock().admit(account, MISSES_A_SECOND, 1, now).is_ok();
-        let stranger = matches!(account, Account::Source(_));
-        own && (!stranger
-            || self
-                .strangers_misses
-                .lock()
-                .admit((), STRANGERS_MISSES_A_SECOND, 1, now)
-                .is_ok())
-    }
 }
 
 #[cfg(test)]
@@ -146,28 +94,6 @@ mod tests {
     use super::*;
     use caracal_domain::Clock;
     use caracal_lifecycle::SystemClock;
-
-    #[test]
-    fn misses_are_confirmed_at_a_rate_of_each_caller_and_of_all_strangers() {
-        let (quotas, now) = (Quotas::default(), SystemClock::default().now());
-        let confirmed = |account: &dyn Fn(u8) -> Account| {
-            (0..=u8::MAX)
-                .filter(|n| quotas.confirms(account(*n), now))
-                .count()
-        };
-        let one = Account::Source(IpAddr::from([192, 0, 2, 1]));
-        assert_eq!(confirmed(&|_| one), 20, "one source");
-        let many = confirmed(&|n| Account::Source(IpAddr::from([198, 51, 100, n])));
-        assert_eq!(many, 180, "all strangers together");
-        let application = Account::Application(uuid::Uuid::nil().into());
-        assert_eq!(
-            confirmed(&|_| application),
-            20,
-            "whoever is proved has a rate of its own"
-        );
-        let later = now + chrono::Duration::seconds(1);
-        assert!(quotas.confirms(one, later));
-    }
 
     #[test]
     fn the_failure_that_is_one_too_many_is_told_to_wait() {
@@ -183,19 +109,5 @@ mod tests {
         assert_eq!(quotas.throttled(application, source, now), Some(wait));
         let over = now + chrono::Duration::seconds(i64::from(wait));
         assert_eq!(quotas.throttled(application, source, over), None);
-    }
-
-    #[test]
-    fn a_source_that_misses_too_often_rests_and_no_other_does() {
-        let (quotas, now) = (Quotas::default(), SystemClock::default().now());
-        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        for _ in 0..20 {
-            quotas.missed(one, now);
-        }
-        assert_eq!(quotas.rests(one, now), None);
-        quotas.missed(one, now);
-        assert!(quotas.rests(one, now).is_some());
-        assert_eq!(quotas.rests(other, now), None);
-        assert_eq!(quotas.rests(one, now + chrono::Duration::seconds(2)), None);
     }
 }

@@ -58,10 +58,52 @@ impl Sts {
         }
     }
 
-    /// Notes a refusal before any resource was decided, in the ledger of the zone whose client proved itself.
+    /// Notes a refusal in the ledger of the zone whose client proved itself.
     pub fn note_refused(&self, zone: ZoneId, request_id: &RequestId, reason: &str, metadata: Value) {
         self.recorder
             .note(self.refusal_event(zone, request_id, reason, metadata));
+    }
+
+    /// Notes an exchange that was refused before any resource was decided: one record for each resource that it names, and
+    /// one if it names none, with whatever had been established of it by then.
+    pub fn note_refused_exchange(&self, view: &ZoneView, exchange: &Exchange, reason: &str, who: &Value) {
+        let request = &exchange.request;
+        let mut metadata = who.clone();
+        if let Some(map) = metadata.as_object_mut() {
+            let told = exchange.told();
+            let known = [
+                ("session_id", json!(told.and_then(|told| told.session_id))),
+                ("subject_id", json!(told.map(|told| &told.subject_id))),
+                (
+                    "agent_session_id",
+                    json!(
+                        request
+                            .agent_session_id
+                            .or(told.and_then(|told| told.agent_session_id))
+                    ),
+                ),
+                ("delegation_edge_id", json!(request.delegation_edge_id)),
+                (
+                    "challenge_id",
+                    json!(request.challenge.as_ref().map(|(id, _)| id)),
+                ),
+                ("requested_scopes", json!(request.scope_names())),
+            ];
+            let known = known.into_iter().filter(|(_, value)| !value.is_null());
+            map.extend(known.map(|(name, value)| (name.to_owned(), value)));
+        }
+        let zone = view.zone.config.id;
+        let named = self.named(view, &request.resources);
+        if named.is_empty() {
+            return self.note_refused(zone, &exchange.request_id, reason, metadata);
+        }
+        for named in named {
+            let mut of_resource = metadata.clone();
+            if let Some(map) = of_resource.as_object_mut() {
+                map.insert("resource".to_owned(), json!(named.name));
+            }
+            self.note_refused(zone, &exchange.request_id, reason, of_resource);
+        }
     }
 
     /// Notes a refusal before authentication: in the system zone's ledger, and only so many of them.
@@ -69,31 +111,12 @@ impl Sts {
         self.strangers.note(source, request_id, reason, metadata);
     }
 
-    /// Notes what is refused to a gateway that proved itself by its key: the key is no zone's, so it is the token it
-    /// shows that says whose ledger that belongs to, if the zone's key signed it; else it is as a stranger's.
-    pub async fn note_of_gateway(
-        &self,
-        view: Arc<ZoneView>,
-        token: Option<&SecretString>,
-        source: IpAddr,
-        request_id: &RequestId,
-        reason: &str,
-        metadata: Value,
-    ) {
-        let zone = view.zone.config.id;
-        let is_the_zones = match token {
-            Some(token) => {
-                let account = Account::Gateway(zone);
-                let (_, verified) = self.verify_current(view, token.expose_secret(), account).await;
-                matches!(verified, Ok(_) | Err(Refusal::SubjectTokenExpired))
-            }
-            None => false,
-        };
-        if is_the_zones {
-            self.note_refused(zone, request_id, reason, metadata);
-        } else {
-            self.note_stranger(source, request_id, reason, metadata);
-        }
+    /// Whether the zone's key signed the token that a gateway shows. The gateway's own key is no zone's, so it is the token
+    /// that says whose ledger a refusal belongs to.
+    pub async fn is_of_zone(&self, view: Arc<ZoneView>, token: Option<&SecretString>) -> bool {
+        let Some(token) = token else { return false };
+        let (_, verified) = self.verify_current(view, token.expose_secret()).await;
+        matches!(verified, Ok(_) | Err(Refusal::SubjectTokenExpired))
     }
 
     fn refusal_event(
@@ -128,6 +151,17 @@ impl Sts {
     }
 }
 
+/// The record that one resource was allowed and its token could not be issued all the same.
+#[must_use]
+pub fn withheld_event(asked: &Asked<'_>, finding: &Finding, refusal: Refusal) -> AuditEvent {
+    let mut event = decision_event(asked, finding, None);
+    if finding.refusal.is_none() {
+        event.decision = AuditDecision::Deny;
+        event = event.because(refusal.reason());
+    }
+    event
+}
+
 /// The record of how one resource was decided; with `token` when it was granted.
 #[must_use]
 pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claims>) -> AuditEvent {
@@ -141,7 +175,7 @@ pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claim
         "resource": finding.name,
         "subject_id": asked.session.map(|session| &session.sub).or(asked.signing_in.map(|user| &user.subject)),
         "actor_id": asked.actor.map(|actor| &actor.sub),
-        "requested_scopes": asked.scopes,
+        "requested_scopes": asked.requested_scopes(),
         "class": class(asked),
         "epoch": asked.view.epoch,
     });

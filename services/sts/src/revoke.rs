@@ -5,7 +5,6 @@ use crate::about_token::AboutToken;
 use crate::app::Sts;
 use crate::authenticate::{Authenticated, Caller};
 use crate::error::{Failure, OAuthError};
-use crate::quotas::Account;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
@@ -61,18 +60,19 @@ impl Sts {
                 // A gateway holds no token of its own that it could give back.
                 let reason = Refusal::InvalidClient.reason();
                 let metadata = json!({"caller": "gateway", "source": source, "endpoint": "/oauth/2/revoke"});
-                match of_gateway {
-                    Some(Authenticated { view, .. }) => {
-                        self.note_of_gateway(view, Some(&token), source, request_id, reason, metadata)
-                            .await;
-                    }
+                let zone = of_gateway.as_ref().map(|known| known.view.zone.config.id);
+                let is_of_zone = match of_gateway {
+                    Some(known) => self.is_of_zone(known.view, Some(&token)).await,
+                    None => false,
+                };
+                match zone.filter(|_| is_of_zone) {
+                    Some(zone) => self.note_refused(zone, request_id, reason, metadata),
                     None => self.note_stranger(source, request_id, reason, metadata),
                 }
                 return Err(Refusal::InvalidClient.into());
             }
         };
-        let account = Account::Application(application.id);
-        let (view, verified) = self.verify_current(view, token.expose_secret(), account).await;
+        let (view, verified) = self.verify_current(view, token.expose_secret()).await;
         let Ok(verified) = verified else {
             return Ok(view.epoch);
         };

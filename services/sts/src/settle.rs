@@ -7,8 +7,8 @@
 use crate::app::Sts;
 use crate::decide::{Asked, Decided};
 use crate::error::Failure;
-use crate::record::decision_event;
-use crate::step_up::Met;
+use crate::record::{decision_event, withheld_event};
+use crate::step_up::{Met, only};
 use caracal_domain::{AuditDecision, AuditEvent, Claims, Refusal};
 use caracal_jose::MAX_TOKEN_BYTES;
 use caracal_storage::sessions::NewSession;
@@ -35,43 +35,62 @@ impl Sts {
         opening: Option<Opening>,
     ) -> Result<(), Failure> {
         if asked.view.zone.signer.length_of(claims)? > MAX_TOKEN_BYTES {
-            // Whoever verifies would refuse it.
-            return Err(Refusal::TokenTooLarge.into());
+            return Err(self.withheld(decided, asked));
         }
-        let mut records = Vec::with_capacity(decided.findings.len() + 2);
-        for finding in &decided.findings {
-            let event = decision_event(asked, finding, Some(claims));
-            if finding.refusal.is_some() {
-                self.recorder.note(event);
-            } else {
-                records.push(event);
-            }
-        }
+        let events = decided.findings.iter().map(|finding| {
+            (
+                finding.refusal.is_some(),
+                decision_event(asked, finding, Some(claims)),
+            )
+        });
+        let (refused, granted): (Vec<_>, Vec<_>) = events.partition(|(is_refused, _)| *is_refused);
+        let mut records: Vec<AuditEvent> = granted.into_iter().map(|(_, event)| event).collect();
         let row = opening.map(|Opening { row, event }| {
             records.push(event);
             row
         });
         if let Some(met) = &asked.met {
             records.push(self.consumed(asked, met, claims));
-            return self.settle_at_once(met, row, &records).await;
+            self.settle_at_once(met, row, &records).await?;
+        } else {
+            if let Some(row) = row {
+                self.stored(async {
+                    let mut conn = self.database.acquire().await?;
+                    caracal_storage::sessions::insert(&mut conn, &row).await
+                })
+                .await?;
+            }
+            for record in &records {
+                self.keep(record).await?;
+            }
         }
-        if let Some(row) = row {
-            self.stored(async {
-                let mut conn = self.database.acquire().await?;
-                caracal_storage::sessions::insert(&mut conn, &row).await
-            })
-            .await?;
-        }
-        for record in &records {
-            self.keep(record).await?;
+        // Last: a session that could not be opened yet is decided again.
+        for (_, event) in refused {
+            self.recorder.note(event);
         }
         Ok(())
+    }
+
+    /// Whoever verifies would refuse a token of this size: none of what was allowed is granted, and each is recorded so.
+    fn withheld(&self, decided: &Decided, asked: &Asked<'_>) -> Failure {
+        let refusal = Refusal::TokenTooLarge;
+        if decided.findings.is_empty() {
+            return refusal.into();
+        }
+        for finding in &decided.findings {
+            self.recorder.note(withheld_event(asked, finding, refusal));
+        }
+        Failure::Denied {
+            refusal,
+            retry_after: None,
+        }
     }
 
     fn consumed(&self, asked: &Asked<'_>, met: &Met, claims: &Claims) -> AuditEvent {
         let metadata = json!({
             "challenge_id": met.id, "challenge_type": met.challenge_type.as_str(), "jti": claims.jti,
-            "application_id": asked.application.id, "session_id": claims.sid,
+            "application_id": asked.application.id, "session_id": claims.sid, "subject_id": claims.sub,
+            "resource": only(asked.named).map(|named| &named.name),
             "agent_session_id": claims.agent_session_id, "satisfied_by": met.satisfied_by,
         });
         self.step_up_event(

@@ -98,7 +98,8 @@ impl Sts {
         .await?;
         let metadata = json!({
             "challenge_id": new.id, "challenge_type": challenge_type.as_str(), "resources": new.resources,
-            "application_id": new.application_id, "session_id": new.session_id,
+            "resource": only(&new.resources), "application_id": new.application_id,
+            "session_id": new.session_id, "subject_id": asked.session.map(|session| session.sub.as_str()).or(asked.user),
             "agent_session_id": new.agent_session_id, "requested_scopes": new.scopes, "expires_at": new.expires_at,
         });
         let event = self.step_up_event(
@@ -158,7 +159,8 @@ impl Sts {
             .await?;
         let metadata = json!({
             "challenge_id": row.id, "challenge_type": row.challenge_type.as_str(), "rests": rests,
-            "application_id": row.application_id, "session_id": row.session_id,
+            "resource": only(&row.resources), "application_id": row.application_id,
+            "session_id": row.session_id, "subject_id": showing.session.map(|session| session.sub.as_str()).or(showing.user),
         });
         let event = self.step_up_event(
             showing.view,
@@ -190,6 +192,14 @@ impl Sts {
             metadata,
             exchange.now,
         )
+    }
+}
+
+/// The one resource a challenge is for; one for several is found by what was decided of each.
+pub fn only<T>(resources: &[T]) -> Option<&T> {
+    match resources {
+        [only] => Some(only),
+        _ => None,
     }
 }
 

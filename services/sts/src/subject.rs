@@ -5,9 +5,10 @@ use crate::actor::{Acts, act_claim};
 use crate::app::Sts;
 use crate::authenticate::Caller;
 use crate::error::Failure;
+use crate::exchange::Exchange;
 use crate::external::User;
-use crate::form::{TokenRequest, TokenType};
-use crate::quotas::Account;
+use crate::form::TokenType;
+use crate::told::Told;
 use crate::view::ZoneView;
 use caracal_domain::id::ApplicationId;
 use caracal_domain::zone::Application;
@@ -61,29 +62,17 @@ impl Provenance<SessionToken> {
         }
     }
 
-    /// The same while it has not ended: no session of a subject that is cut off, no mandate of a revoked session.
+    /// The same while it has not ended: no mandate of a revoked session. Whoever signs in begins anew; whether a cut-off
+    /// stands in the way, the database says when the session is stored.
     fn live(self, view: &ZoneView) -> Result<Provenance, Refusal> {
-        let begins = |subject: &str| {
-            if view.anchors.cuts_off(AnchorKind::Subject, subject, view.epoch) {
-                Err(Refusal::SubjectRevoked)
-            } else {
-                Ok(())
-            }
-        };
         let goes_on =
             |SessionToken(token): SessionToken| match view.anchors.refuses(token.claims(), token.kid()) {
                 Some(kind) => Err(revoked(kind)),
                 None => Ok(LiveSession(token)),
             };
         Ok(match self {
-            Self::Application(application) => {
-                begins(&application.id.to_string())?;
-                Provenance::Application(application)
-            }
-            Self::User(application, user) => {
-                begins(&user.subject)?;
-                Provenance::User(application, user)
-            }
+            Self::Application(application) => Provenance::Application(application),
+            Self::User(application, user) => Provenance::User(application, user),
             Self::Session(holder, token) => Provenance::Session(holder, goes_on(token)?),
             Self::GatewayCall(holder, token) => Provenance::GatewayCall(holder, goes_on(token)?),
         })
@@ -101,10 +90,10 @@ impl Sts {
         &self,
         view: &Arc<ZoneView>,
         caller: Caller,
-        request: &TokenRequest,
+        exchange: &Exchange,
     ) -> Result<(Provenance, Acts), Failure> {
-        let presented = self.presented(view, caller, request).await?;
-        let by = self.actor(view, request.actor_token.as_ref()).await?;
+        let presented = self.presented(view, caller, exchange).await?;
+        let by = self.actor(view, exchange.request.actor_token.as_ref()).await?;
         let act = presented.act(by.as_ref().map(Verified::claims))?;
         Ok((presented.live(view)?, Acts { by, act }))
     }
@@ -113,20 +102,24 @@ impl Sts {
         &self,
         view: &Arc<ZoneView>,
         caller: Caller,
-        request: &TokenRequest,
+        exchange: &Exchange,
     ) -> Result<Provenance<SessionToken>, Failure> {
+        let request = &exchange.request;
         match (caller, &request.subject_token) {
-            (Caller::Application(application), None) => Ok(Provenance::Application(application)),
+            (Caller::Application(application), None) => {
+                exchange.tell(|| Told::by_sign_in(application.id.to_string()));
+                Ok(Provenance::Application(application))
+            }
             (Caller::Application(application), Some(token)) => {
                 if let Some(foreign) = self.foreign(token.expose_secret()) {
-                    let account = Account::Application(application.id);
-                    let user = self.user(view, foreign, account).await?;
+                    let user = self.user(view, foreign).await?;
+                    exchange.tell(|| Told::by_sign_in(user.subject.clone()));
                     return Ok(Provenance::User(application, Box::new(user)));
                 }
                 if request.subject_token_type == Some(TokenType::IdToken) {
                     return Err(no_id_token(token).into());
                 }
-                let session = self.session(view, token)?;
+                let session = self.session(view, token, exchange)?;
                 if session.0.claims().client_id != application.id {
                     return Err(Refusal::SubjectTokenWrongClient.into());
                 }
@@ -135,7 +128,7 @@ impl Sts {
             (Caller::Gateway, _) if request.actor_token.is_some() => Err(Refusal::NotSupported.into()),
             (Caller::Gateway, None) => Err(Refusal::SubjectTokenInvalid.into()),
             (Caller::Gateway, Some(token)) => {
-                let session = self.session(view, token)?;
+                let session = self.session(view, token, exchange)?;
                 let holder = self.holder(view, session.0.claims().client_id)?;
                 Ok(Provenance::GatewayCall(holder, session))
             }
@@ -153,8 +146,14 @@ impl Sts {
         self.live(view, application).ok_or(Refusal::SubjectTokenInvalid)
     }
 
-    fn session(&self, view: &ZoneView, token: &SecretString) -> Result<SessionToken, Refusal> {
+    fn session(
+        &self,
+        view: &ZoneView,
+        token: &SecretString,
+        exchange: &Exchange,
+    ) -> Result<SessionToken, Refusal> {
         let verified = self.verify(view, token.expose_secret())?;
+        exchange.tell(|| Told::by_token(verified.claims()));
         match verified.claims().token_use {
             TokenUse::Session => Ok(SessionToken(verified)),
             TokenUse::Resource => Err(Refusal::SubjectTokenWrongUse),
@@ -193,10 +192,9 @@ impl Sts {
         &self,
         view: Arc<ZoneView>,
         token: &str,
-        account: Account,
     ) -> (Arc<ZoneView>, Result<Verified, Refusal>) {
         let view = if names_unknown_key(&view, token) {
-            self.confirmed(&view, account).await
+            self.zones.confirmed(&view).await
         } else {
             view
         };

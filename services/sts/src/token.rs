@@ -1,7 +1,7 @@
 //! `POST /oauth/2/token`: wire in, wire out.
 
 use crate::app::Sts;
-use crate::authenticate::{Authenticated, Caller, Presented};
+use crate::authenticate::{Known, Presented};
 use crate::directive::Directive;
 use crate::error::{Failure, OAuthError};
 use crate::exchange::{Exchange, Granted, Issued};
@@ -12,12 +12,13 @@ use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::ZoneId;
 use caracal_domain::zone::AuthMode;
-use caracal_domain::{Refusal, RequestId, ResourceIdentifier};
+use caracal_domain::{Epoch, Refusal, RequestId, ResourceIdentifier};
 use caracal_jose::Unverified;
 use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, source_address, to_completion, zone_epoch};
 use futures::StreamExt;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -153,58 +154,55 @@ impl Sts {
         let named = serde_json::json!({
             "application_id": form.application_id, "zone_id": form.zone_id, "source": source,
         });
-        let mut exchange = Exchange {
-            request: form,
-            request_id,
-            now: self.clock.now(),
-        };
-        let client = match self.client(&mut exchange.request, headers, source, epoch).await {
-            Ok(client) => client,
-            Err(failure) => {
-                self.note_stranger(source, &exchange.request_id, failure.reason(), named);
-                self.metrics.exchanged(failure.reason());
-                return Err(failure);
-            }
-        };
-        let (view, caller) = (Arc::clone(&client.view), client.caller.clone());
-        let outcome = if matches!(caller, Caller::Gateway) && exchange.request.lacks_a_call() {
-            Err(Refusal::CallMissing.into())
-        } else {
-            self.exchange(client, &exchange).await
-        };
-        match &outcome {
-            Ok(_) => self.metrics.exchanged("issued"),
-            Err(failure) => {
-                self.metrics.exchanged(failure.reason());
-                if !matches!(failure, Failure::Denied { .. } | Failure::Held(_)) {
-                    self.note_failed(view, &caller, &exchange, source, failure.reason())
-                        .await;
-                }
-            }
-        }
-        outcome
+        let mut exchange = Exchange::new(form, request_id, self.clock.now());
+        let served = self
+            .serve_known(&mut exchange, headers, source, epoch, named)
+            .await;
+        let outcome = served.as_ref().map_or_else(Failure::reason, |_| "issued");
+        self.metrics.exchanged(outcome);
+        served
     }
 
-    async fn note_failed(
+    /// First the client, then what it asks for. What is refused to it before it is known is noted among strangers, and the
+    /// rest in its own zone.
+    async fn serve_known(
         &self,
-        view: Arc<ZoneView>,
-        caller: &Caller,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
+        headers: &HeaderMap,
         source: IpAddr,
-        reason: &str,
-    ) {
-        let id = &exchange.request_id;
-        match caller {
-            Caller::Application(application) => {
-                let who = serde_json::json!({"application_id": application.id});
-                self.note_refused(view.zone.config.id, id, reason, who);
+        epoch: MinEpoch,
+        named: Value,
+    ) -> Result<Issued, Failure> {
+        let client = self.client(&mut exchange.request, headers, source, epoch).await;
+        let (known, at_least) = client.map_err(|failure| {
+            self.note_stranger(source, &exchange.request_id, failure.reason(), named.clone());
+            failure
+        })?;
+        let (view, who, is_gateway) = (Arc::clone(&known.view), known.who(), known.is_gateway());
+        let served = if is_gateway && exchange.request.lacks_a_call() {
+            Err(Refusal::CallMissing.into())
+        } else {
+            match self.let_in(known, at_least).await {
+                Ok(client) => self.exchange(client, exchange).await,
+                Err(failure) if failure.is_of_client() => {
+                    self.note_stranger(source, &exchange.request_id, failure.reason(), named);
+                    return Err(failure);
+                }
+                Err(failure) => Err(failure),
             }
-            Caller::Gateway => {
-                let token = exchange.request.subject_token.as_ref();
+        };
+        if let Err(failure) = &served
+            && !matches!(failure, Failure::Denied { .. } | Failure::Held(_))
+        {
+            let token = exchange.request.subject_token.as_ref();
+            if is_gateway && !self.is_of_zone(Arc::clone(&view), token).await {
                 let who = serde_json::json!({"caller": "gateway", "source": source});
-                self.note_of_gateway(view, token, source, id, reason, who).await;
+                self.note_stranger(source, &exchange.request_id, failure.reason(), who);
+            } else {
+                self.note_refused_exchange(&view, exchange, failure.reason(), &who);
             }
         }
+        served
     }
 
     async fn client(
@@ -213,7 +211,7 @@ impl Sts {
         headers: &HeaderMap,
         source: IpAddr,
         epoch: MinEpoch,
-    ) -> Result<Authenticated, Failure> {
+    ) -> Result<(Known, Option<Epoch>), Failure> {
         let at_least = epoch.get().map_err(|_| Refusal::MalformedEpoch)?;
         let presented = Presented::read(headers, form)?;
         if matches!(presented, Presented::Application { .. }) && form.is_of_a_call() {
@@ -228,7 +226,8 @@ impl Sts {
             }
             (named, ..) => named,
         };
-        self.authenticate(presented, zone, source, at_least).await
+        let known = self.authenticate(presented, zone, source).await?;
+        Ok((known, at_least))
     }
 }
 

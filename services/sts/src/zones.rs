@@ -117,13 +117,25 @@ impl Zones {
     }
 
     /// The zone as the database has it now: what a "there is no such thing" is confirmed with, so that what was just
-    /// created can be used at once. Without a database the view within the bound must do.
-    pub async fn confirmed(self: &Arc<Self>, view: Arc<ZoneView>) -> Arc<ZoneView> {
-        let zone = view.zone.config.id;
-        match self.read_through(zone, &self.slot(zone)).await {
-            Ok(Some(current)) => current,
-            Ok(None) | Err(_) => view,
-        }
+    /// created can be used at once (docs/decisions, 0007). One question at a time for a zone: its answer is good for
+    /// everybody who came before it was asked. Without a database the view within the bound must do.
+    pub async fn confirmed(self: &Arc<Self>, view: &Arc<ZoneView>) -> Arc<ZoneView> {
+        let (zone, came) = (view.zone.config.id, Instant::now());
+        let slot = self.slot(zone);
+        let confirming = async {
+            let mut last = slot.confirming().await;
+            if last.is_some_and(|begun| begun >= came)
+                && let Some(current) = slot.view()
+            {
+                return Some(current);
+            }
+            let begun = Instant::now();
+            let current = self.read_through(zone, &slot).await.ok()??;
+            *last = Some(begun);
+            Some(current)
+        };
+        let confirmed = tokio::time::timeout(PATIENCE, confirming).await;
+        confirmed.ok().flatten().unwrap_or_else(|| Arc::clone(view))
     }
 
     /// Whether the feed is within the bound.

@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn what_a_database_cannot_keep_is_not_kept() {
         let told = redact(json!({"a\0b": ["c\0", {"d": "\0"}], "tok\0en": "x", "e": "f"}));
-        let kept = json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
+        let kept =
+            json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
         assert_eq!(told, kept);
     }
 

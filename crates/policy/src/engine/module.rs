@@ -158,9 +158,13 @@ impl Module {
         match self.answer_plainly(deadline).await {
             Err(PolicyFault::Error) => Err(PolicyFault::Error),
             Ok(_)
-            | Err(PolicyFault::Deadline | PolicyFault::Memory | PolicyFault::Result | PolicyFault::Busy) => {
-                Ok(())
-            }
+            | Err(
+                PolicyFault::Deadline
+                | PolicyFault::Memory
+                | PolicyFault::BuiltinInput
+                | PolicyFault::Result
+                | PolicyFault::Busy,
+            ) => Ok(()),
         }
     }
 
@@ -176,7 +180,8 @@ impl Module {
                 "agent_session_id": null, "delegation_edge_id": null, "challenge_resolved": false, "challenge": null,
                 "requested_scopes": [], "time": {"rfc3339": "2026-01-01T00:00:00.000Z", "unix": 1_767_225_600}},
         });
-        self.ask(&input, Instant::now() + deadline, PROOF_BYTES).await
+        let (answer, _) = self.ask(&input, Instant::now() + deadline, PROOF_BYTES).await?;
+        Ok(answer)
     }
 
     pub(super) fn code_bytes(&self) -> usize {

@@ -230,6 +230,7 @@ pub(crate) fn new_session(zone_id: ZoneId, application_id: ApplicationId) -> New
         authenticated_at: at,
         expires_at: at + Duration::hours(1),
         created_at: at,
+        epoch: i64::MAX.into(),
     }
 }
 

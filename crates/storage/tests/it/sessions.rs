@@ -1,8 +1,8 @@
 use crate::fixture;
 use crate::scratch::Scratch;
-use caracal_domain::AnchorKind;
-use caracal_storage::Page;
+use caracal_domain::{Anchor, AnchorKind};
 use caracal_storage::sessions::{self, SessionFilter, SessionState, SessionStatus, Whose};
+use caracal_storage::{Page, anchors};
 use chrono::Duration;
 use std::collections::BTreeSet;
 
@@ -52,6 +52,45 @@ async fn a_session_is_active_then_revoked_or_expired_and_found_by_that() {
             .unwrap();
         assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [expected]);
         assert_eq!(rows.first().map(|row| row.state(now).status()), Some(status));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_comes_to_be_that_a_cut_off_refuses_already() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let cut_off = |kind, value: &str, epoch: i64| Anchor {
+        kind,
+        value: value.to_owned(),
+        epoch: epoch.into(),
+        expires_at: fixture::now() + Duration::hours(1),
+    };
+    for anchor in [
+        cut_off(AnchorKind::Subject, "ada", 5),
+        cut_off(AnchorKind::Application, &application.to_string(), 3),
+        cut_off(AnchorKind::Sid, "bob", 99),
+    ] {
+        anchors::insert(conn, zone, &anchor).await.unwrap();
+    }
+    for (subject, epoch, opens) in [
+        ("ada", 4, false),
+        ("ada", 5, true),
+        ("bob", 2, false),
+        ("bob", 3, true),
+    ] {
+        let mut new = fixture::new_session(zone, application);
+        (new.subject_id, new.epoch) = (subject.to_owned(), i64::from(epoch).into());
+        let inserted = sessions::insert(conn, &new).await;
+        let refused = inserted
+            .err()
+            .and_then(|error| error.conflict().map(str::to_owned));
+        assert_eq!(
+            refused.as_deref(),
+            (!opens).then_some(sessions::REFUSED_BY),
+            "{subject} at {epoch}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{MutexGuard, OwnedMutexGuard};
 
 /// See the module.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Slot {
     loading: Arc<tokio::sync::Mutex<()>>,
     loading_since: Mutex<Option<Instant>>,
     overflown: AtomicBool,
+    /// When the database was last asked what the zone is now. Whoever asks holds it.
+    confirmed: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// What was announced and is not in the view yet: up to which epoch, and since when at the longest.
@@ -102,6 +104,11 @@ impl Slot {
         self.loading_since
             .lock()
             .is_some_and(|since| since.elapsed() > bound)
+    }
+
+    /// Waits for the turn to confirm what the zone is, and says when that was last begun.
+    pub(super) async fn confirming(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.confirmed.lock().await
     }
 
     /// Waits for the turn to load. Single flight: whoever waited may find it done.

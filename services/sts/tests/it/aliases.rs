@@ -75,6 +75,34 @@ result := {"decision": "allow", "evaluation_status": "complete", "determining_po
 }
 
 #[tokio::test]
+async fn the_gateways_address_of_a_resource_has_one_spelling() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let alias = alias_of(&stack, &world);
+    let sts = stack.sts(0);
+    let session = world.session(&sts).await;
+    let loud = alias.replace(&world.resource_id, &world.resource_id.to_uppercase());
+    let bare = alias.replace(&world.resource_id, &world.resource_id.replace('-', ""));
+    for (asked, expected) in [
+        (alias.clone(), 200),
+        (format!("{alias}/"), 200),
+        (format!("{alias}//"), 400),
+        (format!("{alias}/orders"), 400),
+        (format!("{alias}?a=b"), 400),
+        (alias.replace("/r/", "//r/"), 400),
+        (alias.replace("/r/", "/r//"), 400),
+        (loud, 400),
+        (bare, 400),
+    ] {
+        let answer = mandate(&world, &sts, &session, &[&asked]).await;
+        assert_eq!(answer.status, expected, "{asked}: {}", answer.text);
+        if expected == 400 {
+            assert_eq!(answer.member("reason"), "unknown_resource", "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_ceiling_holds_whichever_name_it_was_set_by() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;

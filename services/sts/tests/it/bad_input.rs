@@ -11,7 +11,7 @@ async fn the_form_must_be_a_form() {
     let sts = stack.sts(0);
     let form = "application/x-www-form-urlencoded";
     let huge = format!("scope={}", "a".repeat(70_000));
-    let cases: [(&str, &str, &str, u16, &str); 7] = [
+    let cases: [(&str, &str, &str, u16, &str); 9] = [
         (
             "/oauth/2/token",
             "application/json",
@@ -23,6 +23,8 @@ async fn the_form_must_be_a_form() {
         ("/oauth/2/token", form, &huge, 413, "payload_too_large"),
         ("/oauth/2/token?zone_id=x", form, "a=b", 400, "query_not_allowed"),
         ("/oauth/2/token", form, "scope=%ff", 400, "malformed_form"),
+        ("/oauth/2/token", form, "foo=%zz", 400, "malformed_form"),
+        ("/oauth/2/introspect", form, "token=%2", 400, "malformed_form"),
         ("/oauth/2/token", form, "zone_id=1", 400, "malformed_id"),
         ("/zones/zone/oauth/2/token", form, "a=b", 400, "malformed_id"),
     ];
@@ -84,7 +86,7 @@ async fn every_bad_field_has_its_own_reason() {
             ],
             400,
             "invalid_scope",
-            "malformed_scope",
+            "scope_exceeds_resource",
         ),
         (
             &[("subject_token", "x"), ("resource", resource)],

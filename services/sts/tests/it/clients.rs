@@ -38,6 +38,50 @@ async fn body_and_basic_are_the_same_client_and_never_both() {
 }
 
 #[tokio::test]
+async fn a_chosen_secret_is_good_by_basic_whether_or_not_the_client_encodes_it() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    for secret in ["a+b%41&c=d e~", "50%+1", "%2B"] {
+        let body = serde_json::json!({
+            "name": secret, "registration_method": "managed", "credential_type": "password", "client_secret": secret,
+        });
+        let made = stack.admin().post(&world.path("applications"), &body).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let id = made.member("id");
+        let encoded: String = reqwest::Url::parse_with_params("http://a/", [("v", secret)])
+            .expect("a URL")
+            .query()
+            .expect("a query")
+            .trim_start_matches("v=")
+            .to_owned();
+        let by_basic = async |secret: &str| {
+            let pair = STANDARD.encode(format!("{id}:{secret}"));
+            let basic = stack.sts(0).with("Authorization", &format!("Basic {pair}"));
+            basic.form("/oauth/2/token", &[]).await
+        };
+        // Twice, since a secret that has verified is found another way.
+        for sent in [secret, &encoded, secret, &encoded] {
+            let answer = by_basic(sent).await;
+            assert_eq!(answer.status, 200, "{secret} as {sent}: {}", answer.text);
+        }
+        for wrong in [format!("{secret}%20"), format!("+{secret}"), String::new()] {
+            let answer = by_basic(&wrong).await;
+            let got = (answer.status, answer.member("error"));
+            assert_eq!(got, (401, "invalid_client"), "{wrong}: {}", answer.text);
+        }
+    }
+    // Of one wrong secret that reads in two ways, one failure counts.
+    let pair = STANDARD.encode(format!("{}:g+uess", world.application_id));
+    let basic = stack.sts(0).with("Authorization", &format!("Basic {pair}"));
+    let mut refused = 0;
+    while basic.form("/oauth/2/token", &[]).await.status == 401 {
+        refused += 1;
+        assert!(refused < 80, "no end");
+    }
+    assert!((60..=66).contains(&refused), "sixty a minute: {refused}");
+}
+
+#[tokio::test]
 async fn whatever_is_wrong_with_a_client_the_answer_is_the_same() {
     let stack = Stack::start().await;
     let (world, other) = (World::new(&stack).await, World::new(&stack).await);

@@ -18,6 +18,11 @@ async fn the_next_key_is_published_before_it_signs_and_no_private_part_ever_is()
         by_path.header("Cache-Control"),
         "public, max-age=300, must-revalidate"
     );
+    for nothing in ["", "?zone_id=", "?zone_id=&zone_id="] {
+        let answer = sts.get(&format!("/.well-known/jwks.json{nothing}")).await;
+        let got = (answer.status, answer.member("reason"));
+        assert_eq!(got, (400, "malformed_request"), "{nothing}: {}", answer.text);
+    }
     let keys = by_path.body["keys"].as_array().expect("a key set");
     assert_eq!(keys.len(), 2, "active and next");
     for key in keys {

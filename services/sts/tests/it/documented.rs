@@ -13,7 +13,8 @@ const GATEWAY: [OAuthCode; 6] = [
 ];
 
 /// Refusals of codes we share that only a gateway has.
-const GATEWAYS_OWN: [Refusal; 9] = [
+const GATEWAYS_OWN: [Refusal; 10] = [
+    Refusal::MalformedScope,
     Refusal::ClientIdHeader,
     Refusal::NoResourceNamed,
     Refusal::ResourceConflict,

@@ -1,6 +1,7 @@
 //! An agent ends with the session it hangs on, however that ended and whatever is left to tell of it (contract §3, §4).
 
 use crate::hands::{Hands, bounds, second, text};
+use crate::users::Issuer;
 use caracal_domain::agent::AgentStatus;
 use caracal_domain::id::{AgentSessionId, SessionId};
 use caracal_testkit::world::claims;
@@ -139,6 +140,45 @@ async fn an_agent_on_a_session_of_a_subject_that_is_cut_off_cannot_act() {
     assert_eq!(scene.act(&scene.at(&epoch), of_eve).await.status, 200);
     let again = scene.world.mandate(&scene.at(&epoch), &ada, "orders:read").await;
     assert_eq!(got(&again), (400, "subject_revoked"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn an_agent_on_a_users_session_acts_for_no_other_user() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let registered = Issuer::register(&stack, &scene.world, "", false).await;
+    let signed_in = async |user: &str, more: &[(&str, &str)]| {
+        let token = registered.id_token(user);
+        registered.sign_in(&stack, &scene.world, &token, more).await
+    };
+    let ada = signed_in("ada", &[]).await.member("access_token").to_owned();
+    let eve = signed_in("eve", &[]).await.member("access_token").to_owned();
+    let (of_ada, own) = (
+        scene.agent_on(sid(&ada)).await,
+        scene.agent_on(sid(&scene.session)).await,
+    );
+    let refused = (403, "agent_session_not_usable");
+    for (session, agent, expected) in [
+        (&ada, of_ada, (200, "")),
+        (&scene.session, of_ada, (200, "")),
+        (&eve, of_ada, refused),
+        (&eve, own, (200, "")),
+    ] {
+        let fields = [
+            ("subject_token", session.as_str()),
+            ("agent_session_id", &agent.to_string()),
+            ("resource", &scene.world.resource),
+            ("scope", "orders:read"),
+        ];
+        let minted = scene.world.token(&scene.sts, &fields).await;
+        assert_eq!(got(&minted), expected, "{}", minted.text);
+    }
+    let as_agent = [("agent_session_id", of_ada.to_string())];
+    let as_agent = as_agent.each_ref().map(|(name, id)| (*name, id.as_str()));
+    let other = signed_in("eve", &as_agent).await;
+    assert_eq!(got(&other), refused, "{}", other.text);
+    assert_eq!(signed_in("ada", &as_agent).await.status, 200);
+    assert_eq!(scene.world.token(&scene.sts, &as_agent).await.status, 200);
 }
 
 #[tokio::test]

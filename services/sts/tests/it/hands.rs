@@ -269,6 +269,7 @@ impl Hands {
             authenticated_at: now,
             expires_at: now + Duration::hours(1),
             created_at: now,
+            epoch: world.epoch.parse::<i64>().expect("an epoch").into(),
         };
         sessions::insert(&mut *self.conn().await, &row)
             .await

@@ -57,6 +57,33 @@ async fn a_token_is_active_until_its_session_is_revoked() {
 }
 
 #[tokio::test]
+async fn what_only_the_token_endpoint_takes_is_nothing_here() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let sts = stack.sts(0);
+    let session = world.session(&sts).await;
+    let form = [
+        ("client_id", world.application_id.as_str()),
+        ("client_secret", &world.client_secret),
+        ("token", &session),
+        ("token_type_hint", "refresh_token"),
+        ("grant_type", "password"),
+        ("scope", "\"caf\u{e9}\""),
+        ("ttl_seconds", "0"),
+        ("subject_token_type", "x"),
+        ("challenge_id", "x"),
+        ("resource", "caf\u{e9}"),
+    ];
+    let told = sts.form("/oauth/2/introspect", &form).await;
+    assert_eq!(told.expect(200)["active"], json!(true));
+    let revoked = sts.form("/oauth/2/revoke", &form).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text);
+    let later = sts.with("Caracal-Min-Epoch", &revoked.epoch());
+    let told = later.form("/oauth/2/introspect", &form).await;
+    assert_eq!(told.expect(200), json!({"active": false}));
+}
+
+#[tokio::test]
 async fn strangers_may_not_ask() {
     let stack = Stack::start().await;
     let answer = stack.sts(0).form("/oauth/2/introspect", &[("token", "x")]).await;

@@ -84,6 +84,7 @@ impl Scene {
             ),
             fault("unknown_resource", 400, &[("resource", "resource://none")]),
             fault("platform_scope_on_mandate", 400, &[("scope", "agent:lifecycle")]),
+            fault("scope_exceeds_resource", 400, &[("scope", "Orders:Fly *")]),
             fault("scope_exceeds_resource", 400, &[("scope", "orders:fly")]),
             fault("delegation_scopes_exceeded", 403, &[("scope", "orders:write")]),
         ];

@@ -129,13 +129,17 @@ async fn no_token_is_issued_that_its_verifiers_would_refuse_for_its_size() {
         );
         let recorded = eventually("the refusal", Duration::from_secs(10), || async {
             let events = world.events(id).await;
-            (!events.is_empty()).then_some(events)
+            (events.len() >= count).then_some(events)
         })
         .await;
-        assert!(
-            recorded.iter().all(|event| event["decision"] == "deny"),
-            "{recorded:?}"
-        );
+        let named: std::collections::BTreeSet<String> = recorded
+            .iter()
+            .filter(|event| event["decision"] == "deny" && event["reason"] == "token_too_large")
+            .map(|event| text(&event["metadata_json"], "resource"))
+            .collect();
+        let asked = names.iter().take(count).cloned().collect();
+        assert_eq!(named, asked, "one for each resource: {recorded:?}");
+        assert_eq!(recorded.len(), count);
     }
     assert_eq!(sessions().await, before, "nothing is left behind");
     let small = ask("small-mandate", Some(&session), 2).await.expect(200);

@@ -96,3 +96,37 @@ async fn a_proof_given_for_one_users_sign_in_opens_no_session_of_another() {
         .await;
     assert_eq!(same.status, 200, "{}", same.text);
 }
+
+#[tokio::test]
+async fn a_subject_that_nobody_could_name_again_cannot_sign_in() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let mut bare = Issuer::register(&stack, &world, "", false).await;
+    let prefixed = Issuer::register(&stack, &world, "idp|", false).await;
+    bare.epoch.clone_from(&prefixed.epoch);
+    for sub in [
+        " ",
+        "\u{2003}",
+        "\u{a0}",
+        "\t",
+        "\u{200b}",
+        "ada\u{200b}",
+        "\u{202e}ada",
+        "a\u{ad}da",
+        "\u{feff}ada",
+    ] {
+        for issuer in [&bare, &prefixed] {
+            let answer = issuer.sign_in(&stack, &world, &issuer.id_token(sub), &[]).await;
+            assert_eq!(
+                got(&answer),
+                (400, "subject_not_allowed"),
+                "{sub:?}: {}",
+                answer.text
+            );
+        }
+    }
+    let named = bare
+        .sign_in(&stack, &world, &bare.id_token("ada lovelace"), &[])
+        .await;
+    assert_eq!(subject(&named), "ada lovelace");
+}

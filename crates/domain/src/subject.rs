@@ -1,0 +1,78 @@
+//! What a subject may be called. Whoever signs in can be named again: to be found, granted something, and cut off.
+
+use std::ops::RangeInclusive;
+
+/// The characters of Unicode's category Cf, which format the text around them and are not to be seen.
+const FORMAT: [RangeInclusive<char>; 21] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{600}'..='\u{605}',
+    '\u{61c}'..='\u{61c}',
+    '\u{6dd}'..='\u{6dd}',
+    '\u{70f}'..='\u{70f}',
+    '\u{890}'..='\u{891}',
+    '\u{8e2}'..='\u{8e2}',
+    '\u{180e}'..='\u{180e}',
+    '\u{200b}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{2064}',
+    '\u{2066}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{fff9}'..='\u{fffb}',
+    '\u{110bd}'..='\u{110bd}',
+    '\u{110cd}'..='\u{110cd}',
+    '\u{13430}'..='\u{1343f}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0001}'..='\u{e0001}',
+    '\u{e0020}'..='\u{e007f}',
+];
+
+/// Whether a subject may be called this: not blank, and without control and invisible format characters. How long it may
+/// be is another matter.
+#[must_use]
+pub fn is_subject_name(text: &str) -> bool {
+    !text.trim().is_empty() && !text.chars().any(|c| c.is_control() || is_format(c))
+}
+
+fn is_format(c: char) -> bool {
+    FORMAT.iter().any(|range| range.contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_could_read_or_type_again_is_no_name() {
+        for name in [
+            "ada",
+            "idp|ada lovelace",
+            " ada",
+            "\u{e9}lise",
+            "\u{5f20}\u{4f1f}",
+            "0",
+        ] {
+            assert!(is_subject_name(name), "{name:?}");
+        }
+        for none in [
+            "",
+            " ",
+            "\t",
+            "\u{2003}",
+            "\u{a0}",
+            "\u{3000} ",
+            "a\nb",
+            "a\u{0}",
+            "\u{200b}",
+            "ada\u{200b}",
+            "\u{202e}ada",
+            "a\u{ad}da",
+            "\u{feff}ada",
+            "ada\u{e0041}",
+            "\u{7f}",
+            "\u{85}",
+        ] {
+            assert!(!is_subject_name(none), "{none:?}");
+        }
+    }
+}
