@@ -5,7 +5,6 @@ use crate::decide::{Asked, Finding};
 use crate::error::Failure;
 use crate::evaluate::Evaluated;
 use crate::exchange::Exchange;
-use crate::quotas::Account;
 use crate::view::ZoneView;
 use caracal_domain::decision::PolicyVerdict;
 use caracal_domain::event::redact;
