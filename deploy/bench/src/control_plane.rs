@@ -33,10 +33,11 @@ pub(crate) async fn measure(stack: &Settings, scene: &Scene, options: &Options) 
     let run = std::process::id();
     let number = AtomicU32::new(0);
     let named = format!("Load {run}");
-    let another = move || format!("Load {run} {}", number.fetch_add(1, Ordering::Relaxed));
+    let another: Name = Arc::new(move || format!("Load {run} {}", number.fetch_add(1, Ordering::Relaxed)));
+    let one: Name = Arc::new(move || named.clone());
     for (what, name) in [
-        ("POST /v1/zones, 8 connections", Arc::new(another) as Name),
-        ("the same, all of one name", Arc::new(move || named.clone())),
+        ("POST /v1/zones, 8 connections", another),
+        ("the same, all of one name", one),
     ] {
         let headers = headers.clone();
         let make = move || {
