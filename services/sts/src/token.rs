@@ -174,9 +174,8 @@ impl Sts {
         named: Value,
     ) -> Result<Issued, Failure> {
         let client = self.client(&mut exchange.request, headers, source, epoch).await;
-        let (known, at_least) = client.map_err(|failure| {
+        let (known, at_least) = client.inspect_err(|failure| {
             self.note_stranger(source, &exchange.request_id, failure.reason(), named.clone());
-            failure
         })?;
         let (view, who, is_gateway) = (Arc::clone(&known.view), known.who(), known.is_gateway());
         let served = if is_gateway && exchange.request.lacks_a_call() {
