@@ -31,7 +31,6 @@ where
 
 /// Runs `work` to its end with nobody waiting for it, as a destructor must. Nothing happens where nothing can run any
 /// more.
-#[expect(clippy::disallowed_methods, reason = "a task of its own is the point")]
 pub fn finish<F: Future<Output = ()> + Send + 'static>(work: F) {
     if let Ok(runtime) = Handle::try_current() {
         drop(runtime.spawn(counted(work)));

@@ -129,9 +129,10 @@ fn subject(term: &Value) -> Subject {
         return Subject::Unknown;
     }
     match (part(1), part(2)) {
-        (Some(Some("principal")), Some(Some("name" | "id") | None) | None) => Subject::Principal,
+        (Some(Some("principal")), Some(Some("name" | "id") | None) | None) | (Some(None) | None, _) => {
+            Subject::Principal
+        }
         (Some(Some(_)), _) => Subject::Other,
-        (Some(None) | None, _) => Subject::Principal,
     }
 }
 

@@ -46,7 +46,7 @@ impl Api {
         let row = grants::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone, "grant.create", row.id)
             .to(&GrantView::from(&row))
-            .about("resource", resource.identifier.to_string())
+            .about("resource", resource.identifier.clone())
             .version(row.version);
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
