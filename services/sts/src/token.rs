@@ -6,7 +6,6 @@ use crate::directive::Directive;
 use crate::error::{Failure, OAuthError};
 use crate::exchange::{Exchange, Granted, Issued};
 use crate::form::TokenRequest;
-use crate::view::ZoneView;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
