@@ -41,4 +41,4 @@ pub use refusal::{OAuthCode, Refusal};
 pub use request_id::RequestId;
 pub use resource::{ResourceIdentifier, find_resource};
 pub use scope::{Scope, ScopeSet};
-pub use subject::is_subject_name;
+pub use subject::{is_subject_name, is_visible};

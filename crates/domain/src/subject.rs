@@ -1,41 +1,27 @@
 //! What a subject may be called. Whoever signs in can be named again: to be found, granted something, and cut off.
 
-use std::ops::RangeInclusive;
-
-/// The characters of Unicode's category Cf, which format the text around them and are not to be seen.
-const FORMAT: [RangeInclusive<char>; 21] = [
-    '\u{ad}'..='\u{ad}',
-    '\u{600}'..='\u{605}',
-    '\u{61c}'..='\u{61c}',
-    '\u{6dd}'..='\u{6dd}',
-    '\u{70f}'..='\u{70f}',
-    '\u{890}'..='\u{891}',
-    '\u{8e2}'..='\u{8e2}',
-    '\u{180e}'..='\u{180e}',
-    '\u{200b}'..='\u{200f}',
-    '\u{202a}'..='\u{202e}',
-    '\u{2060}'..='\u{2064}',
-    '\u{2066}'..='\u{206f}',
-    '\u{feff}'..='\u{feff}',
-    '\u{fff9}'..='\u{fffb}',
-    '\u{110bd}'..='\u{110bd}',
-    '\u{110cd}'..='\u{110cd}',
-    '\u{13430}'..='\u{1343f}',
-    '\u{1bca0}'..='\u{1bca3}',
-    '\u{1d173}'..='\u{1d17a}',
-    '\u{e0001}'..='\u{e0001}',
-    '\u{e0020}'..='\u{e007f}',
-];
-
-/// Whether a subject may be called this: not blank, and without control and invisible format characters. How long it may
-/// be is another matter.
+/// Whether a subject may be called this: not blank, and every character there to be seen. How long it may be is another
+/// matter.
 #[must_use]
 pub fn is_subject_name(text: &str) -> bool {
-    !text.trim().is_empty() && !text.chars().any(|c| c.is_control() || is_format(c))
+    !text.trim().is_empty() && is_visible(text)
 }
 
-fn is_format(c: char) -> bool {
-    FORMAT.iter().any(|range| range.contains(&c))
+/// Whether every character is there to be seen. Two names that differ only in others would look the same, and one that
+/// begins with such a character like none that is reserved.
+#[must_use]
+pub fn is_visible(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || is_format(c))
+}
+
+/// Unicode's category Cf, and the separators of lines and paragraphs (Zl, Zp).
+const fn is_format(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+        | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -71,6 +57,7 @@ mod tests {
             "ada\u{e0041}",
             "\u{7f}",
             "\u{85}",
+            "ada\u{2028}",
         ] {
             assert!(!is_subject_name(none), "{none:?}");
         }

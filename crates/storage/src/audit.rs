@@ -148,6 +148,7 @@ pub async fn head_for_update(conn: &mut Conn, zone: ZoneId) -> Result<Option<Hea
         .try_into()
 }
 
+#[derive(Queryable)]
 struct StoredHead {
     seq: i64,
     hash: Option<Vec<u8>>,
@@ -157,9 +158,7 @@ struct StoredHead {
 async fn locked_head(conn: &mut Conn, zone: ZoneId) -> Result<Option<StoredHead>> {
     let row = audit_heads::table.find(Uuid::from(zone));
     let head = row.select((audit_heads::seq, audit_heads::hash, audit_heads::frontier));
-    let found: Option<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> =
-        head.for_update().first(conn).await.optional()?;
-    Ok(found.map(|(seq, hash, frontier)| StoredHead { seq, hash, frontier }))
+    Ok(head.for_update().first(conn).await.optional()?)
 }
 
 impl TryFrom<StoredHead> for Option<Head> {

@@ -242,6 +242,7 @@ pub async fn insert_version(conn: &mut Conn, new: &NewPolicyVersion) -> Result<P
         policy_versions::content_sha256.eq(&new.content_sha256),
         policy_versions::schema_version.eq(&new.schema_version),
         policy_versions::module.eq(&new.module),
+        policy_versions::names.eq(&new.names),
         policy_versions::created_by.eq(&new.created_by),
     );
     let row = diesel::insert_into(policy_versions::table)

@@ -97,6 +97,7 @@ pub(crate) struct NewApplicationBody {
     #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
+    #[schema(minimum = 1, maximum = 86_400)]
     expires_in: Option<i64>,
 }
 
@@ -113,6 +114,7 @@ pub(crate) struct RegistrationBody {
     #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
     jwks_uri: Option<String>,
+    #[schema(minimum = 1, maximum = 86_400)]
     expires_in: Option<i64>,
 }
 

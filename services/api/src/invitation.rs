@@ -112,6 +112,7 @@ pub(crate) struct NewInvitationBody {
     role: Role,
     /// Seconds, 1 to 604800 (7 days), which is also the default.
     #[validate(range(min = 1, max = 604_800, message = "must be from 1 to 604800 seconds"))]
+    #[schema(minimum = 1, maximum = 604_800)]
     expires_in: Option<i64>,
 }
 

@@ -4,7 +4,7 @@
 mod checkpoint;
 mod key;
 
-use crate::actor::{InZone, Read};
+use crate::actor::{InZone, Public, Review};
 use crate::app::Api;
 use crate::error::{Failure, Refusal};
 use actix_web::HttpResponse;
@@ -43,7 +43,7 @@ pub(crate) struct LedgerKeys {
     security(()),
     responses((status = 200, body = LedgerKeys))
 )]
-pub(crate) async fn keys(api: Data<Api>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn keys(api: Data<Api>, _: Public) -> Result<HttpResponse, ApiError> {
     let keys = api.ledger_signer().await?.published();
     let known = (CACHE_CONTROL, "public, max-age=300");
     Ok(HttpResponse::Ok().insert_header(known).json(LedgerKeys { keys }))
@@ -58,7 +58,7 @@ pub(crate) async fn keys(api: Data<Api>) -> Result<HttpResponse, ApiError> {
     params(("zone_id" = Uuid, Path)),
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
-pub(crate) async fn checkpoint(api: Data<Api>, request: InZone<Read>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn checkpoint(api: Data<Api>, request: InZone<Review>) -> Result<HttpResponse, ApiError> {
     let Signed { note, .. } = api.checkpoint(request.zone.id).await?;
     let now = (CACHE_CONTROL, "no-store");
     Ok(HttpResponse::Ok()
@@ -108,7 +108,7 @@ pub(crate) struct Entry {
 )]
 pub(crate) async fn entries(
     api: Data<Api>,
-    request: InZone<Read, QueryParams<EntriesQuery>>,
+    request: InZone<Review, QueryParams<EntriesQuery>>,
 ) -> Result<Json<Entries>, ApiError> {
     let QueryParams(query) = request.rest;
     let from = query.from.unwrap_or(1);
@@ -157,7 +157,7 @@ pub(crate) struct Inclusion {
 )]
 pub(crate) async fn inclusion(
     api: Data<Api>,
-    request: InZone<Read, QueryParams<InclusionQuery>>,
+    request: InZone<Review, QueryParams<InclusionQuery>>,
 ) -> Result<Json<Inclusion>, ApiError> {
     let QueryParams(InclusionQuery { id }) = request.rest;
     Ok(Json(api.prove_inclusion(request.zone.id, id.into()).await?))
@@ -194,7 +194,7 @@ pub(crate) struct Consistency {
 )]
 pub(crate) async fn consistency(
     api: Data<Api>,
-    request: InZone<Read, QueryParams<ConsistencyQuery>>,
+    request: InZone<Review, QueryParams<ConsistencyQuery>>,
 ) -> Result<Json<Consistency>, ApiError> {
     let (QueryParams(ConsistencyQuery { from, to }), zone) = (request.rest, request.zone.id);
     let Signed { checkpoint, note } = api.checkpoint(zone).await?;

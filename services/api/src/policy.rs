@@ -98,6 +98,7 @@ impl<'a> From<&'a PolicyVersionRow> for PolicyVersionView<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicyBody {
     name: Name,
+    #[schema(min_length = 1, max_length = 262_144)]
     content: String,
     #[validate(length(max = 2000, message = "must hold at most 2000"))]
     description: Option<String>,
@@ -110,6 +111,7 @@ pub(crate) struct NewPolicyBody {
 #[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicyVersionBody {
+    #[schema(min_length = 1, max_length = 262_144)]
     content: String,
     #[serde(default, deserialize_with = "or_default")]
     schema_version: SchemaVersion,
@@ -119,6 +121,7 @@ pub(crate) struct NewPolicyVersionBody {
 #[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ValidateBody {
+    #[schema(min_length = 1, max_length = 262_144)]
     content: String,
 }
 

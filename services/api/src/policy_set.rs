@@ -106,6 +106,7 @@ pub(crate) struct NewPolicySetBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetVersionBody {
     #[validate(length(min = 1, max = 256, message = "must hold 1 to 256 entries"))]
+    #[schema(min_items = 1, max_items = 256)]
     manifest: Vec<ManifestEntryBody>,
     #[serde(default, deserialize_with = "or_default")]
     schema_version: SchemaVersion,

@@ -1,7 +1,7 @@
 //! Names and slugs: parsed once, so that no handler checks them.
 
 use crate::error::{Failure, Refusal};
-use caracal_domain::Timestamp;
+use caracal_domain::{Timestamp, is_subject_name};
 use caracal_storage::zones::ZoneRow;
 use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,7 +36,7 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let length = text.chars().count();
-        if text.trim().is_empty() || length > MAX_NAME_CHARS || !is_visible(&text) {
+        if length > MAX_NAME_CHARS || !is_subject_name(&text) {
             return Err("must be 1 to 200 characters, not blank, without control and invisible characters");
         }
         Ok(Self(text))
@@ -59,7 +59,7 @@ impl TryFrom<String> for SubjectText {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let length = text.chars().count();
-        if text.trim().is_empty() || length > MAX_SUBJECT_CHARS || !is_visible(&text) {
+        if length > MAX_SUBJECT_CHARS || !is_subject_name(&text) {
             return Err("must be 1 to 512 characters, not blank, without control and invisible characters");
         }
         Ok(Self(text))
@@ -138,22 +138,6 @@ impl TryFrom<String> for Moment {
             .map(Self)
             .ok_or("must be a time as RFC 3339 writes it, such as 2026-05-11T20:00:00Z")
     }
-}
-
-/// Whether every character of a name is there to be seen. Two that differ only in others would look the same, and one
-/// that begins with such a character like none that is reserved.
-pub(crate) fn is_visible(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() || is_format(c))
-}
-
-/// Unicode's category Cf, and the separators of lines and paragraphs (Zl, Zp).
-const fn is_format(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
-        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
-        | '\u{e0020}'..='\u{e007f}')
 }
 
 /// Refuses a name or identifier that belongs to system zones.

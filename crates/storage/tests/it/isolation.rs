@@ -112,6 +112,7 @@ async fn row_of(client: &Client, table: &Table, zone: Uuid) -> String {
         ("uuid", "gen_random_uuid()"),
         ("text", "md5(random()::text)"),
         ("bytea", "sha256(random()::text::bytea)"),
+        ("smallint", "1"),
         ("integer", "(random() * 1000000000)::integer"),
         ("bigint", "(random() * 1000000000)::bigint"),
         ("timestamp with time zone", "now()"),

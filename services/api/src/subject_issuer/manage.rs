@@ -5,7 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
-use crate::text::{check_namespace, is_visible};
+use crate::text::check_namespace;
 use caracal_domain::id::{SubjectIssuerId, ZoneId};
 use caracal_domain::{Epoch, FeedBody};
 use caracal_egress::check_url;
@@ -183,7 +183,7 @@ fn check_prefix(prefix: &str) -> Result<(), Failure> {
 }
 
 fn is_plain(text: &str) -> bool {
-    text.chars().count() <= MOST_TEXT_CHARS && is_visible(text)
+    text.chars().count() <= MOST_TEXT_CHARS && caracal_domain::is_visible(text)
 }
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ async fn the_ledger_is_filtered_exported_and_explained() {
     );
     assert_eq!(
         count(&format!("resource={}&decision=allow", world.resource)).await,
-        1
+        2,
+        "what made it, and what was granted of it"
     );
     assert_eq!(
         count("event_type=token_exchange&until=2020-01-01T00:00:00Z").await,

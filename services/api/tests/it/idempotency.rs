@@ -1,5 +1,5 @@
 use super::given::sql;
-use super::{Zone, alone};
+use super::{Zone, alone, race};
 use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::{Client, eventually};
 use futures::future::join_all;
@@ -301,22 +301,22 @@ async fn a_caller_who_hangs_up_leaves_no_key_behind() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Gone").await;
     let (path, body) = (zone.at("policy-sets"), json!({"name": "held"}));
-    let begin = |key: &str| {
-        let (caller, path, body) = (keyed(&zone.admin, key), path.clone(), body.clone());
-        tokio::spawn(async move { caller.post(&path, &body).await })
+    let begin = async |key: &str| {
+        let key = format!("Idempotency-Key: {key}\r\n");
+        race::sent(&stack, &path, &body, &key).await
     };
     // While the lease is being taken.
     let mut blocker = stack.database().connect().await;
     let blocking = blocker.transaction().await.expect("a transaction");
     let lock = "LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE";
     blocking.batch_execute(lock).await.expect("locked");
-    let early = begin("early");
+    let early = begin("early").await;
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     eventually("the wait", Duration::from_secs(10), || async {
         (stack.database().count(waiting).await > 0).then_some(())
     })
     .await;
-    early.abort();
+    race::reset(early);
     tokio::time::sleep(Duration::from_millis(300)).await;
     blocking.commit().await.expect("committed");
     // The lease that was asked for is taken first, and only then given back.
@@ -337,13 +337,13 @@ async fn a_caller_who_hangs_up_leaves_no_key_behind() {
         zone.id
     );
     blocking.batch_execute(&row).await.expect("a row");
-    let late = begin("late");
+    let late = begin("late").await;
     let leased = "SELECT count(*) FROM idempotency_keys WHERE key = 'late' AND status IS NULL";
     eventually("the lease", Duration::from_secs(10), || async {
         (stack.database().count(leased).await == 1).then_some(())
     })
     .await;
-    late.abort();
+    race::reset(late);
     tokio::time::sleep(Duration::from_millis(300)).await;
     blocking.commit().await.expect("committed");
     comes_free(&stack, "late").await;
@@ -357,16 +357,14 @@ async fn a_caller_who_hangs_up_leaves_no_key_behind() {
     let lock = format!("SELECT FROM zones WHERE id = '{}' FOR UPDATE", zone.id);
     blocking.batch_execute(&lock).await.expect("locked");
     let body = json!({"identifier": "resource://done", "scopes": ["read"]});
-    let done = {
-        let (caller, path, body) = (keyed(&zone.admin, "done"), zone.at("resources"), body.clone());
-        tokio::spawn(async move { caller.post(&path, &body).await })
-    };
+    let key = "Idempotency-Key: done\r\n";
+    let done = race::sent(&stack, &zone.at("resources"), &body, key).await;
     let leased = "SELECT count(*) FROM idempotency_keys WHERE key = 'done'";
     eventually("the lease", Duration::from_secs(10), || async {
         (stack.database().count(leased).await == 1).then_some(())
     })
     .await;
-    done.abort();
+    race::reset(done);
     tokio::time::sleep(Duration::from_millis(300)).await;
     blocking.commit().await.expect("committed");
     let kept = "SELECT count(*) FROM idempotency_keys WHERE key = 'done' AND status = 201";

@@ -179,18 +179,22 @@ async fn an_application_the_active_policy_names_keeps_its_credential() {
     );
 }
 
-/// Sends a request and resets the connection without waiting for an answer.
-async fn reset(stack: &Stack, path: &str, body: &Value, after: Duration) {
+/// Sends a request, with more headers if any, and waits for no answer.
+pub(super) async fn sent(stack: &Stack, path: &str, body: &Value, headers: &str) -> TcpStream {
     let url: Url = stack.url(Service::Api, 0).parse().expect("a URL");
     let address = (url.host_str().expect("a host"), url.port().expect("a port"));
     let mut connection = TcpStream::connect(address).await.expect("a connection");
     let (body, token) = (body.to_string(), caracal_testkit::settings::ADMIN_TOKEN);
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     );
     connection.write_all(request.as_bytes()).await.expect("sent");
-    tokio::time::sleep(after).await;
+    connection
+}
+
+/// Ends a connection so that the other side hears of it at once.
+pub(super) fn reset(connection: TcpStream) {
     connection.set_zero_linger().expect("a reset");
     drop(connection);
 }
@@ -201,16 +205,14 @@ async fn a_client_that_resets_leaves_nothing_half_written() {
     let zone = Zone::new(&stack, "Resets").await;
     for n in 0..30 {
         let body = json!({"identifier": format!("resource://{n}"), "scopes": ["read"]});
-        reset(
-            &stack,
-            &zone.at("resources"),
-            &body,
-            Duration::from_micros(n * 200),
-        )
-        .await;
+        let connection = sent(&stack, &zone.at("resources"), &body, "").await;
+        tokio::time::sleep(Duration::from_micros(n * 200)).await;
+        reset(connection);
         let body = json!({"name": format!("p{n}"), "content": format!("{ALLOW}# {n}\n")});
         if n % 10 == 0 {
-            reset(&stack, &zone.at("policies"), &body, Duration::from_millis(40)).await;
+            let connection = sent(&stack, &zone.at("policies"), &body, "").await;
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            reset(connection);
         }
     }
     let of = |table: &str| format!("(SELECT count(*) FROM {table} WHERE zone_id = '{}')", zone.id);

@@ -161,7 +161,7 @@ async fn our_own_issuers_and_bad_addresses_are_refused() {
         with("audience", json!("x".repeat(256))),
         with("subject_prefix", json!("a b")),
         with("subject_prefix", json!("a\u{7}")),
-        with("subject_prefix", json!(null)),
+        with("subject_prefix", json!(1)),
         with("extra", json!(1)),
     ];
     all_invalid(&zone, "subject-issuers", &bodies).await;

@@ -86,7 +86,7 @@ async fn a_zone_becomes_a_system_zone_by_a_global_token() {
     );
     let marked = zone.admin.patch(&path, &mark).await.expect(200);
     assert_eq!(marked["is_system"], true);
-    assert_eq!(zone.post("resources", &resource).await.status, 201);
+    let made = zone.post("resources", &resource).await.expect(201);
     let refused = own.post(&zone.at("policy-sets"), &json!({"name": "s"})).await;
     assert_eq!(
         (refused.status, refused.member("error")),
@@ -102,6 +102,13 @@ async fn a_zone_becomes_a_system_zone_by_a_global_token() {
         (400, "reserved_namespace")
     );
     let both = json!({"is_system": false, "name": "Platform"});
+    // Nor while something in it is named so.
+    assert_eq!(
+        zone.admin.patch(&path, &both).await.member("error"),
+        "reserved_namespace"
+    );
+    let resource = zone.at(&format!("resources/{}", made["id"].as_str().expect("an id")));
+    assert_eq!(zone.admin.delete(&resource).await.status, 204);
     assert_eq!(
         zone.admin.patch(&path, &both).await.expect(200)["is_system"],
         false

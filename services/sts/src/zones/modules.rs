@@ -7,8 +7,9 @@ use crate::view::ZoneView;
 use caracal_domain::Refusal;
 use caracal_domain::zone::Manifest;
 use caracal_storage::activation_loads::Load;
+use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 /// Where whoever wants a module loaded waits for a turn.
 type Lane = Arc<Mutex<()>>;
@@ -19,6 +20,20 @@ type Lane = Arc<Mutex<()>>;
 pub(super) struct Lanes {
     needed: Lane,
     ahead: Lane,
+    /// The modules that are being loaded now, one a lane: who has the turn in one waits for what the other is at.
+    under_way: parking_lot::Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+impl Lanes {
+    /// Waits until nobody else loads the module.
+    async fn alone(&self, name: &str) -> OwnedMutexGuard<()> {
+        let module = Arc::clone(self.under_way.lock().entry(name.to_owned()).or_default());
+        module.lock_owned().await
+    }
+
+    fn done(&self, name: &str) {
+        self.under_way.lock().remove(name);
+    }
 }
 
 impl Zones {
@@ -55,15 +70,19 @@ impl Zones {
             return Ok(());
         }
         let turn = Arc::clone(lane).lock_owned().await;
+        let alone = self.lanes.alone(name).await;
         if self.engine.is_loaded(name) {
+            self.lanes.done(name);
             return Ok(());
         }
         let (zones, name) = (Arc::clone(self), name.to_owned());
         let (answer, loaded) = oneshot::channel();
         self.tasks.spawn("policy-load", async move {
-            let _turn = turn;
+            let _held = (turn, alone);
+            let fetched = zones.fetch_module(&name).await;
+            zones.lanes.done(&name);
             // Nobody may wait for it any more.
-            let _ = answer.send(zones.fetch_module(&name).await);
+            let _ = answer.send(fetched);
         });
         loaded.await.unwrap_or(Err(Refusal::StaleState.into()))
     }

@@ -80,9 +80,9 @@ async fn an_upstream_can_check_who_calls_by_the_zones_published_keys() {
 }
 
 #[tokio::test]
-async fn the_configured_subject_is_named_and_a_long_life_is_shortened() {
+async fn the_configured_subject_is_named_for_as_long_as_is_said() {
     let stack = Stack::start().await;
-    let config = json!({"audience": "a", "subject": "system:agents", "ttl_seconds": 86_400});
+    let config = json!({"audience": "a", "subject": "system:agents", "ttl_seconds": 3_600});
     let mut provided = Provided::new(&stack, OauthServer::start(), "workload", &config, &json!({})).await;
     let answer = provided.credential(&stack, 0, None).await;
     let value = answer.body["credential"]["value"].as_str().expect("a header");
