@@ -131,7 +131,7 @@ pub(crate) struct InclusionQuery {
 
 /// That an event is in the ledger (RFC 6962 §2.1.1); hashes in base64.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Inclusion {
+pub(crate) struct InclusionProof {
     id: Uuid,
     /// Its place, from 1.
     seq: i64,
@@ -153,12 +153,12 @@ pub(crate) struct Inclusion {
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/ledger/proof/inclusion",
     params(("zone_id" = Uuid, Path), InclusionQuery),
-    responses((status = 200, body = Inclusion))
+    responses((status = 200, body = InclusionProof))
 )]
 pub(crate) async fn inclusion(
     api: Data<Api>,
     request: InZone<Review, QueryParams<InclusionQuery>>,
-) -> Result<Json<Inclusion>, ApiError> {
+) -> Result<Json<InclusionProof>, ApiError> {
     let QueryParams(InclusionQuery { id }) = request.rest;
     Ok(Json(api.prove_inclusion(request.zone.id, id.into()).await?))
 }
@@ -176,7 +176,7 @@ pub(crate) struct ConsistencyQuery {
 
 /// That a later ledger only added to an earlier one (RFC 6962 §2.1.2); hashes in base64.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Consistency {
+pub(crate) struct ConsistencyProof {
     from: u64,
     to: u64,
     consistency: Vec<String>,
@@ -190,12 +190,12 @@ pub(crate) struct Consistency {
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/ledger/proof/consistency",
     params(("zone_id" = Uuid, Path), ConsistencyQuery),
-    responses((status = 200, body = Consistency))
+    responses((status = 200, body = ConsistencyProof))
 )]
 pub(crate) async fn consistency(
     api: Data<Api>,
     request: InZone<Review, QueryParams<ConsistencyQuery>>,
-) -> Result<Json<Consistency>, ApiError> {
+) -> Result<Json<ConsistencyProof>, ApiError> {
     let (QueryParams(ConsistencyQuery { from, to }), zone) = (request.rest, request.zone.id);
     let Signed { checkpoint, note } = api.checkpoint(zone).await?;
     let to = to.unwrap_or(checkpoint.size);
@@ -207,7 +207,7 @@ pub(crate) async fn consistency(
     };
     let consistency = encoded(&api.hashes_of(zone, &plan).await?);
     let checkpoint = (to == checkpoint.size).then_some(note);
-    Ok(Json(Consistency {
+    Ok(Json(ConsistencyProof {
         from,
         to,
         consistency,
@@ -232,7 +232,7 @@ impl Api {
         Ok(Entries { entries, next })
     }
 
-    async fn prove_inclusion(&self, zone: ZoneId, event: EventId) -> Result<Inclusion, Failure> {
+    async fn prove_inclusion(&self, zone: ZoneId, event: EventId) -> Result<InclusionProof, Failure> {
         let place = self.read(zone, async |conn| audit::place(conn, zone, event).await);
         let (seq, leaf_hash) = place.await?.ok_or(Refusal::EventNotFound)?;
         // After the event was seen in the ledger, so it is in this one.
@@ -240,7 +240,7 @@ impl Api {
         let leaf_index = u64::try_from(seq - 1).map_err(|_| Failure::Fault("a place in the ledger"))?;
         let plan = Plan::inclusion(leaf_index, checkpoint.size);
         let plan = plan.ok_or(Failure::Fault("an event beyond the ledger's end"))?;
-        Ok(Inclusion {
+        Ok(InclusionProof {
             id: event.into(),
             seq,
             leaf_index,

@@ -168,8 +168,14 @@ async fn anyone_verifies_the_ledger_with_public_keys_only() {
         );
         let path = hashes(&proof["audit_path"]);
         check_record(&path, against.size(), *against.hash(), index, leaves[at]).expect("included");
-        check_record(&path, against.size(), *against.hash(), index, leaves[(at + 1) % leaves.len()])
-            .expect_err("another event");
+        check_record(
+            &path,
+            against.size(),
+            *against.hash(),
+            index,
+            leaves[(at + 1) % leaves.len()],
+        )
+        .expect_err("another event");
     }
     for (from, to) in [
         (1, size),

@@ -49,7 +49,7 @@ impl Api {
             .id;
         let dek = self.dek(&mut tx, system).await?;
         let mut rows = ledger_keys::list(&mut tx).await?;
-        if !rows.first().is_some_and(|row| row.retired_at.is_none()) {
+        if rows.first().is_none_or(|row| row.retired_at.is_some()) {
             let (id, pkcs8) = (LedgerKeyId::mint(&*self.clock), LedgerKey::generate()?);
             let public = LedgerKey::read(&pkcs8)?.public()?;
             let sealed = dek.seal(system, Purpose::LedgerKey, id.into(), &pkcs8)?;

@@ -66,12 +66,11 @@ impl Scene {
             Way::User | Way::Grant => "idp|ada",
             Way::Application => &self.world.application_id,
         };
-        let cut = match grant {
-            Some(grant) => admin.delete(&self.world.path(&format!("grants/{grant}"))).await,
-            None => {
-                let body = json!({"subject_id": subject});
-                admin.post(&self.world.path("subjects/revoke"), &body).await
-            }
+        let cut = if let Some(grant) = grant {
+            admin.delete(&self.world.path(&format!("grants/{grant}"))).await
+        } else {
+            let body = json!({"subject_id": subject});
+            admin.post(&self.world.path("subjects/revoke"), &body).await
         };
         assert!(cut.status < 300, "{way:?}: {}", cut.text);
         cut.epoch()
