@@ -354,7 +354,8 @@ async fn a_caller_who_hangs_up_leaves_no_key_behind() {
 
     // What was done for somebody who has gone is kept for them.
     let blocking = blocker.transaction().await.expect("a transaction");
-    let lock = format!("SELECT FROM zones WHERE id = '{}' FOR UPDATE", zone.id);
+    // What references the zone goes on, such as the lease; what changes it waits.
+    let lock = format!("SELECT FROM zones WHERE id = '{}' FOR NO KEY UPDATE", zone.id);
     blocking.batch_execute(&lock).await.expect("locked");
     let body = json!({"identifier": "resource://done", "scopes": ["read"]});
     let key = "Idempotency-Key: done\r\n";
