@@ -3,6 +3,7 @@
 use crate::Conn;
 use crate::column::{Optional, Stored};
 use crate::error::{Error, Result};
+use crate::kept::Kept;
 use crate::page::{Page, descending};
 use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
 use caracal_chain::Frontier;
@@ -12,7 +13,7 @@ use diesel::dsl::{AsExprOf, AsSelect};
 use diesel::expression::{SqlLiteral, UncheckedBind};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use std::cmp::Reverse;
@@ -177,14 +178,16 @@ impl TryFrom<StoredHead> for Option<Head> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<HashSet<EventId>> {
-    let ids: Vec<Uuid> = ids.iter().copied().map(Uuid::from).collect();
-    let held = audit_event_ids::table.filter(audit_event_ids::zone_id.eq(Uuid::from(zone)));
-    let rows: Vec<Uuid> = held
-        .filter(audit_event_ids::id.eq_any(ids))
-        .select(audit_event_ids::id)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(EventId::from).collect())
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let query = diesel::sql_query(include_str!("audit/known.sql"))
+        .bind::<SqlUuid, _>(Uuid::from(zone))
+        .bind::<Array<SqlUuid>, _>(ids.iter().copied().map(Uuid::from).collect::<Vec<Uuid>>());
+    let found: Vec<Found> = Kept(query).load(conn).await?;
+    Ok(found.into_iter().map(|found| found.id.into()).collect())
 }
 
 /// The first `limit` events of a request, in order of what happened: callers choose their request ids, so there may be

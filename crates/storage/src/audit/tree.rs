@@ -8,6 +8,7 @@ use crate::schema::{audit_event_ids, audit_heads, audit_tree_nodes};
 use caracal_chain::{Frontier, Hash, Node, Place};
 use caracal_domain::id::{EventId, ZoneId};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Binary, SmallInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -50,50 +51,60 @@ pub(super) fn read(seq: i64, bytes: &[u8]) -> Result<Frontier> {
 /// # Errors
 /// When the database cannot be read.
 pub async fn nodes(conn: &mut Conn, zone: ZoneId, places: &BTreeSet<Place>) -> Result<BTreeMap<Place, Hash>> {
-    let mut levels: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
+    let (mut leaves, mut levels, mut positions) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
         let position = i64::try_from(place.index).map_err(|_| Error::NotFound("node of a ledger's tree"))?;
-        levels.entry(place.level).or_default().push(position);
-    }
-    let mut found = BTreeMap::new();
-    for (level, positions) in levels {
-        let rows = match level {
-            0 => leaves_at(conn, zone, positions).await?,
-            above => nodes_at(conn, zone, above, positions).await?,
-        };
-        for (position, hash) in rows {
-            let index = u64::try_from(position).map_err(|_| Error::Corrupt("node of a ledger's tree"))?;
-            found.insert(Place { level, index }, to_hash(hash)?);
+        if place.level == 0 {
+            leaves.push(position);
+        } else {
+            levels.push(i16::from(place.level));
+            positions.push(position);
         }
     }
-    Ok(found)
+    let mut found = Vec::with_capacity(places.len());
+    if !leaves.is_empty() {
+        let query = diesel::sql_query(include_str!("leaves.sql"))
+            .bind::<SqlUuid, _>(Uuid::from(zone))
+            .bind::<Array<BigInt>, _>(leaves);
+        found.extend(Kept(query).load::<FoundNode>(conn).await?);
+    }
+    if !levels.is_empty() {
+        let query = diesel::sql_query(include_str!("nodes.sql"))
+            .bind::<SqlUuid, _>(Uuid::from(zone))
+            .bind::<Array<SmallInt>, _>(levels)
+            .bind::<Array<BigInt>, _>(positions);
+        found.extend(Kept(query).load::<FoundNode>(conn).await?);
+    }
+    found.into_iter().map(<(Place, Hash)>::try_from).collect()
 }
 
-/// A leaf's number is one less than the event's.
-async fn leaves_at(conn: &mut Conn, zone: ZoneId, numbers: Vec<i64>) -> Result<Vec<(i64, Vec<u8>)>> {
-    let places = numbers.into_iter().map(|number| number.saturating_add(1));
-    let of_zone = audit_event_ids::table.filter(audit_event_ids::zone_id.eq(Uuid::from(zone)));
-    let asked = of_zone.filter(audit_event_ids::seq.eq_any(places.collect::<Vec<i64>>()));
-    Ok(asked
-        .select((audit_event_ids::seq - 1_i64, audit_event_ids::leaf_hash))
-        .load(conn)
-        .await?)
+#[derive(QueryableByName)]
+struct FoundNode {
+    #[diesel(sql_type = SmallInt)]
+    level: i16,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Binary)]
+    hash: Vec<u8>,
 }
 
-async fn nodes_at(
-    conn: &mut Conn,
-    zone: ZoneId,
-    level: u8,
-    positions: Vec<i64>,
-) -> Result<Vec<(i64, Vec<u8>)>> {
-    let of_level = audit_tree_nodes::table
-        .filter(audit_tree_nodes::zone_id.eq(Uuid::from(zone)))
-        .filter(audit_tree_nodes::level.eq(i16::from(level)));
-    let asked = of_level.filter(audit_tree_nodes::position.eq_any(positions));
-    Ok(asked
-        .select((audit_tree_nodes::position, audit_tree_nodes::hash))
-        .load(conn)
-        .await?)
+impl TryFrom<FoundNode> for (Place, Hash) {
+    type Error = Error;
+
+    fn try_from(
+        FoundNode {
+            level,
+            position,
+            hash,
+        }: FoundNode,
+    ) -> Result<Self> {
+        let corrupt = |_| Error::Corrupt("node of a ledger's tree");
+        let place = Place {
+            level: u8::try_from(level).map_err(corrupt)?,
+            index: u64::try_from(position).map_err(corrupt)?,
+        };
+        Ok((place, to_hash(hash)?))
+    }
 }
 
 /// Where an event stands, from 1, and its leaf.

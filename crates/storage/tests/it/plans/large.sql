@@ -79,6 +79,21 @@ SELECT pg_temp.zone_of(n), pg_temp.fill('session', n), 'user', 'user ' || n % 20
   CASE WHEN n % 50 = 0 AND n < pg_temp.many() / 4 THEN now() END
 FROM generate_series(1, pg_temp.many()) n;
 
+-- Each delegates to the next.
+INSERT INTO agent_sessions (zone_id, id, application_id, session_id, root_id, depth, lifecycle, status, ttl_seconds,
+  created_at, expires_at, ended_at)
+SELECT pg_temp.zone_of(n), pg_temp.fill('agent', n), pg_temp.fill('application', n - n % 400), pg_temp.fill('session', n),
+  pg_temp.fill('agent', n), 0, 'task', 'terminated', 3600, pg_temp.made(n), pg_temp.made(n) + interval '1 hour',
+  pg_temp.made(n) + interval '1 hour'
+FROM generate_series(1, pg_temp.many() / 2) n;
+
+INSERT INTO delegation_edges (zone_id, id, source_session_id, target_session_id, issuer_application_id,
+  receiver_application_id, path, scopes, constraints_json, max_hops, graph_epoch, expires_at)
+SELECT pg_temp.zone_of(n), pg_temp.fill('edge', n), pg_temp.fill('agent', n), pg_temp.fill('agent', n + 5),
+  pg_temp.fill('application', n - n % 400), pg_temp.fill('application', n - n % 400), ARRAY[pg_temp.fill('edge', n)],
+  '{read}', '{}', 1, 1, pg_temp.made(n) + interval '1 hour'
+FROM generate_series(1, pg_temp.many() / 2 - 5) n;
+
 INSERT INTO step_up_challenges (zone_id, id, application_id, challenge_type, resources, scopes, secret_sha256, created_at,
   expires_at)
 SELECT pg_temp.zone_of(n), pg_temp.fill('challenge', n), pg_temp.fill('application', n - n % 400), 'mfa', '{resource://1}',
@@ -105,6 +120,9 @@ FROM generate_series(1, pg_temp.many() / 5) n;
 -- As the audit service writes them, chain and hashes apart.
 INSERT INTO audit_event_ids (zone_id, id, seq, leaf_hash)
 SELECT pg_temp.zone_of(n), pg_temp.fill('event', n), n, sha256('x') FROM generate_series(1, current_setting('large.events')::bigint) n;
+
+INSERT INTO audit_tree_nodes (zone_id, level, position, hash)
+SELECT pg_temp.fill('zone', 1), 1, n, sha256('x') FROM generate_series(0, current_setting('large.events')::bigint / 10) n;
 
 INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, evaluation_status, reason,
   determining_policies_json, diagnostics_json, metadata_json, application_id, session_id, agent_session_id, resource, labels,
