@@ -51,18 +51,10 @@ pub struct SubjectSession {
     pub subject_type: SubjectType,
     /// Whose, by name.
     pub subject_id: String,
-    /// When it ends by itself, and when its root does: until then an anchor tells of a revocation.
+    /// When it ends by itself, and when its root does.
     pub ends_at: [Timestamp; 2],
     /// Whether it or its root was revoked.
     pub is_revoked: bool,
-}
-
-impl SubjectSession {
-    /// Whether what was read at `read_at` may have changed by `now` without an anchor that still tells so.
-    #[must_use]
-    pub fn may_have_changed(&self, read_at: Timestamp, now: Timestamp) -> bool {
-        self.ends_at.iter().any(|end| read_at < *end && *end <= now)
-    }
 }
 
 /// An agent session as a decision sees it.
@@ -87,12 +79,19 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// When it ends at the latest: with its TTL, with the session it hangs on, or with the root of that.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        let sessions = self.session.iter().flat_map(|session| session.ends_at);
+        sessions.fold(self.expires_at, Timestamp::min)
+    }
+
     /// Whether it may act at `now`. A TTL or a lease that has run out counts at once, before anybody swept it, and so
-    /// does a revoked session above it, whatever became of its anchor.
+    /// does a session above it that expired or was revoked, whatever became of its anchor.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.status == AgentStatus::Active
-            && now < self.expires_at
+            && now < self.ends_at()
             && self.lease_expires_at.is_none_or(|end| now < end)
             && self.session.as_ref().is_none_or(|session| !session.is_revoked)
     }
@@ -134,9 +133,16 @@ mod tests {
         let mut agent = agent();
         assert!(agent.is_live(at(50)));
         agent.session = Some(session(false));
-        assert!(agent.is_live(at(50)), "an end is no revocation");
+        assert!(agent.is_live(at(9)) && !agent.is_live(at(10)));
+        assert_eq!(agent.ends_at(), at(10));
+        let of_short_root = SubjectSession {
+            ends_at: [at(10), at(5)],
+            ..session(false)
+        };
+        agent.session = Some(of_short_root);
+        assert!(agent.is_live(at(4)) && !agent.is_live(at(5)));
         agent.session = Some(session(true));
-        assert!(!agent.is_live(at(50)));
+        assert!(!agent.is_live(at(4)));
     }
 
     #[test]
@@ -167,24 +173,6 @@ mod tests {
             labels: vec![],
             expires_at: at(100),
             lease_expires_at: None,
-        }
-    }
-
-    #[test]
-    fn what_was_read_before_a_session_ended_says_nothing_after_it() {
-        let session = session(false);
-        for (read_at, now, changed) in [
-            (5, 9, false),
-            (5, 10, true),
-            (10, 15, false),
-            (15, 20, true),
-            (20, 99, false),
-        ] {
-            assert_eq!(
-                session.may_have_changed(at(read_at), at(now)),
-                changed,
-                "{read_at} {now}"
-            );
         }
     }
 }

@@ -108,11 +108,22 @@ pub struct PolicyAnswer {
     pub diagnostics: Vec<Value>,
 }
 
+const COMPLETE: &str = "complete";
+
 fn complete() -> String {
-    "complete".to_owned()
+    COMPLETE.to_owned()
 }
 
 impl PolicyAnswer {
+    /// Nobody allows what they could not evaluate.
+    fn meant(&self) -> Result<&Self, PolicyFault> {
+        if self.evaluation_status == COMPLETE {
+            Ok(self)
+        } else {
+            Err(PolicyFault::Result)
+        }
+    }
+
     fn has_opinion(&self) -> bool {
         self.decision == Decision::Allow
             || !self.determining_policies.is_empty()
@@ -152,13 +163,14 @@ pub struct Ruling {
 /// Combines the verdicts of every policy in a set.
 ///
 /// # Errors
-/// The first [`PolicyFault`] in the set's order: an error anywhere refuses.
+/// The first [`PolicyFault`] in the set's order: an error anywhere refuses, and so does an allow whose policy says itself
+/// that its evaluation was not `complete`.
 pub fn combine(verdicts: &[PolicyVerdict]) -> Result<Ruling, PolicyFault> {
     let mut denies = Vec::new();
     let mut allows = Vec::new();
     for verdict in verdicts {
         match verdict.answer.as_ref().map_err(|fault| *fault)? {
-            Some(answer) if answer.decision == Decision::Allow => allows.push(answer),
+            Some(answer) if answer.decision == Decision::Allow => allows.push(answer.meant()?),
             Some(answer) if answer.has_opinion() => denies.push(answer),
             Some(_) | None => {}
         }
@@ -272,6 +284,23 @@ mod tests {
             combine(&[verdict(Ok(Some(odd)))]).map(|ruling| ruling.step_up),
             Ok(None)
         );
+    }
+
+    #[test]
+    fn an_allow_of_an_incomplete_evaluation_allows_nothing() {
+        let unsure = |decision| {
+            verdict(Ok(Some(PolicyAnswer {
+                evaluation_status: "error".to_owned(),
+                ..answer(decision, &["a"], vec![])
+            })))
+        };
+        let sure = verdict(Ok(Some(answer(Decision::Allow, &["b"], vec![]))));
+        assert_eq!(
+            combine(&[sure.clone(), unsure(Decision::Allow)]),
+            Err(PolicyFault::Result)
+        );
+        let denied = combine(&[sure, unsure(Decision::Deny)]);
+        assert_eq!(denied.map(|ruling| ruling.decision), Ok(Decision::Deny));
     }
 
     #[test]

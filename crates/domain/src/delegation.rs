@@ -84,7 +84,8 @@ impl Lineage {
         root.into_iter().chain(received).collect()
     }
 
-    /// What the leaf is worth at `now`: every hop is checked again, and the result is within each of them.
+    /// What the leaf is worth at `now`: every hop is checked again, and the result is within each of them. It ends with the
+    /// first of the agents on the way, since an edge dies with either end.
     ///
     /// # Errors
     /// What is wrong with the first hop that does not hold, root first.
@@ -107,7 +108,18 @@ impl Lineage {
                 }
             });
         }
-        authority.ok_or(Refusal::DelegationNotFound)
+        let authority = authority.ok_or(Refusal::DelegationNotFound)?;
+        let ends = self
+            .edges
+            .iter()
+            .flat_map(|edge| [edge.source_session_id, edge.target_session_id]);
+        let ends = ends
+            .filter_map(|agent| self.agents.get(&agent))
+            .map(Agent::ends_at);
+        Ok(Bounds {
+            expires_at: ends.fold(authority.expires_at, Timestamp::min),
+            ..authority
+        })
     }
 
     fn refuse_dead(&self, edge: &Edge, now: Timestamp) -> Result<(), Refusal> {

@@ -24,6 +24,7 @@ pub mod refusal;
 pub mod request_id;
 pub mod resource;
 pub mod scope;
+pub mod strict_json;
 pub mod subject;
 pub mod upstream_oauth;
 pub mod zone;

@@ -9,7 +9,7 @@ use crate::id::{AgentSessionId, ApplicationId, DelegationEdgeId, GrantId, Resour
 use crate::resource::ResourceIdentifier;
 use crate::scope::ScopeSet;
 use crate::zone::{Application, CredentialType, RegistrationMethod};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// The schema this document follows.
@@ -135,6 +135,7 @@ pub struct SessionInput<'a> {
     /// Whose, by name.
     pub subject_id: &'a str,
     /// When the subject proved itself.
+    #[serde(serialize_with = "as_written")]
     pub authenticated_at: Timestamp,
 }
 
@@ -201,6 +202,7 @@ pub struct ChallengeInput<'a> {
     #[serde(rename = "type")]
     pub challenge_type: ChallengeType,
     /// When it was met.
+    #[serde(serialize_with = "as_written")]
     pub satisfied_at: Timestamp,
     /// Who said so.
     pub satisfied_by: &'a str,
@@ -241,6 +243,15 @@ pub enum SubjectClaims<'a> {
     External(&'a serde_json::Map<String, Value>),
 }
 
+/// Every time a policy sees is written with as many digits, so that two of them compare as texts.
+fn written(at: &Timestamp) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+fn as_written<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&written(at))
+}
+
 /// `input.context.time`.
 #[derive(Debug, Clone, Serialize)]
 pub struct TimeInput {
@@ -253,7 +264,7 @@ pub struct TimeInput {
 impl From<Timestamp> for TimeInput {
     fn from(at: Timestamp) -> Self {
         Self {
-            rfc3339: at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            rfc3339: written(&at),
             unix: at.timestamp(),
         }
     }

@@ -14,10 +14,12 @@ pub fn is_visible(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || is_format(c))
 }
 
-/// Unicode's category Cf, and the separators of lines and paragraphs (Zl, Zp).
+/// Unicode's category Cf, the separators of lines and paragraphs (Zl, Zp), and the fillers that nothing is drawn for. Not
+/// the selectors of a variation, which belong to what stands before them.
 const fn is_format(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{2800}' | '\u{3164}'
+        | '\u{ffa0}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
         | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
         | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
         | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
@@ -36,6 +38,7 @@ mod tests {
             " ada",
             "\u{e9}lise",
             "\u{5f20}\u{4f1f}",
+            "\u{2764}\u{fe0f}",
             "0",
         ] {
             assert!(is_subject_name(name), "{name:?}");
@@ -58,6 +61,9 @@ mod tests {
             "\u{7f}",
             "\u{85}",
             "ada\u{2028}",
+            "\u{3164}ada",
+            "\u{2800}",
+            "a\u{34f}da",
         ] {
             assert!(!is_subject_name(none), "{none:?}");
         }

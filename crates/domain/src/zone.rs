@@ -14,6 +14,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
 
+/// The slug of the one zone that exists from first start (contract §1, "System zone").
+pub const SYSTEM_SLUG: &str = "caracal-sys";
+
 /// Everything about a zone that a decision needs, read in one transaction at `epoch`.
 #[derive(Debug, Clone)]
 pub struct ZoneSnapshot {

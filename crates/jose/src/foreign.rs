@@ -10,9 +10,9 @@ mod keys;
 pub use claims::ForeignClaims;
 pub use keys::{ForeignKeys, MAX_KEY_SET_BYTES, is_verifying_key};
 
-use crate::strict_json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use caracal_domain::strict_json;
 use serde_json::{Map, Value};
 
 /// The largest foreign token that is looked at.

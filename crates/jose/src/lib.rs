@@ -19,7 +19,6 @@ pub mod outgoing_assertion;
 pub mod secret;
 pub mod secret_cache;
 pub mod signer;
-mod strict_json;
 pub mod token;
 pub mod verifier;
 

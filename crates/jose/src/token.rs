@@ -2,12 +2,12 @@
 
 use crate::low_s::Signature;
 use crate::signer::TOKEN_TYPE;
-use crate::strict_json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_domain::Claims;
 use caracal_domain::actor::MAX_ACTORS;
 use caracal_domain::id::{SigningKeyId, ZoneId};
+use caracal_domain::strict_json;
 use serde::Deserialize;
 
 /// The largest bearer that is looked at (contract §5).

@@ -1,7 +1,7 @@
 //! The system clock.
 
 use caracal_domain::{Clock, Timestamp};
-use chrono::Duration;
+use chrono::{Duration, SubsecRound};
 
 /// The system's clock; the only one that is not a fixture. In development it may run ahead or behind
 /// (`CLOCK_OFFSET_MS`), so that what happens when machines disagree can be tried on one.
@@ -34,6 +34,7 @@ impl Clock for SystemClock {
         reason = "the one place that asks the system for the time"
     )]
     fn now(&self) -> Timestamp {
-        chrono::Utc::now() + self.offset
+        // PostgreSQL keeps microseconds: a time has one spelling, whether it was stored meanwhile or not.
+        (chrono::Utc::now() + self.offset).trunc_subsecs(6)
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::cause;
 use caracal_bus::Strangers;
+use caracal_domain::zone::SYSTEM_SLUG;
 use caracal_storage::{Database, zones};
 use std::sync::Arc;
 use std::time::Duration;
 
-const SLUG: &str = "caracal-sys";
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks for it until it is there.
@@ -14,7 +14,7 @@ pub(crate) async fn find(database: Database, strangers: Arc<Strangers>) {
     loop {
         let looking = async {
             let mut conn = database.acquire().await?;
-            zones::id_by_slug(&mut conn, SLUG).await
+            zones::id_by_slug(&mut conn, SYSTEM_SLUG).await
         };
         match looking.await {
             Ok(Some(zone)) => return strangers.settle(zone),

@@ -42,7 +42,7 @@ pub struct Load {
     pub failure: Option<String>,
 }
 
-/// Replaces what the replica last reported for the zone.
+/// Replaces what the replica last reported for the zone, unless that is newer.
 ///
 /// # Errors
 /// When the database cannot be written.
@@ -62,11 +62,13 @@ pub async fn record(conn: &mut Conn, load: &Load) -> Result<()> {
         activation_loads::zone_id.eq(Uuid::from(load.zone_id)),
         activation_loads::instance.eq(&load.instance),
     );
-    diesel::insert_into(activation_loads::table)
+    let put = diesel::insert_into(activation_loads::table)
         .values((replica, values))
         .on_conflict((activation_loads::zone_id, activation_loads::instance))
         .do_update()
-        .set(values)
+        .set(values);
+    let older = activation_loads::epoch.le(load.epoch.get());
+    diesel::query_dsl::methods::FilterDsl::filter(put, older)
         .execute(conn)
         .await?;
     Ok(())

@@ -115,7 +115,7 @@ impl Database {
     /// Opens a transaction (READ COMMITTED) that sees every zone.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when there is no connection.
+    /// [`Error::Unavailable`] when there is no connection, or it does not answer.
     pub async fn begin(&self) -> Result<Transaction> {
         self.open("BEGIN").await
     }
@@ -123,7 +123,7 @@ impl Database {
     /// Opens a transaction (READ COMMITTED) that sees and changes what is of this zone alone, in the same one round trip.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when there is no connection.
+    /// [`Error::Unavailable`] when there is no connection, or it does not answer.
     pub async fn begin_in(&self, zone: ZoneId) -> Result<Transaction> {
         self.open(&format!("BEGIN; {}", limit_to(zone))).await
     }
@@ -133,7 +133,11 @@ impl Database {
         let mut transaction = Transaction {
             connection: Some(self.acquire().await?),
         };
-        AnsiTransactionManager::begin_transaction_sql(&mut *transaction, opening).await?;
+        let begun = AnsiTransactionManager::begin_transaction_sql(&mut *transaction, opening);
+        // A connection that answered a moment ago is not asked whether it still does; nothing but a database that has
+        // stopped makes this take long.
+        let begun = tokio::time::timeout(ACQUIRE, begun).await;
+        begun.map_err(|elapsed| Error::Unavailable(elapsed.into()))??;
         Ok(transaction)
     }
 

@@ -61,6 +61,24 @@ pub async fn terminate_agents(
     Ok(rows.into_iter().map(Ended::from).collect())
 }
 
+/// The live agents that hang on these sessions, and all they spawned. For whoever may not end them: what hangs on a
+/// session that has ended is as good as ended, once anchors tell of it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn agents_below(
+    conn: &mut Conn,
+    zone: ZoneId,
+    sessions: &[SessionId],
+) -> Result<Vec<Ended<AgentSessionId>>> {
+    let sessions: Vec<Uuid> = sessions.iter().copied().map(Uuid::from).collect();
+    let query = diesel::sql_query(include_str!("endings/agents_below.sql"))
+        .bind::<SqlUuid, _>(Uuid::from(zone))
+        .bind::<Array<SqlUuid>, _>(sessions);
+    let rows: Vec<Row> = query.load(conn).await?;
+    Ok(rows.into_iter().map(Ended::from).collect())
+}
+
 /// Revokes every live edge that touches one of the agents, and every edge below such an edge; the zone's graph epoch
 /// moves on if there was any.
 ///

@@ -111,17 +111,22 @@ const fn is_constraint(kind: DatabaseErrorKind) -> bool {
 /// constraint, but neither the code nor itself. A server that translates its messages makes these a fault instead, which
 /// refuses as well.
 fn is_lost(kind: DatabaseErrorKind, message: &str) -> bool {
-    const TRANSIENT: [&str; 6] = [
+    const TRANSIENT: [&str; 8] = [
         "terminating connection",
         "the database system is",
         "canceling statement due to statement timeout",
         "canceling statement due to lock timeout",
         "canceling statement due to user request",
         "sorry, too many clients",
+        "could not extend file",
+        "could not write",
     ];
+    // A standby that was a primary a moment ago is as good as away for whoever writes.
     matches!(
         kind,
-        DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection
+        DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::ReadOnlyTransaction
     ) || TRANSIENT.iter().any(|text| message.starts_with(text))
 }
 
@@ -145,6 +150,24 @@ mod tests {
 
     fn said(kind: DatabaseErrorKind, message: &str) -> Error {
         DieselError::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn a_database_that_takes_no_writes_is_unavailable() {
+        use DatabaseErrorKind::{ReadOnlyTransaction, Unknown};
+        for (kind, message) in [
+            (
+                ReadOnlyTransaction,
+                "cannot execute INSERT in a read-only transaction",
+            ),
+            (
+                Unknown,
+                "could not extend file \"base/1\": No space left on device",
+            ),
+        ] {
+            assert!(said(kind, message).is_unavailable(), "{message}");
+        }
+        assert!(!said(Unknown, "permission denied for table zones").is_unavailable());
     }
 
     #[test]

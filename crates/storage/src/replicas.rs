@@ -41,6 +41,19 @@ pub async fn alive(conn: &mut Conn) -> Result<Vec<(String, Timestamp)>> {
         .await?)
 }
 
+/// Forgets a replica that goes, and what it had loaded: nobody waits for it.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn leave(conn: &mut Conn, instance: &str) -> Result<()> {
+    diesel::delete(sts_replicas::table.find(instance))
+        .execute(conn)
+        .await?;
+    let loads = activation_loads::table.filter(activation_loads::instance.eq(instance));
+    diesel::delete(loads).execute(conn).await?;
+    Ok(())
+}
+
 /// Forgets replicas that have long been gone, and what they had loaded.
 ///
 /// # Errors

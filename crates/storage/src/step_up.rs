@@ -9,7 +9,7 @@ use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, SessionId, ZoneId};
 use caracal_domain::{ResourceIdentifier, Scope, ScopeSet, Timestamp};
 use diesel::prelude::*;
-use diesel::sql_types::{Integer, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
@@ -216,20 +216,50 @@ pub async fn consume(conn: &mut Conn, zone: ZoneId, id: ChallengeId) -> Result<O
     Ok(row.get_result(conn).await.optional()?)
 }
 
-/// Counts a wrong response. Whether it was one too many: `limit` within two minutes rest the challenge for five.
+/// What a wrong response came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// It is one of those that are put up with.
+    Counted,
+    /// It was one too many: the challenge rests from now on.
+    Rests,
+    /// The challenge rests already, until then: it does not count.
+    Rested(Timestamp),
+}
+
+/// Counts a wrong response at `now`; `limit` within two minutes rest the challenge for five.
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn fail(conn: &mut Conn, zone: ZoneId, id: ChallengeId, limit: i32) -> Result<bool> {
+pub async fn fail(
+    conn: &mut Conn,
+    zone: ZoneId,
+    id: ChallengeId,
+    limit: i32,
+    now: Timestamp,
+) -> Result<Failed> {
     #[derive(QueryableByName)]
     struct Counted {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
+        #[diesel(sql_type = Bool)]
+        rested: bool,
+        #[diesel(sql_type = Bool)]
         rests: bool,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        rests_until: Option<Timestamp>,
     }
     let count = diesel::sql_query(include_str!("step_up/fail.sql"))
         .bind::<SqlUuid, _>(Uuid::from(zone))
         .bind::<SqlUuid, _>(Uuid::from(id))
-        .bind::<Integer, _>(limit);
+        .bind::<Integer, _>(limit)
+        .bind::<Timestamptz, _>(now);
     let counted: Option<Counted> = count.get_result(conn).await.optional()?;
-    Ok(counted.is_some_and(|counted| counted.rests))
+    Ok(match counted {
+        Some(Counted {
+            rested: true,
+            rests_until: Some(until),
+            ..
+        }) => Failed::Rested(until),
+        Some(Counted { rests: true, .. }) => Failed::Rests,
+        Some(_) | None => Failed::Counted,
+    })
 }

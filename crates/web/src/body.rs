@@ -7,14 +7,19 @@ use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::BytesMut;
 use actix_web::{FromRequest, HttpRequest};
+use caracal_domain::strict_json;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::Duration;
 use validator::Validate;
 
 /// The largest body the control plane takes (contract §1).
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A JSON body, parsed and validated. `T` should refuse unknown fields.
 #[derive(Debug)]
@@ -63,7 +68,8 @@ impl<T: DeserializeOwned + Validate + Default> FromRequest for OptionalBody<T> {
 /// The bytes of a JSON body, within [`MAX_BODY_BYTES`].
 ///
 /// # Errors
-/// 415 for another media type, 413 for too many bytes, 400 for a broken body or none.
+/// 415 for another media type or an encoded body, 413 for too many bytes, 408 for one that does not arrive, 400 for a broken
+/// body or none.
 pub async fn read(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
     if request.headers().contains_key(header::CONTENT_TYPE) {
         check_type(request)?;
@@ -77,10 +83,13 @@ pub async fn read(request: &HttpRequest, payload: Payload) -> Result<BytesMut, A
     Ok(body)
 }
 
+/// The media type, and that nothing was done to the body on the way (RFC 9110 §15.5.16).
 fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
+    let encoded = request.headers().get(header::CONTENT_ENCODING);
+    let plain = encoded.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     let declared = request.headers().get(header::CONTENT_TYPE);
     let declared = declared.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if is_json(declared) {
+    if plain && is_json(declared) {
         return Ok(());
     }
     Err(ApiError::new(
@@ -89,7 +98,12 @@ fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
     ))
 }
 
-async fn collect(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, ApiError> {
+async fn collect(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
+    let arrived = tokio::time::timeout(BODY_PATIENCE, collected(request, payload)).await;
+    arrived.unwrap_or_else(|_| Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout")))
+}
+
+async fn collected(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, ApiError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -123,6 +137,8 @@ pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError
     let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| misfit(&error))?;
     json.end()
         .map_err(|error| ApiError::invalid_body("", plainly(&error.to_string())))?;
+    // What is free of form is read into maps, which would keep the last of two.
+    strict_json::check(bytes).map_err(|error| ApiError::invalid_body("", plainly(&error.to_string())))?;
     validation::check(&body)?;
     Ok(body)
 }

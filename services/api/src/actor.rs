@@ -20,6 +20,10 @@ use caracal_web::{ApiError, bearer, query};
 use futures::future::LocalBoxFuture;
 use futures::try_join;
 use std::marker::PhantomData;
+use std::time::Duration;
+
+/// How long it may take to find out who asks.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The holder of an admin token.
 #[derive(Debug, Clone)]
@@ -217,18 +221,20 @@ async fn authenticate(
 ) -> Result<(Actor, Option<ZoneRow>), ApiError> {
     let api = api(request)?;
     let hash = sha256(bearer(request).ok_or_else(unauthenticated)?);
-    let (found, zone) = api
-        .read(Sight::Everything, async |conn| {
-            let zone = async {
-                match asked {
-                    Some(asked) if archived => zones::find_even_archived(conn, asked).await,
-                    Some(asked) => zones::find(conn, asked).await,
-                    None => Ok(None),
-                }
-            };
-            try_join!(admin_tokens::find_by_hash(conn, &hash), zone)
-        })
-        .await?;
+    let asking = api.read(Sight::Everything, async |conn| {
+        let zone = async {
+            match asked {
+                Some(asked) if archived => zones::find_even_archived(conn, asked).await,
+                Some(asked) => zones::find(conn, asked).await,
+                None => Ok(None),
+            }
+        };
+        try_join!(admin_tokens::find_by_hash(conn, &hash), zone)
+    });
+    // Two looks by key: a database that takes this long has stopped.
+    let asking = tokio::time::timeout(PATIENCE, asking).await;
+    let (found, zone) =
+        asking.map_err(|elapsed| Failure::from(caracal_storage::Error::Unavailable(elapsed.into())))??;
     let found = found.ok_or_else(unauthenticated)?;
     let actor = Actor {
         token_id: found.id,
@@ -241,7 +247,7 @@ async fn authenticate(
 
 /// Notes who tries, for the record of a refusal.
 fn attempted(request: &HttpRequest, actor: &Actor, zone: Option<ZoneId>) {
-    let actor = actor.clone();
+    let actor = Some(actor.clone());
     request.extensions_mut().insert(Attempt { actor, zone });
 }
 
@@ -252,6 +258,10 @@ async fn admit<A: Access, R: FromRequest>(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> Result<(By, R), Error> {
+    if A::WRITES && !api(request)?.ready.is_seeded() {
+        // With a key of its own it would seal what nobody else can open.
+        return Err(ApiError::unavailable("This replica is not ready.").into());
+    }
     let by = by(actor, request)?;
     match key_of(request)? {
         Some(key) if A::WRITES => {

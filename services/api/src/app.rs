@@ -73,6 +73,8 @@ pub struct Api {
     pub(crate) replays: Semaphore,
     pub(crate) held_modules: Arc<Semaphore>,
     pub(crate) tasks: Tasks,
+    /// Whether it may be written.
+    pub(crate) ready: seed::Ready,
     /// Fires when answers that do not end by themselves must.
     pub(crate) draining: CancellationToken,
     derivations: Semaphore,
@@ -155,17 +157,16 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         held_modules: Arc::new(Semaphore::new(HELD_MODULES)),
         tasks: host.tasks.clone(),
         draining: host.probes.draining(),
+        ready: seed::Ready::default(),
         derivations: Semaphore::new(DERIVATIONS_AT_ONCE),
     });
     host.tasks.spawn(
         "ledger-wake-ups",
         tails.keep_waking(config.database_url.expose_secret().to_owned()),
     );
-    let ready = seed::Ready::default();
-    host.tasks.spawn(
-        "seed",
-        seed::keep_ready(Arc::clone(&api), config.admin_token, ready.clone()),
-    );
+    let ready = api.ready.clone();
+    host.tasks
+        .spawn("seed", seed::keep_ready(Arc::clone(&api), config.admin_token));
     host.tasks
         .spawn("refusals", refusals::keep_recording(Arc::clone(&api)));
     ready.probe(&host.probes);

@@ -4,6 +4,7 @@
 use crate::actor::{self, Actor};
 use crate::app::Api;
 use crate::change::subjects_of;
+use crate::connection::CALLBACK_PATH;
 use crate::idempotency::Held;
 use crate::refusals::{Ledger, Refused};
 use crate::routes::{Route, TABLE};
@@ -23,8 +24,8 @@ use std::sync::Arc;
 /// Who tries, as far as it is known when the attempt ends; kept with the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    /// Who.
-    pub(crate) actor: Actor,
+    /// Who; `None` where a zone is known without one, as when a user comes back from a provider.
+    pub(crate) actor: Option<Actor>,
     /// In whose ledger it belongs, if not the system zone's: the actor's own zone, or the one it was let into.
     pub(crate) zone: Option<ZoneId>,
 }
@@ -43,9 +44,9 @@ pub(crate) async fn watch(
     if let Some(held) = held {
         held.settle(is_error).await;
     }
-    if response.status().is_client_error()
-        && let Some(refused) = refused(&api, &response).await
-    {
+    // What others are at fault for is an outcome too; of what is our own the log tells.
+    let is_refusal = response.status().is_client_error() || response.status() == StatusCode::BAD_GATEWAY;
+    if is_refusal && let Some(refused) = refused(&api, &response).await {
         note(&api, refused).await;
     }
     Ok(response)
@@ -70,7 +71,8 @@ async fn refused<B>(api: &Data<Api>, response: &ServiceResponse<B>) -> Option<Re
     let route = pattern.and_then(|pattern| route_of(request.method().as_str(), &pattern));
     let prying = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     match route {
-        Some(route) if route.method == "get" && !prying => return None,
+        // A provider sends users back by GET, to finish a deed.
+        Some(route) if route.method == "get" && route.path != CALLBACK_PATH && !prying => return None,
         Some(_) => {}
         // Nothing answers there, so nobody has looked yet who asks.
         None if changes_something(request) => actor::identify(request).await,
@@ -94,7 +96,7 @@ async fn refused<B>(api: &Data<Api>, response: &ServiceResponse<B>) -> Option<Re
         subjects_of(route.map_or("", Route::noun), object)
     });
     metadata.extend(members(json!({
-        "actor": attempt.map(|attempt| attempt.actor.name()),
+        "actor": attempt.and_then(|attempt| attempt.actor.as_ref()).map(Actor::name),
         "method": request.method().as_str(),
         "path": request.path(),
         "object_id": object,

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use caracal_domain::event::{AuditDecision, EventType, REDACTED};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
+use caracal_jose::sha256_hex;
 use caracal_lifecycle::trace::current_traceparent;
 use caracal_storage::zones::ZoneRow;
 use caracal_storage::{Conn, Transaction, outbox, spool, zones};
@@ -364,6 +365,19 @@ impl Api {
     }
 }
 
+/// So many bytes of JSON of one value stand in a record; of a larger one its size and its hash. An event of all a body may
+/// hold, twice, would be more than NATS carries.
+const SHOWN: usize = 16 * 1024;
+
+/// A value as a record shows it.
+fn in_record(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= SHOWN {
+        return value;
+    }
+    json!({"bytes": text.len(), "sha256": sha256_hex(text.as_bytes())})
+}
+
 /// `{field: {from, to}}` for every field that differs; times of the row itself say nothing.
 fn difference(before: &Value, after: &Value) -> Map<String, Value> {
     let none = Map::new();
@@ -377,7 +391,10 @@ fn difference(before: &Value, after: &Value) -> Map<String, Value> {
         let value = |of: &Map<String, Value>| of.get(field).cloned().unwrap_or_default();
         let (from, to) = (value(old), value(new));
         if from != to && !matches!(field.as_str(), "created_at" | "updated_at") {
-            changes.insert(field.clone(), json!({"from": from, "to": to}));
+            changes.insert(
+                field.clone(),
+                json!({"from": in_record(from), "to": in_record(to)}),
+            );
         }
     }
     changes
@@ -386,6 +403,17 @@ fn difference(before: &Value, after: &Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_value_is_known_by_its_hash() {
+        let large = "x".repeat(SHOWN);
+        let changes = difference(&json!({"name": "a"}), &json!({"name": large}));
+        let expected = json!({"bytes": SHOWN + 2, "sha256": sha256_hex(format!("\"{large}\"").as_bytes())});
+        assert_eq!(changes["name"], json!({"from": "a", "to": expected}));
+        let most = "x".repeat(SHOWN - 2);
+        let changes = difference(&Value::Null, &json!({"name": most}));
+        assert_eq!(changes["name"]["to"], json!(most));
+    }
 
     #[test]
     fn a_difference_names_only_what_changed() {

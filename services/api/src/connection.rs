@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+/// Where a provider sends users back.
+pub(crate) const CALLBACK_PATH: &str = "/v1/oauth/callback";
+
 /// A connection as shown.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectionView {

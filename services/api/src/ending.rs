@@ -59,7 +59,7 @@ impl Ending {
 }
 
 impl Api {
-    /// Ends every session of a subject, and what lies below them.
+    /// Ends every session of a subject, and what lies below them, agents included.
     pub(crate) async fn end_sessions_of(
         &self,
         tx: &mut Conn,
@@ -68,7 +68,9 @@ impl Api {
         subject: &str,
     ) -> Result<Ending, Failure> {
         let cut_off = (AnchorKind::Subject, subject.to_owned(), self.last_expiry());
-        end_sessions(tx, by, zone, Whose::Subject(subject), cut_off).await
+        let ended = end_sessions(tx, by, zone, Whose::Subject(subject), cut_off).await?;
+        let agents = end_agents(tx, by, zone, Holding::Sessions(&ended.sessions)).await?;
+        Ok(ended.and(agents))
     }
 
     /// Ends a subject's sessions, the agents bound to them with all they spawned, and the edges that touch those. A
@@ -81,7 +83,7 @@ impl Api {
         subject: &str,
     ) -> Result<Ending, Failure> {
         let ended = self.end_sessions_of(tx, by, zone, subject).await?;
-        let agents = end_agents(tx, by, zone, subject.parse().ok(), Some(subject), &ended).await?;
+        let agents = end_agents(tx, by, zone, Holding::Subject(subject)).await?;
         Ok(ended.and(agents))
     }
 
@@ -99,25 +101,36 @@ impl Api {
             self.last_expiry(),
         );
         let ended = end_sessions(tx, by, zone, Whose::Application(application), cut_off).await?;
-        let agents = end_agents(tx, by, zone, Some(application), None, &ended).await?;
+        let agents = end_agents(tx, by, zone, Holding::Application(application, &ended.sessions)).await?;
         Ok(ended.and(agents))
     }
 
-    /// Adds the anchors of what ended, and announces them. The zone's row is locked from here on.
-    pub(crate) async fn announce(&self, tx: &mut Conn, zone: ZoneId, ending: Ending) -> Result<(), Failure> {
-        self.refuse(tx, zone, ending.of_sessions, |anchors| {
-            FeedBody::SessionsRevoked { anchors }
-        })
-        .await?;
-        self.refuse(tx, zone, ending.agents, |anchors| FeedBody::AgentsEnded {
-            anchors,
-        })
-        .await?;
-        self.refuse(tx, zone, ending.edges, |anchors| FeedBody::DelegationsRevoked {
-            anchors,
-        })
-        .await?;
-        Ok(())
+    /// Ends the agents that hang on sessions that have just ended, with all they spawned, and the edges that touch those.
+    pub(crate) async fn end_agents_on(
+        &self,
+        tx: &mut Conn,
+        by: &By,
+        zone: ZoneId,
+        sessions: &[SessionId],
+    ) -> Result<Ending, Failure> {
+        end_agents(tx, by, zone, Holding::Sessions(sessions)).await
+    }
+
+    /// Adds the anchors of what ended, and announces them; the last epoch drawn, if one was. The zone's row is locked from
+    /// here on.
+    pub(crate) async fn announce(
+        &self,
+        tx: &mut Conn,
+        zone: ZoneId,
+        ending: Ending,
+    ) -> Result<Option<Epoch>, Failure> {
+        let sessions = |anchors| FeedBody::SessionsRevoked { anchors };
+        let agents = |anchors| FeedBody::AgentsEnded { anchors };
+        let edges = |anchors| FeedBody::DelegationsRevoked { anchors };
+        let first = self.refuse(tx, zone, ending.of_sessions, sessions).await?;
+        let second = self.refuse(tx, zone, ending.agents, agents).await?;
+        let third = self.refuse(tx, zone, ending.edges, edges).await?;
+        Ok(third.or(second).or(first))
     }
 
     /// Draws an epoch, adds the anchors at it and announces them; without any, nothing happens.
@@ -169,17 +182,24 @@ async fn end_sessions(
     })
 }
 
-/// Agents of the application, or that act in a session of the subject or in one that has just ended.
-async fn end_agents(
-    tx: &mut Conn,
-    by: &By,
-    zone: ZoneId,
-    application: Option<ApplicationId>,
-    subject: Option<&str>,
-    ended: &Ending,
-) -> Result<Ending, Failure> {
-    let agents =
-        endings::terminate_agents(tx, zone, application, subject, &ended.sessions, &by.name()).await?;
+/// By what agents are held that are to end.
+#[derive(Clone, Copy)]
+enum Holding<'a> {
+    /// By one of these sessions.
+    Sessions(&'a [SessionId]),
+    /// By any session of the subject. Who acts for itself is an application: then by that too.
+    Subject(&'a str),
+    /// By the application, or by one of these sessions.
+    Application(ApplicationId, &'a [SessionId]),
+}
+
+async fn end_agents(tx: &mut Conn, by: &By, zone: ZoneId, held: Holding<'_>) -> Result<Ending, Failure> {
+    let (application, subject, sessions) = match held {
+        Holding::Sessions(sessions) => (None, None, sessions),
+        Holding::Subject(subject) => (subject.parse().ok(), Some(subject), &[][..]),
+        Holding::Application(application, sessions) => (Some(application), None, sessions),
+    };
+    let agents = endings::terminate_agents(tx, zone, application, subject, sessions, &by.name()).await?;
     let edges = endings::revoke_edges(tx, zone, &agents, &by.name()).await?;
     Ok(Ending {
         agents: named(AnchorKind::AgentSessionId, &agents),

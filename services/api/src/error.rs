@@ -14,7 +14,8 @@ macro_rules! refusals {
         }
 
         impl Refusal {
-            const fn parts(self) -> (StatusCode, &'static str) {
+            /// Status and code.
+            pub(crate) const fn parts(self) -> (StatusCode, &'static str) {
                 match self { $(Self::$name => (StatusCode::$status, $code),)+ }
             }
         }

@@ -7,15 +7,13 @@ use crate::sight::Sight;
 use crate::zone::NewZoneSpec;
 use caracal_domain::RequestId;
 use caracal_domain::id::AdminTokenId;
+use caracal_domain::zone::SYSTEM_SLUG;
 use caracal_lifecycle::ProbeSet;
 use caracal_storage::{admin_tokens, zones};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// The slug of the one zone that exists from first start (contract §1, "System zone").
-pub(crate) const SYSTEM_SLUG: &str = "caracal-sys";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -27,6 +25,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// Whether the seed is in the database, and so what is sealed here can be opened by everybody else.
+    pub(crate) fn is_seeded(&self) -> bool {
+        self.seed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn probe(&self, probes: &ProbeSet) {
         let (database, seed) = (Arc::clone(&self.database), Arc::clone(&self.seed));
         probes.add("postgres", move || database.load(Ordering::Relaxed));
@@ -35,7 +38,8 @@ impl Ready {
 }
 
 /// Seeds as soon as the database answers, and keeps saying whether it does.
-pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString, ready: Ready) {
+pub(crate) async fn keep_ready(api: Arc<Api>, admin_token: SecretString) {
+    let ready = &api.ready;
     loop {
         let answers = api.database.answers().await;
         ready.database.store(answers, Ordering::Relaxed);

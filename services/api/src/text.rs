@@ -148,9 +148,13 @@ pub(crate) fn check_namespace(zone: &ZoneRow, names: &[&str]) -> Result<(), Fail
     Ok(())
 }
 
-/// Whether a name begins `caracal.sys/`, trimmed and without regard to case.
+/// Whether a name begins `caracal.sys/`, trimmed and without regard to case, nor to what selects a variation of nothing.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    name.trim().to_lowercase().starts_with(RESERVED)
+    let selects = |c: &char| matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+    let seen: String = name.chars().filter(|c| !selects(c)).collect();
+    // Through capitals: a letter may have two small forms, such as s.
+    let folded = seen.trim().to_uppercase().to_lowercase();
+    folded.starts_with(RESERVED)
 }
 
 /// For fields of a POST that have a default: `null` is as good as absent.
@@ -254,6 +258,7 @@ mod tests {
     #[test]
     fn the_reserved_namespace_is_seen_through_case_and_blanks() {
         assert!(is_reserved(" Caracal.SYS/gateway"));
+        assert!(is_reserved("caracal.\u{17f}ys/x") && is_reserved("\u{fe0f}caracal.sys/x"));
         assert!(!is_reserved("caracal.system/gateway") && !is_reserved("x caracal.sys/"));
     }
 }

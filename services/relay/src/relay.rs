@@ -169,8 +169,10 @@ impl Relay {
     /// Keeps the gauges current.
     pub async fn look_for_ever(&self) {
         loop {
-            let looked = self.look().await;
-            self.database_answers.store(looked.is_ok(), Ordering::Relaxed);
+            // One that says nothing is as good as away.
+            let looked = timeout(LOOK * 2, self.look()).await;
+            let answers = matches!(looked, Ok(Ok(())));
+            self.database_answers.store(answers, Ordering::Relaxed);
             sleep(LOOK).await;
         }
     }

@@ -51,7 +51,7 @@ impl Acting {
     pub fn limits(&self, now: Timestamp) -> impl Iterator<Item = (i64, Refusal)> {
         let until = move |end: Timestamp| (end - now).num_seconds();
         let agent = self.agent.as_ref();
-        let agent = agent.map(|agent| (until(agent.expires_at), Refusal::AgentNotLive));
+        let agent = agent.map(|agent| (until(agent.ends_at()), Refusal::AgentNotLive));
         let edge = self.delegation.as_ref().map(|delegation| {
             let ttl = delegation.authority.ttl_seconds.map_or(i64::MAX, i64::from);
             let left = until(delegation.authority.expires_at).min(ttl);

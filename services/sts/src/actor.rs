@@ -30,32 +30,42 @@ impl Acts {
 }
 
 impl Sts {
-    /// The session of whoever acts, if anyone does.
+    /// The token of whoever acts, if one is shown: a session of this zone.
     ///
     /// # Errors
-    /// An `invalid_grant` refusal when it is not a live session of an application of this zone.
-    pub(crate) async fn actor(
+    /// An `invalid_grant` refusal when it is none.
+    pub(crate) fn shown_actor(
         &self,
         view: &ZoneView,
         token: Option<&SecretString>,
-    ) -> Result<Option<Verified>, Failure> {
+    ) -> Result<Option<Verified>, Refusal> {
         let Some(token) = token else {
             return Ok(None);
         };
         let verified = self.verify(view, token.expose_secret()).map_err(of_actor)?;
-        let claims = verified.claims();
-        if claims.token_use != TokenUse::Session || claims.sub_type != SubjectType::Application {
+        match verified.claims().token_use {
+            TokenUse::Session => Ok(Some(verified)),
+            TokenUse::Resource => Err(Refusal::ActorTokenWrongUse),
+        }
+    }
+
+    /// Whether its holder may act for others.
+    ///
+    /// # Errors
+    /// An `invalid_grant` refusal when it is not a live session of an application.
+    pub(crate) async fn may_act(&self, view: &ZoneView, actor: &Verified) -> Result<(), Failure> {
+        let claims = actor.claims();
+        if claims.sub_type != SubjectType::Application {
             return Err(Refusal::ActorTokenWrongUse.into());
         }
-        if view.anchors.refuses(claims, verified.kid()).is_some()
-            || self.live(view, claims.client_id).is_none()
+        if view.anchors.refuses(claims, actor.kid()).is_some() || self.live(view, claims.client_id).is_none()
         {
             return Err(Refusal::ActorRevoked.into());
         }
-        if let Some(agent) = claims.agent_session_id {
-            self.live_agent(view, agent).await?;
+        match claims.agent_session_id {
+            Some(agent) => self.live_agent(view, agent).await,
+            None => Ok(()),
         }
-        Ok(Some(verified))
     }
 
     /// Who acts as an agent acts only while that agent may.
@@ -67,7 +77,8 @@ impl Sts {
     }
 }
 
-/// The `act` claim: the actor, and within it whoever acted for the subject before.
+/// The `act` claim: the actor, and within it whoever acted for the subject before. The subject is who asks: as an agent,
+/// if it asks as one.
 ///
 /// # Errors
 /// [`Refusal::ActorIsSubject`] or [`Refusal::ActorChainTooLong`].

@@ -6,6 +6,7 @@ use crate::credential::Credentials;
 use crate::error::{Failure, unknown_route};
 use crate::feed::{ZonesSink, poll_slowly};
 use crate::graph::Graph;
+use crate::kek;
 use crate::key_sets::KeySets;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
@@ -119,6 +120,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         ..EngineConfig::default()
     })?);
     let secret_mint = SecretMint::from_kek(&config.kek)?;
+    kek::watch(&host, &database, &config.kek);
     let zones = Arc::new(Zones::new(
         database.clone(),
         config.kek,
@@ -143,12 +145,13 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
     zones.follow(replica.feed.clone());
     let (recorder, strangers) = (replica.recorder.clone(), Arc::clone(&replica.strangers));
     let postgres = replica.database_answers.clone();
-    host.probes.add_to_start("postgres", move || postgres.get());
+    // Behind the feed it decides on what the database confirms; without either it refuses whatever it is asked.
+    host.probes.add("postgres", move || postgres.get());
     replica.start(&host.tasks);
     host.tasks.spawn("slow-poll", poll_slowly(Arc::clone(&zones)));
-    let present = Arc::clone(&zones);
+    let (present, draining) = (Arc::clone(&zones), host.probes.draining());
     host.tasks
-        .spawn("presence", async move { present.stay_present().await });
+        .spawn("presence", async move { present.stay_present(draining).await });
     let connection = bus.clone();
     host.probes.add("nats", move || connection.is_connected());
     host.probes.export("caracal_bus", move || bus.stats().all());

@@ -132,7 +132,7 @@ impl TokenRequest {
         form.assertion_type()?;
         let application_id = form.one_of("application_id", "client_id")?;
         let (scopes, foreign_scopes) = form.scopes()?;
-        Ok(Self {
+        let request = Self {
             zone_id: form.id("zone_id")?,
             application_id,
             client_secret: form.take("client_secret").map(SecretString::from),
@@ -152,7 +152,13 @@ impl TokenRequest {
             path: form.take("path"),
             rejected_credential: form.take("rejected_credential"),
             resources: form.resources()?,
-        })
+        };
+        // Both are of a session that is there already.
+        let of_session = request.session_id.is_some() || request.delegation_edge_id.is_some();
+        if of_session && request.subject_token.is_none() {
+            return Err(Refusal::StrayParameter);
+        }
+        Ok(request)
     }
 }
 
@@ -397,6 +403,14 @@ mod tests {
                 Refusal::StrayParameter,
             ),
             ("actor_token=x", Refusal::ActorWithoutSubject),
+            (
+                "session_id=0198c0de-0000-7000-8000-000000000000",
+                Refusal::StrayParameter,
+            ),
+            (
+                "delegation_edge_id=0198c0de-0000-7000-8000-000000000000",
+                Refusal::StrayParameter,
+            ),
             ("challenge_response=x", Refusal::ChallengeIncomplete),
             (
                 "challenge_id=0198c0de-0000-7000-8000-000000000000",

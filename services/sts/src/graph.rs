@@ -32,25 +32,22 @@ pub struct Grant {
 
 type GrantKey = (ZoneId, ApplicationId, ResourceId, String);
 
-/// What was read, under which view, and when.
+/// What was read, and under which view.
 #[derive(Debug, Clone)]
 struct Kept<T> {
     what: T,
     epoch: Epoch,
-    read_at: Timestamp,
 }
 
 impl<T> Kept<T> {
-    /// Whether what it says of this agent is still so, as far as that can be seen from here.
-    fn holds_of(&self, agent: &Agent, view: &ZoneView, now: Timestamp) -> bool {
-        let Some(session) = &agent.session else {
-            return true;
-        };
-        // A subject's sessions are cut off without a word of the agents that hang on them.
-        let cut_off = view
-            .anchors
-            .cuts_off(AnchorKind::Subject, &session.subject_id, self.epoch);
-        !cut_off && !session.may_have_changed(self.read_at, now)
+    /// Whether what it says of this agent is still so, as far as that can be seen from here: a subject's sessions are cut
+    /// off without a word of the agents that hang on them.
+    fn holds_of(&self, agent: &Agent, view: &ZoneView) -> bool {
+        let mut sessions = agent.session.iter();
+        sessions.all(|session| {
+            let subject = &session.subject_id;
+            !view.anchors.cuts_off(AnchorKind::Subject, subject, self.epoch)
+        })
     }
 }
 
@@ -88,7 +85,7 @@ impl Sts {
         if let Some(kept) = kept
             && kept.epoch >= view.graph_epoch
             && kept.what.is_live(now)
-            && kept.holds_of(&kept.what, view, now)
+            && kept.holds_of(&kept.what, view)
         {
             return Ok(Some(kept.what));
         }
@@ -102,7 +99,7 @@ impl Sts {
         if let Some(agent) = found.as_ref().filter(|agent| agent.is_live(now)) {
             self.graph
                 .agents
-                .insert((zone, id), kept_now(view, now, Arc::clone(agent)));
+                .insert((zone, id), kept_under(view, Arc::clone(agent)));
         }
         Ok(found)
     }
@@ -122,11 +119,7 @@ impl Sts {
         if let Some(kept) = kept
             && kept.epoch >= view.graph_epoch
             && kept.what.authority(now).is_ok()
-            && kept
-                .what
-                .agents
-                .values()
-                .all(|agent| kept.holds_of(agent, view, now))
+            && kept.what.agents.values().all(|agent| kept.holds_of(agent, view))
         {
             return Ok(Some(kept.what));
         }
@@ -140,7 +133,7 @@ impl Sts {
         if let Some(lineage) = found.as_ref().filter(|lineage| lineage.authority(now).is_ok()) {
             self.graph
                 .lineages
-                .insert((zone, id), kept_now(view, now, Arc::clone(lineage)));
+                .insert((zone, id), kept_under(view, Arc::clone(lineage)));
         }
         Ok(found)
     }
@@ -184,11 +177,10 @@ impl Sts {
     }
 }
 
-fn kept_now<T>(view: &ZoneView, read_at: Timestamp, what: T) -> Kept<T> {
+fn kept_under<T>(view: &ZoneView, what: T) -> Kept<T> {
     Kept {
         what,
         epoch: view.epoch,
-        read_at,
     }
 }
 

@@ -26,6 +26,7 @@ pub mod form;
 pub mod graph;
 pub mod internal;
 pub mod introspect;
+pub mod kek;
 pub mod key_sets;
 pub mod metrics;
 pub mod naming;

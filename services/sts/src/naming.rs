@@ -38,18 +38,17 @@ impl Sts {
         self.name(view, asked).name
     }
 
-    /// The resource `asked` means: by identifier, or by the gateway's address for it.
+    /// The resource `asked` means: by the gateway's address for it, which is nobody else's whatever it is called, or by
+    /// identifier.
     #[must_use]
     pub fn resource(&self, view: &ZoneView, asked: &ResourceIdentifier) -> Option<Arc<Resource>> {
         self.name(view, asked).resource
     }
 
     fn name(&self, view: &ZoneView, asked: &ResourceIdentifier) -> Named {
-        let by_identifier = view.zone.config.resource(asked);
-        let aliased = || self.aliased(view, asked);
-        let (name, resource) = match by_identifier {
-            Some(resource) => (asked, Some(resource)),
-            None => aliased().map_or((asked, None), |resource| (&resource.identifier, Some(resource))),
+        let (name, resource) = match self.aliased(view, asked) {
+            Some(resource) => (&resource.identifier, Some(resource)),
+            None => (asked, view.zone.config.resource(asked)),
         };
         Named {
             asked: asked.clone(),

@@ -1,5 +1,5 @@
 //! `POST /oauth/2/revoke` (RFC 7009): a client gives a token of its own back. A session ends with everything made from
-//! it; a mandate ends alone.
+//! it and the agents that hang on it; a mandate ends alone.
 
 use crate::about_token::AboutToken;
 use crate::app::Sts;
@@ -7,14 +7,14 @@ use crate::authenticate::{Authenticated, Caller};
 use crate::error::{Failure, OAuthError};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use caracal_domain::id::{EventId, OutboxId, ZoneId};
+use caracal_domain::id::{EventId, OutboxId, SessionId, ZoneId};
 use caracal_domain::zone::Application;
 use caracal_domain::{
     Anchor, AnchorKind, AuditDecision, AuditEvent, Claims, Epoch, EventType, FeedBody, FeedEvent, Refusal,
     RequestId, Timestamp, TokenUse,
 };
 use caracal_storage::sessions::{self, SessionState, Whose};
-use caracal_storage::{Conn, anchors, outbox, spool, zones};
+use caracal_storage::{Conn, anchors, endings, outbox, spool, zones};
 use caracal_web::{CurrentRequestId, MinEpoch, NO_STORE, to_completion, zone_epoch};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -85,23 +85,31 @@ impl Sts {
         let ended = self
             .stored(self.end(zone, &application, claims, request_id))
             .await;
-        if let Err(failure) = &ended {
-            let metadata =
-                json!({"application_id": application.id, "jti": claims.jti, "endpoint": "/oauth/2/revoke"});
-            self.note_refused(zone, request_id, failure.reason(), metadata);
+        match ended {
+            Ok((epoch, message)) => {
+                // Here it counts at once; everywhere else, as soon as the feed tells of it.
+                if let Some(message) = message {
+                    self.zones.apply(&message);
+                }
+                Ok(epoch)
+            }
+            Err(failure) => {
+                let metadata = json!({"application_id": application.id, "jti": claims.jti, "endpoint": "/oauth/2/revoke"});
+                self.note_refused(zone, request_id, failure.reason(), metadata);
+                Err(failure)
+            }
         }
-        ended
     }
 
     /// In one transaction: the row, the anchors that every replica refuses by, the record, the epoch, the message. Of
-    /// several at once one ends it; the others answer with the epoch that shows that.
+    /// several at once one ends it; the others answer with the epoch that shows that, and no message.
     async fn end(
         &self,
         zone: ZoneId,
         application: &Application,
         claims: &Claims,
         request_id: &RequestId,
-    ) -> Result<Epoch, caracal_storage::Error> {
+    ) -> Result<(Epoch, Option<FeedEvent>), caracal_storage::Error> {
         let mut tx = self.database.begin_in(zone).await?;
         let session = match claims.token_use {
             TokenUse::Resource => None,
@@ -110,21 +118,33 @@ impl Sts {
                 let Some(live) = row.filter(|row| row.state(self.clock.now()) == SessionState::Active) else {
                     let shown = zones::epoch(&mut tx, zone).await?;
                     tx.rollback().await?;
-                    return Ok(shown.unwrap_or_default());
+                    return Ok((shown.unwrap_or_default(), None));
                 };
                 let ended = sessions::end(&mut tx, zone, Whose::Session(live.id), REASON).await?;
-                Some((live, ended))
+                let ids: Vec<SessionId> = ended.iter().map(|session| session.id).collect();
+                let agents = endings::agents_below(&mut tx, zone, &ids).await?;
+                Some((live, ended, agents))
             }
         };
         let bump = zones::bump_epoch(&tx, zone).await?;
-        let list = if let Some((session, ended)) = session {
-            session.anchors(&ended, bump.epoch)
+        let list = if let Some((session, ended, agents)) = session {
+            let agents = agents.into_iter().map(|agent| Anchor {
+                kind: AnchorKind::AgentSessionId,
+                value: agent.id.to_string(),
+                epoch: bump.epoch,
+                expires_at: agent.expires_at,
+            });
+            session
+                .anchors(&ended, bump.epoch)
+                .into_iter()
+                .chain(agents)
+                .collect()
         } else {
             let anchor = anchor_of(claims, bump.epoch, self.clock.now());
             // The zone's row is locked from here on, so whoever came first is seen.
             if anchors::holds(&mut tx, zone, anchor.kind, &anchor.value).await? {
                 tx.rollback().await?;
-                return Ok(bump.previous);
+                return Ok((bump.previous, None));
             }
             vec![anchor]
         };
@@ -146,7 +166,7 @@ impl Sts {
         );
         outbox::append(&tx, &message, &payload, trace.as_deref()).await?;
         tx.commit().await?;
-        Ok(bump.epoch)
+        Ok((bump.epoch, Some(message)))
     }
 
     fn ended(

@@ -34,12 +34,12 @@ pub struct Shadowed {
     said: Said,
 }
 
-/// What counts when two sets are compared: the decision, and which proof a deny asks for.
-type Said = (Decision, Option<ChallengeType>);
+/// What counts when two sets are compared: the decision, and which proof a deny asks for. `None` is a failure, which
+/// refuses too, but is nobody's decision.
+type Said = Option<(Decision, Option<ChallengeType>)>;
 
-/// What fails refuses, so for the comparison a failure is a deny.
 fn said(ruling: Option<&Ruling>) -> Said {
-    ruling.map_or((Decision::Deny, None), |ruling| (ruling.decision, ruling.step_up))
+    ruling.map(|ruling| (ruling.decision, ruling.step_up))
 }
 
 impl Shadowed {
@@ -150,7 +150,7 @@ impl Watcher {
 
     fn outcome(&self, question: &Shadowed, ruling: Option<Ruling>, policies: &[Value]) -> AuditEvent {
         let would = said(ruling.as_ref());
-        let (decision, step_up) = would;
+        let (decision, step_up) = would.unwrap_or((Decision::Deny, None));
         let metadata = json!({
             "version_id": question.manifest.version_id, "decision": decision, "differs": would != question.said,
             "step_up": step_up, "resource": question.resource, "policies": policies,

@@ -16,13 +16,16 @@ use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{ChallengeId, EventId};
 use caracal_domain::zone::Application;
 use caracal_domain::{AuditDecision, AuditEvent, Claims, EventType, Refusal, ScopeSet, Timestamp};
-use caracal_storage::step_up::{ChallengeRow, NewChallenge};
+use caracal_storage::step_up::{ChallengeRow, Failed, NewChallenge};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Wrong responses to one challenge within two minutes that rest it for five.
 const FAILURES: i32 = 5;
+
+/// As `fail.sql` has it.
+const REST_SECONDS: u32 = 300;
 
 /// A challenge on its way out: the only time its secret is shown.
 #[derive(Debug)]
@@ -140,25 +143,29 @@ impl Sts {
             .ok_or(Refusal::ChallengeInvalid)?;
         let now = showing.exchange.now;
         if let Some(until) = row.rests_until.filter(|until| now < *until) {
-            let seconds = u32::try_from((until - now).num_seconds()).unwrap_or_default() + 1;
-            return Err(Failure::Wait(Refusal::StepUpCooldown, seconds));
+            return Err(resting(until, now));
         }
         let shown = caracal_jose::sha256(response.expose_secret().as_bytes());
         if !caracal_jose::constant_time_eq(&shown, &row.secret_sha256) {
-            return Err(self.wrong_response(showing, &row).await?.into());
+            return Err(self.wrong_response(showing, &row).await?);
         }
         Ok(Some(usable(row, showing, now)?))
     }
 
-    async fn wrong_response(&self, showing: &Showing<'_>, row: &ChallengeRow) -> Result<Refusal, Failure> {
-        let rests = self
+    async fn wrong_response(&self, showing: &Showing<'_>, row: &ChallengeRow) -> Result<Failure, Failure> {
+        let now = showing.exchange.now;
+        let failed = self
             .stored(async {
                 let mut conn = self.database.acquire().await?;
-                caracal_storage::step_up::fail(&mut conn, row.zone_id, row.id, FAILURES).await
+                caracal_storage::step_up::fail(&mut conn, row.zone_id, row.id, FAILURES, now).await
             })
             .await?;
+        // Of several at once, those that came after the last one put up with.
+        if let Failed::Rested(until) = failed {
+            return Ok(resting(until, now));
+        }
         let metadata = json!({
-            "challenge_id": row.id, "challenge_type": row.challenge_type.as_str(), "rests": rests,
+            "challenge_id": row.id, "challenge_type": row.challenge_type.as_str(), "rests": failed == Failed::Rests,
             "resource": only(&row.resources), "application_id": row.application_id,
             "session_id": row.session_id, "subject_id": showing.session.map(|session| session.sub.as_str()).or(showing.user),
         });
@@ -171,7 +178,7 @@ impl Sts {
         );
         self.recorder
             .note(event.because(Refusal::ChallengeInvalid.reason()));
-        Ok(Refusal::ChallengeInvalid)
+        Ok(Refusal::ChallengeInvalid.into())
     }
 
     /// An event of a challenge's life.
@@ -193,6 +200,13 @@ impl Sts {
             exchange.now,
         )
     }
+}
+
+fn resting(until: Timestamp, now: Timestamp) -> Failure {
+    // By two clocks: it is never longer than it is.
+    let seconds = (until - now).num_milliseconds().div_euclid(1000) + 1;
+    let seconds = u32::try_from(seconds).unwrap_or_default().min(REST_SECONDS);
+    Failure::Wait(Refusal::StepUpCooldown, seconds)
 }
 
 /// The one resource a challenge is for; one for several is found by what was decided of each.

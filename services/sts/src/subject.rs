@@ -10,7 +10,7 @@ use crate::external::User;
 use crate::form::TokenType;
 use crate::told::Told;
 use crate::view::ZoneView;
-use caracal_domain::id::ApplicationId;
+use caracal_domain::id::{AgentSessionId, ApplicationId};
 use caracal_domain::zone::Application;
 use caracal_domain::{Actor, AnchorKind, Claims, Refusal, TokenUse};
 use caracal_jose::{Expect, ForeignToken, TokenError, Unverified, Verified};
@@ -49,14 +49,18 @@ pub enum Provenance<S = LiveSession> {
 }
 
 impl Provenance<SessionToken> {
-    /// What the token will say of who acts.
-    fn act(&self, actor: Option<&Claims>) -> Result<Option<Box<Actor>>, Refusal> {
+    /// What the token will say of who acts, where the request names this agent.
+    fn act(
+        &self,
+        actor: Option<&Claims>,
+        named: Option<AgentSessionId>,
+    ) -> Result<Option<Box<Actor>>, Refusal> {
         match self {
-            Self::Application(application) => act_claim(actor, &application.id.to_string(), None, None),
-            Self::User(_, user) => act_claim(actor, &user.subject, None, None),
+            Self::Application(application) => act_claim(actor, &application.id.to_string(), named, None),
+            Self::User(_, user) => act_claim(actor, &user.subject, named, None),
             Self::Session(_, SessionToken(token)) | Self::GatewayCall(_, SessionToken(token)) => {
                 let subject = token.claims();
-                let (agent, before) = (subject.agent_session_id, subject.act.as_deref());
+                let (agent, before) = (named.or(subject.agent_session_id), subject.act.as_deref());
                 act_claim(actor, &subject.sub, agent, before)
             }
         }
@@ -93,8 +97,12 @@ impl Sts {
         exchange: &Exchange,
     ) -> Result<(Provenance, Acts), Failure> {
         let presented = self.presented(view, caller, exchange).await?;
-        let by = self.actor(view, exchange.request.actor_token.as_ref()).await?;
-        let act = presented.act(by.as_ref().map(Verified::claims))?;
+        let request = &exchange.request;
+        let by = self.shown_actor(view, request.actor_token.as_ref())?;
+        let act = presented.act(by.as_ref().map(Verified::claims), request.agent_session_id)?;
+        if let Some(actor) = &by {
+            self.may_act(view, actor).await?;
+        }
         Ok((presented.live(view)?, Acts { by, act }))
     }
 

@@ -120,6 +120,13 @@ impl Zones {
     /// created can be used at once (docs/decisions, 0007). One question at a time for a zone: its answer is good for
     /// everybody who came before it was asked. Without a database the view within the bound must do.
     pub async fn confirmed(self: &Arc<Self>, view: &Arc<ZoneView>) -> Arc<ZoneView> {
+        let confirmed = self.confirm(view).await;
+        confirmed.unwrap_or_else(|| Arc::clone(view))
+    }
+
+    /// The same for whom the view within the bound will not do: `None` when the database does not say in time, or what it
+    /// says cannot be used yet.
+    pub async fn confirm(self: &Arc<Self>, view: &Arc<ZoneView>) -> Option<Arc<ZoneView>> {
         let (zone, came) = (view.zone.config.id, Instant::now());
         let slot = self.slot(zone);
         let confirming = async {
@@ -134,8 +141,7 @@ impl Zones {
             *last = Some(begun);
             Some(current)
         };
-        let confirmed = tokio::time::timeout(PATIENCE, confirming).await;
-        confirmed.ok().flatten().unwrap_or_else(|| Arc::clone(view))
+        tokio::time::timeout(PATIENCE, confirming).await.ok().flatten()
     }
 
     /// Whether the feed is within the bound.
@@ -324,12 +330,11 @@ impl Zones {
             self.known.invalidate(&zone);
             return Ok(None);
         };
-        for manifest in snapshot.active.iter().chain(&snapshot.shadow) {
-            self.load_missing(manifest).await?;
-        }
-        let view = slot.install(Arc::new(ZoneView::open(snapshot, &self.kek)?), Some(read_at));
-        self.report(&view);
-        Ok(Some(view))
+        let view = Arc::new(ZoneView::open(snapshot, &self.kek)?);
+        // Meanwhile the view before this one serves, if there is one, but no longer than it may.
+        let patience = slot.view().map_or(Duration::ZERO, |_| self.bound * 3 / 4);
+        self.warmed(&view, patience).await?;
+        Ok(Some(slot.install(view, Some(read_at))))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::{ForeignAlgorithm, ForeignError};
 use crate::error::Error;
-use crate::strict_json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use caracal_domain::strict_json;
 use ring::agreement::{self, ECDH_P256, ECDH_P384, EphemeralPrivateKey};
 use ring::rand::SystemRandom;
 use ring::signature::{

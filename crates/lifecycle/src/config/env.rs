@@ -188,6 +188,8 @@ impl Env {
         let url: Url = self.required(name)?;
         if !is_http(&url) {
             self.mistake(name, "must be an http or https URL");
+        } else if !is_base(&url) {
+            self.mistake(name, "must have no user, password, query or fragment");
         } else if self.mode == Mode::Production && url.scheme() == "http" && !is_loopback(&url) {
             self.mistake(name, "must be https off this machine (CARACAL_MODE=production)");
         }
@@ -335,6 +337,11 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// Whether paths may be added to it.
+fn is_base(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 
 fn is_http(url: &Url) -> bool {

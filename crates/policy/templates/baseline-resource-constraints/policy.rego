@@ -1,9 +1,9 @@
 # Guard: resources.
 #
-# Denies resources whose identifier does not begin with `resource:`, `https:` or `urn:`; resources with a segment
-# `internal` for applications without the trait `network:internal`; and, when the gateway asks about one call, paths with a
-# detour (`..`), and paths below `/admin` for applications without the trait `paths:administrative`. Escapes, capitals and
-# superfluous slashes do not hide a path.
+# Denies resources whose identifier does not begin with `resource:`, `https:` or `urn:`; resources with `internal` in their
+# host or path, or with an escape that may stand for it, for applications without the trait `network:internal`; and, when
+# the gateway asks about one call, paths with a detour (`..`), and paths below `/admin` for applications without the trait
+# `paths:administrative`. Escapes, capitals and superfluous slashes do not hide a path.
 
 package caracal.authz
 
@@ -23,10 +23,21 @@ violations contains {"code": "scheme_not_allowed"} if {
 }
 
 violations contains {"code": "internal_resource"} if {
-	some segment in split(replace(input.resource.identifier, ".", "/"), "/")
-	segment == "internal"
+	"internal" in words
 	not "network:internal" in input.principal.traits
 }
+
+# An identifier is compared as it is written by whoever forwards calls, so what an escape stands for cannot be told here.
+violations contains {"code": "escaped_resource"} if {
+	contains(input.resource.identifier, "%")
+	not "network:internal" in input.principal.traits
+}
+
+# What stands between the marks of a URL, in small letters.
+words := split(
+	strings.replace_n({".": "/", ":": "/", "@": "/", "?": "/", "#": "/", "\\": "/"}, lower(input.resource.identifier)),
+	"/",
+)
 
 violations contains {"code": "unclean_path"} if ".." in segments
 

@@ -86,6 +86,24 @@ async fn a_connection_that_fell_silent_while_idle_is_replaced_unseen() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_fell_silent_a_moment_ago_begins_nothing() {
+    let scratch = Scratch::new().await;
+    let database = Database::connect(&config(scratch.url.clone())).unwrap();
+    let backend = "SELECT pg_backend_pid() AS pid";
+    let first: Backend = sql_query(backend)
+        .get_result(&mut *database.acquire().await.unwrap())
+        .await
+        .unwrap();
+    signal("-STOP", first.pid);
+    let before = Instant::now();
+    let begun = database.begin().await;
+    let took = before.elapsed();
+    signal("-CONT", first.pid);
+    assert!(begun.is_err_and(|error| error.is_unavailable()));
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
 #[derive(diesel::QueryableByName)]
 struct Backend {
     #[diesel(sql_type = diesel::sql_types::Integer)]

@@ -2,7 +2,7 @@ use crate::fixture;
 use crate::scratch::Scratch;
 use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{ApplicationId, ChallengeId, ZoneId};
-use caracal_storage::step_up::{self, NewChallenge};
+use caracal_storage::step_up::{self, Failed, NewChallenge};
 use caracal_storage::{Database, Page};
 use chrono::Duration;
 use diesel_async::RunQueryDsl;
@@ -85,18 +85,28 @@ async fn five_wrong_responses_in_any_two_minutes_rest_a_challenge() {
     let application = fixture::application(conn, zone, "app").await;
     let row = step_up::insert(conn, &new(zone, application)).await.unwrap();
     for _ in 0..2 {
-        assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap());
+        assert_eq!(
+            step_up::fail(conn, zone, row.id, 5, fixture::now())
+                .await
+                .unwrap(),
+            Failed::Counted
+        );
     }
     // One that no longer counts, one that still does: a window that began with the first would forget both.
     let age = "UPDATE step_up_challenges SET failed_at = ARRAY[now() - interval '130 seconds', now() - interval '100 seconds']";
     diesel::sql_query(age).execute(conn).await.unwrap();
     for _ in 0..3 {
-        assert!(!step_up::fail(conn, zone, row.id, 5).await.unwrap());
+        assert_eq!(
+            step_up::fail(conn, zone, row.id, 5, fixture::now())
+                .await
+                .unwrap(),
+            Failed::Counted
+        );
     }
-    assert!(
-        step_up::fail(conn, zone, row.id, 5).await.unwrap(),
-        "the fifth within two minutes"
-    );
+    let fifth = step_up::fail(conn, zone, row.id, 5, fixture::now())
+        .await
+        .unwrap();
+    assert_eq!(fifth, Failed::Rests, "the fifth within two minutes");
     let rests = step_up::find(conn, zone, row.id)
         .await
         .unwrap()
@@ -104,10 +114,40 @@ async fn five_wrong_responses_in_any_two_minutes_rest_a_challenge() {
         .rests_until
         .unwrap();
     assert!(rests > fixture::now() + Duration::minutes(4));
-    assert!(
-        !step_up::fail(conn, zone, row.id, 5).await.unwrap(),
-        "it counts anew"
+    let beyond = step_up::fail(conn, zone, row.id, 5, fixture::now())
+        .await
+        .unwrap();
+    assert_eq!(
+        beyond,
+        Failed::Rested(rests),
+        "what comes meanwhile does not count"
     );
+    let over = "UPDATE step_up_challenges SET rests_until = now() - interval '1 second'";
+    diesel::sql_query(over).execute(conn).await.unwrap();
+    let anew = step_up::fail(conn, zone, row.id, 5, fixture::now())
+        .await
+        .unwrap();
+    assert_eq!(anew, Failed::Counted, "it counts anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_wrong_responses_at_once_no_more_than_five_count() {
+    let scratch = Scratch::new().await;
+    let conn = &mut *scratch.database.acquire().await.unwrap();
+    let zone = fixture::zone(conn, "a").await;
+    let application = fixture::application(conn, zone, "app").await;
+    let row = step_up::insert(conn, &new(zone, application)).await.unwrap();
+    let at_once = (0..20).map(|_| async {
+        let mut conn = scratch.database.acquire().await.unwrap();
+        step_up::fail(&mut conn, zone, row.id, 5, fixture::now())
+            .await
+            .unwrap()
+    });
+    let failed = join_all(at_once).await;
+    let counted = failed
+        .iter()
+        .filter(|failed| !matches!(failed, Failed::Rested(_)));
+    assert_eq!(counted.count(), 5, "{failed:?}");
 }
 
 async fn consume(database: &Database, zone: ZoneId, id: ChallengeId) -> bool {

@@ -83,7 +83,7 @@ async fn nobody_hides_a_decision_from_the_ledger_by_what_is_in_it() {
     let hiding = r#"package caracal.authz
 
 result := {
-	"decision": "allow", "evaluation_status": "com\u0000plete", "determining_policies": ["a\u0000b"],
+	"decision": "allow", "evaluation_status": "complete", "determining_policies": ["a\u0000b"],
 	"diagnostics": [{"c\u0000d": "e"}],
 }
 "#;

@@ -2,7 +2,7 @@
 
 use caracal_testkit::process::Process;
 use caracal_testkit::stack::Service;
-use caracal_testkit::{Stack, World, binaries, eventually};
+use caracal_testkit::{Stack, World, binaries, eventually, settings};
 use serde_json::json;
 use std::time::Duration;
 
@@ -262,7 +262,7 @@ async fn ready_names_a_postgresql_that_is_away_and_whoever_can_goes_on() {
         (Service::Api, 503),
         (Service::Relay, 503),
         (Service::Audit, 503),
-        (Service::Sts, 200),
+        (Service::Sts, 503),
         (Service::Gateway, 200),
     ] {
         let probe = stack.anonymous(service, 0);
@@ -274,14 +274,14 @@ async fn ready_names_a_postgresql_that_is_away_and_whoever_can_goes_on() {
         .await;
         assert_eq!(named.status, status, "{}: {}", service.name(), named.text);
     }
-    for service in [Service::Sts, Service::Gateway] {
+    for (service, status) in [(Service::Sts, 503), (Service::Gateway, 200)] {
         let probe = stack.anonymous(service, 0);
         eventually(
             "a replica that is behind and says so",
             Duration::from_secs(10),
             || async {
                 let said = probe.get("/ready").await;
-                assert_eq!(said.status, 200, "{}", said.text);
+                assert_eq!(said.status, status, "{}", said.text);
                 said.text.contains("feed").then_some(())
             },
         )
@@ -311,4 +311,39 @@ async fn ready_names_what_is_missing() {
     }
     stack.nats().restart().await;
     stack.all_ready().await;
+}
+
+#[tokio::test]
+async fn a_replica_with_another_key_says_so_and_seals_nothing() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let places = [(Service::Sts, "keys"), (Service::Api, "seed")];
+    for (service, missing) in places {
+        let process = stack.process(service, 0);
+        process.set("ZONE_KEK", &"ab".repeat(32));
+        process.restart();
+        let probe = stack.anonymous(service, 0);
+        let named = eventually(
+            "a replica that cannot open the keys",
+            Duration::from_secs(20),
+            || async {
+                let said = probe.try_get("/ready").await?;
+                (said.status == 503 && said.text.contains(missing)).then_some(said)
+            },
+        )
+        .await;
+        assert_eq!(named.body["missing"], json!([missing]));
+    }
+    let refused = stack.admin().post("/v1/zones", &json!({"name": "Sealed"})).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (503, "temporarily_unavailable")
+    );
+    for (service, _) in places {
+        stack.process(service, 0).set("ZONE_KEK", settings::ZONE_KEK);
+        stack.restart(service, 0).await;
+    }
+    let made = stack.admin().post("/v1/zones", &json!({"name": "Sealed"})).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    world.session(&stack.sts(0)).await;
 }

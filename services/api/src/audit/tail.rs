@@ -27,7 +27,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A stream says this often that it lives, and looks whether its reader may still read, however much there is to read
 /// meanwhile. A reader that hung up is noticed by the second of these at the latest: a half-closed connection still counts
 /// as one that listens.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_millis(1500);
 /// How many events are read at once.
 const CHUNK: i64 = 200;
 

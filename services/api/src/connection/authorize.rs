@@ -1,5 +1,6 @@
 //! `POST …/provider-connections/authorize`: where to send a user who is to consent.
 
+use super::CALLBACK_PATH;
 use crate::actor::{InZone, Write};
 use crate::admin_token::sha256;
 use crate::app::Api;
@@ -171,8 +172,8 @@ impl Api {
     }
 
     /// Where a provider sends the user back to.
-    pub(super) fn callback_url(&self) -> String {
-        format!("{}/v1/oauth/callback", self.public_url)
+    pub(crate) fn callback_url(&self) -> String {
+        format!("{}{CALLBACK_PATH}", self.public_url)
     }
 }
 

@@ -4,19 +4,20 @@ use super::ConnectionView;
 use super::authorize::row_of;
 use crate::admin_token::sha256;
 use crate::app::Api;
+use crate::attempt::Attempt;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
 use crate::sight::Sight;
 use actix_web::http::header::ACCEPT;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use caracal_domain::FeedBody;
-use caracal_domain::id::ConnectionId;
+use caracal_domain::id::{ConnectionId, ZoneId};
 use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
 use caracal_jose::Purpose;
 use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow, NewConnection, StateRow};
-use caracal_storage::{providers, resources, zones};
+use caracal_storage::{Conn, providers, resources, zones};
 use caracal_web::{ApiError, CurrentRequestId, to_completion, zone_epoch};
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -70,6 +71,14 @@ pub(crate) async fn callback(
     id: CurrentRequestId,
 ) -> Result<HttpResponse, ApiError> {
     let callback = read(request.query_string()).ok_or(Refusal::InvalidOauthCallback)?;
+    let zone = api.zone_of_state(&callback.state).await?;
+    if let Some(zone) = zone {
+        let attempt = Attempt {
+            actor: None,
+            zone: Some(zone),
+        };
+        request.extensions_mut().insert(attempt);
+    }
     let page = wants_page(&request);
     let by = By::system(id.0);
     let (row, epoch) = to_completion(async move { api.finish_connection(&by, callback).await }).await?;
@@ -119,6 +128,14 @@ impl Api {
         };
         let answer = self.asker.token(&provider, &grant).await.map_err(failed)?;
         Ok(self.keep_connection(by, state, answer).await?)
+    }
+
+    /// In whose zone somebody was sent to a provider with this state.
+    async fn zone_of_state(&self, state: &str) -> Result<Option<ZoneId>, Failure> {
+        let hash = sha256(state);
+        let find = async |conn: &mut Conn| connections::find_state(conn, &hash).await;
+        let found = self.read(Sight::Everything, find).await?;
+        Ok(found.map(|state| state.zone_id))
     }
 
     /// Uses the state up, whatever comes of it, and opens what it stands for.

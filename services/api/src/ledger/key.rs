@@ -2,10 +2,10 @@
 
 use crate::app::Api;
 use crate::error::Failure;
-use crate::seed::SYSTEM_SLUG;
 use crate::sight::Sight;
 use caracal_chain::VerifierKey;
 use caracal_domain::id::LedgerKeyId;
+use caracal_domain::zone::SYSTEM_SLUG;
 use caracal_domain::zone::Sealed;
 use caracal_jose::{LedgerKey, Purpose};
 use caracal_storage::ledger_keys;

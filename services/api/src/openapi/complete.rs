@@ -1,12 +1,13 @@
 //! What holds for every route and so is said once: who may call, path ids, idempotency, the envelope, headers.
 
 use super::{probes, tags};
+use crate::error::Refusal;
 use serde_json::{Map, Value, json};
 
 const ZONE: &str = "/v1/zones/{zone_id}";
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 /// Every status that may be refused with, and why.
-const REFUSALS: [(&str, &str); 13] = [
+const REFUSALS: [(&str, &str); 14] = [
     (
         "400",
         "The body, a query parameter or a header is not what the route takes.",
@@ -14,6 +15,7 @@ const REFUSALS: [(&str, &str); 13] = [
     ("401", "No token, or not one that is live."),
     ("403", "The token does not reach so far."),
     ("404", "No such object, or not one the token may see."),
+    ("408", "The body did not arrive within ten seconds."),
     ("409", "It contradicts what is there."),
     ("412", "If-Match names another version."),
     ("413", "The body is larger than 1 MiB."),
@@ -95,10 +97,11 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     };
     let body = operation.contains_key("requestBody");
     let reasons = [
-        ("400", !public || body || takes("query")),
+        ("400", true),
         ("401", !public),
         ("403", !public),
         ("404", takes("path")),
+        ("408", body),
         ("409", !public && method != "get"),
         ("412", named("If-Match")),
         ("413", body),
@@ -175,25 +178,25 @@ fn describe(method: &str, status: &str, answer: &mut Value) {
 fn not_found(path: &str) -> String {
     let segments: Vec<&str> = path.split('/').collect();
     let named = segments.windows(2).filter_map(|pair| match pair {
-        ["zones", "{zone_id}"] => Some("zone_not_found"),
-        ["admin-tokens", "{id}"] => Some("admin_token_not_found"),
-        ["applications", "{id}"] => Some("application_not_found"),
-        ["resources", "{id}"] => Some("resource_not_found"),
-        ["providers", "{id}"] => Some("provider_not_found"),
-        ["provider-connections", "{id}"] => Some("connection_not_found"),
-        ["policies", "{id}"] => Some("policy_not_found"),
-        ["policy-sets", "{id}"] => Some("policy_set_not_found"),
-        ["versions", "{version_id}"] => Some("version_not_found"),
-        ["grants", "{id}"] => Some("grant_not_found"),
-        ["subject-issuers", "{id}"] => Some("subject_issuer_not_found"),
-        ["step-up-challenges", "{id}"] => Some("challenge_not_found_or_expired"),
-        ["invitations", "{id}"] => Some("invitation_not_found"),
-        ["sessions", "{id}"] => Some("session_not_found"),
-        ["by-request", "{request_id}"] => Some("request_not_found"),
-        ["proof", "inclusion"] => Some("event_not_found"),
+        ["zones", "{zone_id}"] => Some(Refusal::ZoneNotFound),
+        ["admin-tokens", "{id}"] => Some(Refusal::AdminTokenNotFound),
+        ["applications", "{id}"] => Some(Refusal::ApplicationNotFound),
+        ["resources", "{id}"] => Some(Refusal::ResourceNotFound),
+        ["providers", "{id}"] => Some(Refusal::ProviderNotFound),
+        ["provider-connections", "{id}"] => Some(Refusal::ConnectionNotFound),
+        ["policies", "{id}"] => Some(Refusal::PolicyNotFound),
+        ["policy-sets", "{id}"] => Some(Refusal::PolicySetNotFound),
+        ["versions", "{version_id}"] => Some(Refusal::VersionNotFound),
+        ["grants", "{id}"] => Some(Refusal::GrantNotFound),
+        ["subject-issuers", "{id}"] => Some(Refusal::SubjectIssuerNotFound),
+        ["step-up-challenges", "{id}"] => Some(Refusal::ChallengeNotFoundOrExpired),
+        ["invitations", "{id}"] => Some(Refusal::InvitationNotFound),
+        ["sessions", "{id}"] => Some(Refusal::SessionNotFound),
+        ["by-request", "{request_id}"] => Some(Refusal::RequestNotFound),
+        ["proof", "inclusion"] => Some(Refusal::EventNotFound),
         _ => None,
     });
-    let codes: Vec<String> = named.map(|code| format!("`{code}`")).collect();
+    let codes: Vec<String> = named.map(|refusal| format!("`{}`", refusal.parts().1)).collect();
     format!(
         "No such object, or not one the token may see: {}.",
         codes.join(" or ")

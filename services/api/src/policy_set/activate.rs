@@ -172,8 +172,8 @@ impl Api {
     }
 }
 
-/// How far an activation has come among the replicas that are alive. One that never had the zone reads it when it is
-/// first asked, and counts only for the moment in which it may just be loading it.
+/// How far an activation has come among the replicas that are alive. One that does not have the zone reads it when it is
+/// first asked, so it lacks nothing; it counts only for the moment in which it may just be loading it.
 fn propagation(
     active: &ActivationRow,
     loads: &[LoadRow],
@@ -187,9 +187,10 @@ fn propagation(
         .iter()
         .filter(|(instance, started)| moment && *started <= active.activated_at && !has_a_row(instance));
     let arrived = loads.iter().filter(current).count();
+    let nobody = alive.is_empty();
     if loads.iter().filter(current).any(|load| load.detail.is_some()) {
         "failed"
-    } else if arrived == 0 || arrived < loads.len() || expected.count() > 0 {
+    } else if nobody || arrived < loads.len() || expected.count() > 0 {
         "pending"
     } else {
         "loaded"

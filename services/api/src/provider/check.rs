@@ -198,7 +198,7 @@ impl Api {
         if provider.settings.auth() == ClientAuth::None {
             return Check::skipped("credential", "client", "a public client has none");
         }
-        let redirect_uri = format!("{}/v1/oauth/callback", self.public_url);
+        let redirect_uri = self.callback_url();
         let grant = Grant::Code {
             code: NO_CODE,
             verifier: NO_CODE,

@@ -75,6 +75,7 @@ pub(super) fn read(
     secret_config: Map<String, Value>,
     egress: &EgressPolicy,
 ) -> Result<Configuration, Failure> {
+    agree(&config, &secret_config)?;
     let (mut shown, mut secrets) = (Map::new(), Map::new());
     for (key, value) in config.into_iter().chain(secret_config) {
         if is_secret(&key) {
@@ -110,6 +111,19 @@ pub(super) fn read(
     check_aliases(&shown)?;
     check_params(&shown)?;
     Ok(Configuration { shown, secrets })
+}
+
+/// The two are one (seed `004`), so what both of them hold is the same in both.
+pub(super) fn agree(config: &Map<String, Value>, secret_config: &Map<String, Value>) -> Result<(), Failure> {
+    let differs =
+        |(key, value): &(&String, &Value)| secret_config.get(*key).is_some_and(|other| other != *value);
+    match config.iter().find(differs) {
+        Some((key, _)) => {
+            let place = format!("secret_config.{key}");
+            Err(Failure::field(&place, "is not what config_json says it is"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn permitted(kind: ProviderKind, shown: &Map<String, Value>) -> (Vec<Fields>, &'static [&'static str]) {
@@ -161,7 +175,11 @@ fn check(shape: Shape, value: &Value, egress: &EgressPolicy) -> Result<(), Strin
     let fits = match shape {
         Shape::Endpoint => {
             let url = value.as_str().ok_or("must be a URL")?;
-            return check_url(egress, url).map(drop).map_err(|why| why.to_string());
+            let url = check_url(egress, url).map_err(|why| why.to_string())?;
+            // RFC 6749 §3.1, §3.2.
+            return url
+                .fragment()
+                .map_or(Ok(()), |_| Err("must have no fragment".to_owned()));
         }
         Shape::Text => is_text(value),
         Shape::Texts => value

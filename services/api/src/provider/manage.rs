@@ -77,8 +77,11 @@ impl Api {
         let stored = || before.config_json.as_object().cloned().unwrap_or_default();
         // What the kind it had left behind may be taken away, whatever the kind it gets.
         let known = &before.secret_config_keys;
-        let (mut gone, config) = without(patch.config_json.unwrap_or_else(stored), known);
-        let (also_gone, given) = without(patch.secret_config.unwrap_or_default(), known);
+        let config = patch.config_json.unwrap_or_else(stored);
+        let given = patch.secret_config.unwrap_or_default();
+        configuration::agree(&config, &given)?;
+        let (mut gone, config) = without(as_a_whole(config, stored), known);
+        let (also_gone, given) = without(given, known);
         gone.extend(also_gone);
         let kind = patch.kind.unwrap_or(before.kind);
         let Configuration { shown, secrets } = configuration::read(kind, config, given, &self.egress)?;
@@ -132,6 +135,16 @@ impl Api {
             .ok_or(Failure::Fault("finding the zone's key"))?;
         Ok(self.kek.open_dek(zone, &sealed)?)
     }
+}
+
+/// A configuration with which to replace the stored one. What names secrets alone changes them alone.
+fn as_a_whole(config: Map<String, Value>, stored: impl FnOnce() -> Map<String, Value>) -> Map<String, Value> {
+    if config.is_empty() || !config.keys().all(|key| configuration::is_secret(key)) {
+        return config;
+    }
+    let mut whole = stored();
+    whole.extend(config);
+    whole
 }
 
 /// What of a patch takes one of these secrets away, and the rest of it.

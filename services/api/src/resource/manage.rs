@@ -93,7 +93,9 @@ impl Api {
         check_changed_scopes(&before, &patch)?;
         let provider = provider_of(&mut tx, &before, &patch).await?;
         // `none`, which was chosen, stays as long as the provider does; every other mode follows it.
-        let stays = patch.credential_provider_id.is_none() && before.auth_mode == AuthMode::None;
+        let named = patch.credential_provider_id;
+        let same = named.is_none_or(|named| named == before.credential_provider_id);
+        let stays = same && before.auth_mode == AuthMode::None;
         let wish = patch.auth_mode.or(stays.then_some(AuthMode::None));
         let auth_mode = auth_mode(provider.as_ref(), wish)?;
         let headers = patch.forward_headers.as_ref().unwrap_or(&before.forward_headers);

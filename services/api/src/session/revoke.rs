@@ -10,7 +10,8 @@ use caracal_storage::sessions::{self, SessionRow, SessionState, Whose};
 use caracal_storage::{anchors, zones};
 
 impl Api {
-    /// Revokes a session and every session below it. One that has ended already stays as it is and takes no epoch.
+    /// Revokes a session, every session below it, and the agents that hang on any of them. One that has ended already stays
+    /// as it is and takes no epoch.
     pub(super) async fn revoke_session(
         &self,
         by: &By,
@@ -30,11 +31,17 @@ impl Api {
             return Ok(Written { value: before, epoch });
         }
         let ended = sessions::end(&mut tx, zone, Whose::Session(id), &by.name()).await?;
+        let ids: Vec<SessionId> = ended.iter().map(|session| session.id).collect();
+        let agents = self.end_agents_on(&mut tx, by, zone, &ids).await?;
         let revoked = sessions::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::SessionNotFound)?;
         let (from, to) = (SessionView::of(&before, now), SessionView::of(&revoked, now));
-        let deed = Deed::new(zone, "session.revoke", id).from(&from).to(&to);
+        let deed = Deed::new(zone, "session.revoke", id)
+            .from(&from)
+            .to(&to)
+            .about("terminated_agents", agents.agents())
+            .about("revoked_edges", agents.edges());
         let change = Change::draw(&tx, &*self.clock, zone).await?;
         let anchors = revoked.anchors(&ended, change.epoch);
         for anchor in &anchors {
@@ -43,6 +50,7 @@ impl Api {
         let epoch = change
             .announce(&tx, FeedBody::SessionsRevoked { anchors })
             .await?;
+        let epoch = self.announce(&mut tx, zone, agents).await?.unwrap_or(epoch);
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written {

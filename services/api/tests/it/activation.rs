@@ -39,6 +39,28 @@ async fn every_replica_reports_and_one_that_is_gone_does_not_hold_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_goes_takes_itself_off_and_one_that_comes_lacks_nothing() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    becomes(&stack, &world, "loaded", 1).await;
+    stack.terminate(Service::Sts, 0);
+    let gone = status(&stack, &world).await;
+    assert_eq!(
+        (&gone["propagation_status"], &gone["replicas"]),
+        (&json!("pending"), &json!([])),
+        "nobody is there: {gone}"
+    );
+    stack.restart(Service::Sts, 0).await;
+    // It has not been asked about the zone; when it is, it reads what is active.
+    let come = eventually("its first beat", Duration::from_secs(5), || async {
+        let come = status(&stack, &world).await;
+        (come["propagation_status"] == json!("loaded")).then_some(come)
+    })
+    .await;
+    assert_eq!(come["replicas"], json!([]), "{come}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_set_whose_module_is_gone_fails_its_contract() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Contract").await;

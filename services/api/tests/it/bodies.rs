@@ -8,6 +8,9 @@ use caracal_testkit::Answer;
 use caracal_testkit::stack::Service;
 use reqwest::Method;
 use serde_json::json;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const MIB: usize = 1024 * 1024;
 
@@ -201,4 +204,64 @@ async fn head_is_get_without_a_body_and_options_is_no_method() {
         .await
         .expect("an answer");
     assert_eq!(absent.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoded_body_and_a_name_that_stands_twice_are_refused() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Once").await;
+    let path = zone.at("policy-sets");
+    for (coding, status) in [("gzip", 415), ("foo", 415), ("identity", 201)] {
+        let fill = |request: reqwest::RequestBuilder| {
+            request
+                .header("content-encoding", coding)
+                .json(&json!({"name": coding}))
+        };
+        let answer = zone
+            .admin
+            .send(Method::POST, &path, fill)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status, status, "{coding}: {}", answer.text);
+    }
+    let provider = |config: &str| format!(r#"{{"identifier":"p","kind":"oauth2","config_json":{config}}}"#);
+    let url = r#""token_url":"https://as.example/token""#;
+    for (path, body) in [
+        (path.clone(), r#"{"name":"a","name":"a"}"#.to_owned()),
+        (
+            zone.at("providers"),
+            provider(&format!(r#"{{{url},"client_id":"a","client_id":"b"}}"#)),
+        ),
+        (
+            zone.at("applications"),
+            r#"{"name":"a","credential_type":"public-key","jwks":{"keys":[],"keys":[]}}"#.to_owned(),
+        ),
+    ] {
+        let refused = post(&zone, &path, Some("application/json"), body.clone().into_bytes()).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{body}: {}",
+            refused.text
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let stack = alone().start().await;
+    let address = stack.url(Service::Api, 0);
+    let address = address.strip_prefix("http://").expect("a plain address");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let head = format!(
+        "POST /v1/invitations/accept HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = [0; 4096];
+    let reading = tokio::time::timeout(Duration::from_secs(15), stream.read(&mut answer));
+    let length = reading.await.expect("an answer in time").expect("an answer");
+    let answer = String::from_utf8_lossy(answer.get(..length).expect("what was read"));
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(r#"{"error":"request_timeout"}"#), "{answer}");
 }

@@ -51,7 +51,7 @@ impl Consents {
         json!({"user_id": user, "resource_id": self.resource, "provider_id": self.provider})
     }
 
-    async fn begin(&self, user: &str) -> Value {
+    pub(super) async fn begin(&self, user: &str) -> Value {
         self.zone
             .post("provider-connections/authorize", &self.body(user))
             .await
@@ -156,9 +156,12 @@ async fn a_user_consents_once_and_the_tokens_are_sealed() {
             "{table}"
         );
     }
-    let recorded =
-        "SELECT count(*) FROM event_spool WHERE position('admin.connection.create'::bytea in payload) > 0";
-    assert_eq!(stack.database().count(recorded).await, 1);
+    let recorded = format!(
+        "SELECT count(*) FROM event_spool
+         WHERE zone_id = '{}' AND position('admin.connection.create'::bytea in payload) > 0",
+        world.zone.id
+    );
+    assert_eq!(stack.database().count(&recorded).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

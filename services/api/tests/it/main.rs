@@ -42,6 +42,7 @@ mod replayed;
 mod resource;
 mod session;
 mod signing_key;
+mod silent;
 mod simulate;
 mod step_up;
 mod straight_path;

@@ -211,6 +211,36 @@ async fn secrets_merge_and_null_takes_one_away() {
         .await
         .expect(200);
     assert_eq!(gone["secret_config_keys"], json!(["client_secret"]));
+    let rotated = zone
+        .admin
+        .patch(&path, &json!({"config_json": {"client_secret": "newer"}}))
+        .await
+        .expect(200);
+    assert_eq!(
+        rotated["config_json"],
+        json!({"token_url": "https://as.example/token"}),
+        "what names a secret alone changes nothing else"
+    );
+    for (config, secrets) in [
+        (json!({"client_secret": "a"}), json!({"client_secret": null})),
+        (json!({"client_secret": "a"}), json!({"client_secret": "b"})),
+    ] {
+        let torn = json!({"config_json": config, "secret_config": secrets});
+        let torn = zone.admin.patch(&path, &torn).await;
+        assert_eq!(
+            (torn.status, torn.member("error")),
+            (400, "invalid_body"),
+            "{}",
+            torn.text
+        );
+    }
+    let fragment = json!({"config_json": {"token_url": "https://as.example/token#x"}});
+    let fragment = zone.admin.patch(&path, &fragment).await;
+    assert_eq!(
+        (fragment.status, fragment.member("error")),
+        (400, "invalid_body"),
+        "RFC 6749 \u{a7}3.2"
+    );
     let other = zone
         .admin
         .patch(&path, &json!({"kind": "apikey", "config_json": {}}))

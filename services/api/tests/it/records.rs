@@ -1,6 +1,7 @@
 //! What the ledger tells of the control plane: secrets that changed, refusals under the name of the deed, and everything
 //! by what it is about, also when the zone is gone.
 
+use super::connection::Consents;
 use super::given::{application, session};
 use super::{ALLOW, Zone};
 use caracal_testkit::stack::{Service, Stack};
@@ -294,4 +295,38 @@ async fn a_deed_is_found_by_what_it_is_about_also_when_the_zone_is_gone() {
     }
     let theirs = stack.anonymous(Service::Api, 0).bearer(accepted.member("token"));
     assert_eq!(theirs.get(&zone.at("audit")).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_that_came_to_nothing_is_in_the_ledger_of_its_zone() {
+    let stack = recording().await;
+    let world = Consents::new(&stack).await;
+    let api = stack.anonymous(Service::Api, 0);
+    for (id, query, reason) in [
+        ("denied", "error=access_denied", "provider_oauth_denied"),
+        ("not-exchanged", "code=another", "provider_token_exchange_failed"),
+        (
+            "of-another",
+            "code=x&iss=https://another.example",
+            "invalid_oauth_callback",
+        ),
+    ] {
+        let begun = world.begin("user@example.com").await;
+        let state = begun["state"].as_str().expect("a state");
+        let back = api.clone().with("X-Request-Id", id);
+        let answer = back
+            .get(&format!("/v1/oauth/callback?state={state}&{query}"))
+            .await;
+        assert_eq!(answer.member("error"), reason, "{}", answer.text);
+        let found = events(&world.zone, &format!("request_id={id}"), 1).await;
+        assert_eq!(
+            (
+                &found[0]["event_type"],
+                &found[0]["decision"],
+                &found[0]["reason"]
+            ),
+            (&json!("admin.connection.create"), &json!("deny"), &json!(reason))
+        );
+        assert!(!found[0].to_string().contains(state), "nor its state");
+    }
 }

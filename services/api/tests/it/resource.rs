@@ -121,6 +121,13 @@ async fn the_mode_follows_the_provider() {
         .await
         .expect(200);
     assert_eq!(kept["auth_mode"], json!("none"), "what was chosen stays");
+    let same = json!({"credential_provider_id": kept["credential_provider_id"]});
+    let same = zone.admin.patch(&path, &same).await.expect(200);
+    assert_eq!(
+        same["auth_mode"],
+        json!("none"),
+        "also where its provider is named again"
+    );
     let freed = zone
         .admin
         .patch(&path, &json!({"credential_provider_id": null}))

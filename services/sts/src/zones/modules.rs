@@ -9,6 +9,7 @@ use caracal_domain::zone::Manifest;
 use caracal_storage::activation_loads::Load;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 /// Where whoever wants a module loaded waits for a turn.
@@ -51,7 +52,45 @@ impl Zones {
         loaded.unwrap_or(Err(Refusal::StaleState.into()))
     }
 
-    pub(super) async fn load_missing(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
+    /// Has the modules of a new view at hand, as far as that goes in so long; what is lacking then goes on loading. Whoever
+    /// needs no policy is not kept waiting for it; everybody else waits, or is refused, at [`Zones::load_modules`]. Once all
+    /// are there it is reported.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn warmed(
+        self: &Arc<Self>,
+        view: &Arc<ZoneView>,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        let config = &view.zone.config;
+        let mut manifests = config.active.iter().chain(&config.shadow);
+        if manifests.all(|manifest| self.has_modules(manifest)) {
+            self.report(view);
+            return Ok(());
+        }
+        let (zones, view) = (Arc::clone(self), Arc::clone(view));
+        let (answer, loaded) = oneshot::channel();
+        self.tasks.spawn("policy-set-load", async move {
+            let config = &view.zone.config;
+            let mut outcome = Ok(());
+            for manifest in config.active.iter().chain(&config.shadow) {
+                outcome = outcome.and(zones.load_missing(manifest).await);
+            }
+            if outcome.is_ok() {
+                zones.report(&view);
+            }
+            // Nobody may wait for it any more.
+            let _ = answer.send(outcome);
+        });
+        match tokio::time::timeout(patience, loaded).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Refusal::StaleState.into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn load_missing(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
         for entry in &manifest.policies {
             self.load_module(&entry.module, &self.lanes.needed).await?;
         }
@@ -120,7 +159,7 @@ impl Zones {
     }
 
     /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
-    pub(super) fn report(&self, view: &ZoneView) {
+    fn report(&self, view: &ZoneView) {
         let Some(active) = view.zone.config.active.as_ref() else {
             return;
         };

@@ -1,5 +1,6 @@
 //! Who acts for whom (RFC 8693 §4.1; contract §2).
 
+use crate::hands::Hands;
 use caracal_testkit::world::claims;
 use caracal_testkit::{Answer, Client, Stack, World, eventually};
 use serde_json::{Value, json};
@@ -180,4 +181,41 @@ async fn a_token_ends_with_whoever_acts_in_it() {
         200,
         "the subject goes on"
     );
+}
+
+/// The subject is who asks: a user, an application, or an agent of that.
+#[tokio::test]
+async fn nobody_acts_for_itself_however_it_is_written() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let (hands, sts) = (Hands::of(&stack, &world), stack.sts(0));
+    let plain = world.session(&sts).await;
+    let issuer = claims(&plain)["iss"].as_str().expect("an issuer").to_owned();
+    let user = hands.user_session(&world, &issuer, "ada").await;
+    let agent = hands.agent(&world.application_id, 3600).await.to_string();
+    let bound = world.token(&sts, &[("agent_session_id", &agent)]).await;
+    let bound = bound.member("access_token");
+    let itself = (400, "invalid_request", "actor_is_subject");
+    let wrong = (400, "invalid_grant", "actor_token_wrong_use");
+    for (subject, actor, named, expected) in [
+        (&*user, &*user, "", itself),
+        (&plain, &user, "", wrong),
+        (&plain, bound, &*agent, itself),
+        (bound, bound, "", itself),
+        (&plain, &plain, &agent, (200, "", "")),
+        (&plain, bound, "", (200, "", "")),
+    ] {
+        let mut fields = vec![
+            ("subject_token", subject),
+            ("actor_token", actor),
+            ("actor_token_type", ACCESS_TOKEN),
+            ("resource", world.resource.as_str()),
+            ("scope", "orders:read"),
+        ];
+        if !named.is_empty() {
+            fields.push(("agent_session_id", named));
+        }
+        let answer = world.token(&sts, &fields).await;
+        assert_eq!(refusal(&answer), expected, "{}", answer.text);
+    }
 }

@@ -75,6 +75,33 @@ result := {"decision": "allow", "evaluation_status": "complete", "determining_po
 }
 
 #[tokio::test]
+async fn no_other_resource_takes_the_gateways_address_of_one() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let alias = alias_of(&stack, &world);
+    let gateway = stack.url(Service::Gateway, 0);
+    let mut epoch = String::new();
+    for (identifier, prefix) in [(gateway.as_str(), true), (&alias, false)] {
+        let body = json!({"identifier": identifier, "prefix": prefix, "scopes": ["orders:read"]});
+        let made = stack.admin().post(&world.path("resources"), &body).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        epoch = made.epoch();
+    }
+    let sts = stack
+        .sts(0)
+        .with("Caracal-Min-Epoch", &epoch)
+        .with("X-Request-Id", "whose");
+    let session = world.session(&stack.sts(0)).await;
+    let minted = mandate(&world, &sts, &session, &[&alias]).await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    let event = eventually("its record", Duration::from_secs(10), || async {
+        world.events("whose").await.into_iter().next()
+    })
+    .await;
+    assert_eq!(event["metadata_json"]["resource"], json!(world.resource));
+}
+
+#[tokio::test]
 async fn the_gateways_address_of_a_resource_has_one_spelling() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;

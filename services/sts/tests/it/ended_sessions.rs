@@ -6,6 +6,7 @@ use caracal_domain::agent::AgentStatus;
 use caracal_domain::id::{AgentSessionId, SessionId};
 use caracal_testkit::world::claims;
 use caracal_testkit::{Answer, Client, Stack, World};
+use serde_json::json;
 use std::time::Duration;
 
 fn sid(token: &str) -> SessionId {
@@ -121,6 +122,108 @@ async fn a_revocation_counts_when_no_anchor_tells_of_it_any_more() {
     let refused = scene.act(&scene.sts, known).await;
     assert_eq!(got(&refused), NOT_ACTIVE, "known from before: {}", refused.text);
     assert_eq!(scene.act(&scene.sts, kept).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_ends_when_its_session_expires_and_no_mandate_outlives_either() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let opened = scene.world.token(&scene.sts, &[("ttl_seconds", "5")]).await;
+    let agent = scene.agent_on(sid(opened.member("access_token"))).await;
+    let receiver = second(&stack, &scene.world, "receiver").await;
+    let target = scene.hands.agent(&receiver.id, 3600).await;
+    let from = (agent, scene.world.application_id.as_str());
+    let edge = scene
+        .hands
+        .edge(from, (target, &receiver.id), None, bounds("orders:read", 1))
+        .await;
+    let session = receiver.token(&scene.sts, &[]).await;
+    let (target, edge) = (target.to_string(), edge.id.to_string());
+    let redeeming = [
+        ("subject_token", session.member("access_token")),
+        ("agent_session_id", &target),
+        ("delegation_edge_id", &edge),
+        ("resource", &scene.world.resource),
+    ];
+    for minted in [
+        scene.act(&scene.sts, agent).await,
+        receiver.token(&scene.sts, &redeeming).await,
+    ] {
+        assert_eq!(minted.status, 200, "{}", minted.text);
+        let seconds = minted.body["expires_in"].as_i64().expect("seconds");
+        assert!((1..=5).contains(&seconds), "{}", minted.text);
+    }
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    let unknown = scene.agent_on(sid(opened.member("access_token"))).await;
+    for refused in [
+        scene.act(&scene.sts, agent).await,
+        scene.act(&scene.sts, unknown).await,
+        receiver.token(&scene.sts, &redeeming).await,
+    ] {
+        assert_eq!(got(&refused), NOT_ACTIVE, "{}", refused.text);
+    }
+}
+
+/// What an agent that hangs on one session had minted through another ends with the first, by whichever way that ends.
+#[tokio::test]
+async fn what_an_agent_minted_ends_with_the_session_it_hangs_on() {
+    let stack = Stack::start().await;
+    let scene = Scene::new(&stack).await;
+    let receiver = second(&stack, &scene.world, "receiver").await;
+    let theirs = receiver
+        .token(&scene.sts, &[])
+        .await
+        .member("access_token")
+        .to_owned();
+    let application = scene.world.application_id.as_str();
+    let credentials = |token: &str| {
+        vec![
+            ("client_id", application.to_owned()),
+            ("client_secret", scene.world.client_secret.clone()),
+            ("token", token.to_owned()),
+        ]
+    };
+    let sent = async |sts: &Client, path: &str, token: &str| {
+        let form = credentials(token);
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        sts.form(path, &form).await
+    };
+    for by_api in [true, false] {
+        let trunk = scene.world.session(&scene.sts).await;
+        let agent = scene.agent_on(sid(&trunk)).await;
+        let target = scene.hands.agent(&receiver.id, 3600).await;
+        let ends = ((agent, application), (target, receiver.id.as_str()));
+        let edge = scene
+            .hands
+            .edge(ends.0, ends.1, None, bounds("orders:read", 1))
+            .await;
+        let (target, edge) = (target.to_string(), edge.id.to_string());
+        let redeeming = [
+            ("subject_token", theirs.as_str()),
+            ("agent_session_id", &target),
+            ("delegation_edge_id", &edge),
+            ("resource", &scene.world.resource),
+        ];
+        let own = scene.act(&scene.sts, agent).await;
+        let handed_on = receiver.token(&scene.sts, &redeeming).await;
+        let mandates = [own.member("access_token"), handed_on.member("access_token")];
+        for mandate in mandates {
+            let told = sent(&scene.sts, "/oauth/2/introspect", mandate).await;
+            assert_eq!(told.body["active"], json!(true), "{}", told.text);
+        }
+        let ended = if by_api {
+            scene.world.revoke_session(&sid(&trunk).to_string()).await
+        } else {
+            sent(&scene.sts, "/oauth/2/revoke", &trunk).await
+        };
+        assert_eq!(ended.status, 200, "{}", ended.text);
+        for mandate in mandates {
+            let told = sent(&scene.at(&ended.epoch()), "/oauth/2/introspect", mandate).await;
+            assert_eq!(told.body, json!({"active": false}), "by_api {by_api}");
+        }
+        let refused = scene.act(&scene.at(&ended.epoch()), agent).await;
+        assert_eq!(got(&refused), NOT_ACTIVE, "{}", refused.text);
+    }
 }
 
 #[tokio::test]

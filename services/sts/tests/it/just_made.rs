@@ -4,6 +4,7 @@
 use crate::hands::{Hands, bounds, second};
 use crate::signing::{ASSERTION_TYPE, KeyPair, application, assertion_claims, issuer, set};
 use caracal_testkit::stack::Service;
+use caracal_testkit::world::allowing;
 use caracal_testkit::{Answer, Client, Stack, World};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -329,4 +330,38 @@ async fn a_token_of_a_key_just_made_is_told_good_and_can_be_given_back_where_it_
     let later = stack.sts(2).with("Caracal-Min-Epoch", &revoked.epoch());
     let refused = world.mandate(&later, &session, "orders:read").await;
     assert_eq!(said(&refused), (400, "session_revoked"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_first_policy_that_cannot_be_loaded_yet_is_not_the_same_as_none() {
+    let mut stack = replicas(1).await;
+    let mut world = World::new(&stack).await;
+    let sts = stack.sts(0);
+    let session = world.session(&sts).await;
+    let archived = stack
+        .admin()
+        .delete(&world.path(&format!("policy-sets/{}", world.policy_set_id)))
+        .await;
+    let emptied = sts.clone().with("Caracal-Min-Epoch", &archived.epoch());
+    let refused = world.mandate(&emptied, &session, "orders:read").await;
+    assert_eq!(said(&refused), (403, "no_active_policy_set"), "{}", refused.text);
+
+    stack.freeze(Service::Relay, 0);
+    let made = stack
+        .admin()
+        .post(&world.path("policy-sets"), &json!({"name": "next"}))
+        .await;
+    made.member("id").clone_into(&mut world.policy_set_id);
+    let database = stack.database().connect().await;
+    let hide = "REVOKE SELECT ON policy_modules FROM caracal_sts";
+    database.batch_execute(hide).await.expect("hidden");
+    world
+        .adopt(&format!("{}# another\n", allowing(&["orders:read"])))
+        .await;
+    let waiting = world.mandate(&sts, &session, "orders:read").await;
+    let show = "GRANT SELECT ON policy_modules TO caracal_sts";
+    database.batch_execute(show).await.expect("shown");
+    assert_eq!(said(&waiting), (503, "stale_state"), "{}", waiting.text);
+    let minted = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
 }

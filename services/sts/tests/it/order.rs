@@ -206,8 +206,11 @@ async fn what_only_the_class_makes_wrong_is_said_once_the_class_is_known() {
     let session = fault("", 0, &[("subject_token", ""), ("resource", "")]);
     let plain = fault("", 0, &[("delegation_edge_id", "")]);
     let cases = [
-        (vec![&session], "not_supported"),
-        (vec![&session, find("agent_session_not_usable")], "not_supported"),
+        (vec![&session], "stray_parameter"),
+        (
+            vec![&session, find("agent_session_not_usable")],
+            "stray_parameter",
+        ),
         (
             vec![&session, &plain, find("agent_session_not_usable")],
             "agent_session_not_usable",

@@ -49,7 +49,7 @@ fn base(world: &World, session: &str, request_id: &str) -> Value {
         "action": {"id": "TokenExchange"},
         "session": {
             "id": said["sid"], "type": said["sub_type"], "subject_id": said["sub"],
-            "authenticated_at": at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            "authenticated_at": at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         },
         "delegation_edge": null,
         "grant": null,

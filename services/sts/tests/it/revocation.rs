@@ -29,6 +29,25 @@ async fn active(world: &World, sts: &Client, token: &str) -> bool {
 }
 
 #[tokio::test]
+async fn where_it_is_given_back_a_token_has_ended_with_the_answer() {
+    let mut stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let sts = stack.sts(0);
+    let session = world.session(&sts).await;
+    let mandate = world.mandate(&sts, &session, "orders:read").await;
+    // Nobody else tells this replica of it.
+    stack.freeze(Service::Relay, 0);
+    for token in [mandate.member("access_token"), &session] {
+        assert!(active(&world, &sts, token).await);
+        let answer = revoke(&world, &sts, token).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(!active(&world, &sts, token).await);
+    }
+    let refused = world.mandate(&sts, &session, "orders:read").await;
+    assert_eq!(refused.member("reason"), "session_revoked", "{}", refused.text);
+}
+
+#[tokio::test]
 async fn a_session_that_is_given_back_has_ended_everywhere_and_on_record() {
     let stack = Stack::builder().replicas(Service::Sts, 2).start().await;
     let world = World::new(&stack).await;

@@ -95,10 +95,11 @@ async fn a_proof_that_only_one_of_the_two_asks_for_is_a_difference() {
     );
 }
 
-/// Runs past its deadline on one scope, answers nonsense on another.
+/// Runs past its deadline on one scope, answers nonsense on the others.
 const FAILING: &str = r#"package caracal.authz
 import rego.v1
 result := {"decision": "perhaps"} if "orders:read" in input.context.requested_scopes
+result := {"decision": "perhaps"} if "orders:delete" in input.context.requested_scopes
 result := {"decision": "allow", "evaluation_status": "complete", "determining_policies": [], "diagnostics": [n]} if {
   "orders:write" in input.context.requested_scopes
   n := count([1 | some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i * j == -1])
@@ -134,7 +135,7 @@ async fn a_shadow_set_that_fails_or_cannot_keep_up_changes_no_answer() {
             answer.took
         );
     }
-    for id in ["nonsense", "late"] {
+    for id in ["nonsense", "late", "no"] {
         let event = eventually("the failure's outcome", Duration::from_secs(10), || async {
             let events = world.events(id).await;
             events
@@ -145,7 +146,7 @@ async fn a_shadow_set_that_fails_or_cannot_keep_up_changes_no_answer() {
         assert_eq!(
             (&event["evaluation_status"], &event["metadata_json"]["differs"]),
             (&json!("error"), &json!(true)),
-            "what fails refuses: {event}"
+            "what fails refuses, and has decided nothing: {event}"
         );
     }
     // More than the queue holds, each of them late: what finds no place is dropped, and every answer is the same.

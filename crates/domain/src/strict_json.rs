@@ -7,9 +7,20 @@ use std::collections::HashSet;
 use std::fmt;
 
 /// Reads a value and refuses duplicate members at any depth, known to `T` or not.
-pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice::<EachMemberOnce>(bytes)?;
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    check(bytes)?;
     serde_json::from_slice(bytes)
+}
+
+/// Whether it is JSON without duplicate members at any depth.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn check(bytes: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<EachMemberOnce>(bytes).map(drop)
 }
 
 struct EachMemberOnce;
