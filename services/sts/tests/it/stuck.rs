@@ -111,3 +111,45 @@ async fn one_zone_that_cannot_be_opened_keeps_no_other_from_following() {
     })
     .await;
 }
+
+/// A policy that takes its time to become machine code.
+fn large(n: usize) -> String {
+    let rules = (0..60).map(|rule| {
+        format!(
+            "matches contains {rule} if regex.match(`^r{n}-{rule}.*x$`, input.resource.identifier)\n\
+             names contains sprintf(\"%s-%d\", [input.principal.name, {rule}]) if {rule} in matches\n"
+        )
+    });
+    format!(
+        "package caracal.authz\nimport rego.v1\n{}\
+         result := {{\"decision\": \"allow\", \"evaluation_status\": \"complete\", \"determining_policies\": [\"{n}\"], \
+         \"diagnostics\": []}} if count(names) == 0\n",
+        rules.collect::<String>()
+    )
+}
+
+#[tokio::test]
+async fn who_needs_no_policy_waits_for_none_that_is_being_loaded() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let minted = world.mandate(&stack.sts(0), &session, "orders:read").await;
+    assert_eq!(minted.status, 200, "{}", minted.text);
+    let policies: Vec<String> = (0..16).map(large).collect();
+    let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
+    crate::hands::adopt_all(&stack, &world, &policies).await;
+    // Up to the bound the policies of before decide, and beyond it those that are there by then; sessions go on.
+    let loaded = eventually("the last policy", Duration::from_secs(60), || async {
+        let opened = world.token(&stack.sts(0), &[]).await;
+        assert_eq!(opened.status, 200, "{}", opened.text);
+        let minted = world.mandate(&stack.sts(0), &session, "orders:delete").await;
+        let said = (minted.status, minted.member("reason"));
+        assert!(
+            [(200, ""), (403, "policy_deny"), (503, "stale_state")].contains(&said),
+            "{}",
+            minted.text
+        );
+        (minted.status == 200).then_some(())
+    });
+    loaded.await;
+}
