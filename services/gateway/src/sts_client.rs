@@ -71,7 +71,7 @@ pub struct Directive {
     /// Whether the resource covers what lies below its identifier.
     pub prefix: bool,
     /// The base of the upstream.
-    pub upstream_url: Url,
+    pub url: Url,
     /// How to authenticate to it.
     pub auth_mode: AuthMode,
     /// With what, in the answer to an exchange and in the modes that have one.
@@ -384,7 +384,7 @@ mod tests {
     fn a_directive_is_read_and_its_credential_never_shown() {
         let directive: Directive = serde_json::from_value(serde_json::json!({
             "resource_id": "0198c0de-0000-7000-8000-000000000002", "identifier": "resource://orders", "prefix": false,
-            "upstream_url": "http://127.0.0.1:9/", "auth_mode": "provider_apikey", "epoch": 7,
+            "url": "http://127.0.0.1:9/", "auth_mode": "provider_apikey", "epoch": 7,
             "credential": {"location": "header", "name": "X-API-Key", "value": "s3cret"},
             "operations": [{"method": "GET", "path": "/orders", "scope": "orders:read"}], "forward_headers": ["X-Tenant"]
         }))

@@ -17,7 +17,7 @@ pub struct Directive {
     /// Whether the resource covers what lies below its identifier.
     pub prefix: bool,
     /// The base of the upstream.
-    pub upstream_url: url::Url,
+    pub url: url::Url,
     /// How to authenticate to it.
     pub auth_mode: AuthMode,
     /// With what, in the answer to an exchange; `null` in modes without one.
@@ -40,12 +40,12 @@ impl Directive {
         identifier: &ResourceIdentifier,
         resource: &Resource,
     ) -> Result<Self, Refusal> {
-        let upstream_url = resource.upstream_url.clone().ok_or(Refusal::UpstreamNotAllowed)?;
+        let url = resource.upstream_url.clone().ok_or(Refusal::UpstreamNotAllowed)?;
         Ok(Self {
             resource_id: resource.id,
             identifier: identifier.clone(),
             prefix: resource.prefix,
-            upstream_url,
+            url,
             auth_mode: resource.auth_mode,
             credential: None,
             operations: resource.operations.clone(),

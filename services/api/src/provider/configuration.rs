@@ -75,7 +75,6 @@ pub(super) fn read(
     secret_config: Map<String, Value>,
     egress: &EgressPolicy,
 ) -> Result<Configuration, Failure> {
-    agree(&config, &secret_config)?;
     let (mut shown, mut secrets) = (Map::new(), Map::new());
     for (key, value) in config.into_iter().chain(secret_config) {
         if is_secret(&key) {
@@ -113,7 +112,7 @@ pub(super) fn read(
     Ok(Configuration { shown, secrets })
 }
 
-/// The two are one (seed `004`), so what both of them hold is the same in both.
+/// The two members of a body are one (seed `004`), so what both of them hold is the same in both.
 pub(super) fn agree(config: &Map<String, Value>, secret_config: &Map<String, Value>) -> Result<(), Failure> {
     let differs =
         |(key, value): &(&String, &Value)| secret_config.get(*key).is_some_and(|other| other != *value);

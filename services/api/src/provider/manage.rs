@@ -27,6 +27,7 @@ impl Api {
     ) -> Result<Written<ProviderRow>, Failure> {
         let name = body.name.unwrap_or_else(|| body.identifier.clone());
         check_namespace(zone, &[body.identifier.as_str(), name.as_str()])?;
+        configuration::agree(&body.config_json, &body.secret_config)?;
         let Configuration { shown, secrets } =
             configuration::read(body.kind, body.config_json, body.secret_config, &self.egress)?;
         let secrets = merge(Map::new(), secrets);
@@ -77,10 +78,15 @@ impl Api {
         let stored = || before.config_json.as_object().cloned().unwrap_or_default();
         // What the kind it had left behind may be taken away, whatever the kind it gets.
         let known = &before.secret_config_keys;
-        let config = patch.config_json.unwrap_or_else(stored);
         let given = patch.secret_config.unwrap_or_default();
-        configuration::agree(&config, &given)?;
-        let (mut gone, config) = without(as_a_whole(config, stored), known);
+        let config = match patch.config_json {
+            Some(config) => {
+                configuration::agree(&config, &given)?;
+                as_a_whole(config, stored)
+            }
+            None => stored(),
+        };
+        let (mut gone, config) = without(config, known);
         let (also_gone, given) = without(given, known);
         gone.extend(also_gone);
         let kind = patch.kind.unwrap_or(before.kind);

@@ -75,7 +75,7 @@ pub(super) async fn decide(
             by_exchange(gateway, passage, admitted, &token, directive, &asked, &wanted).await?
         }
     };
-    let upstream = &allowed.directive.upstream_url;
+    let upstream = &allowed.directive.url;
     passage.upstream_host = upstream.host_str().map(str::to_owned);
     check_url(&gateway.egress, upstream.as_str()).map_err(|_| Refusal::UpstreamNotAllowed)?;
     let judged = gateway.upstreams.judge(upstream.as_str()).await;

@@ -1,11 +1,40 @@
 //! Sessions and mandates: what they carry, and what they can never become (contract §2, "Classes" and "Claims").
 
+use caracal_testkit::settings::GATEWAY_STS_KEY;
+use caracal_testkit::upstream::API_KEY;
 use caracal_testkit::world::{allowing, claims};
 use caracal_testkit::{Client, Stack, World};
 use serde_json::{Value, json};
 
 fn number(claims: &Value, name: &str) -> i64 {
     claims.get(name).and_then(Value::as_i64).expect("a number")
+}
+
+#[tokio::test]
+async fn a_gateway_alone_is_told_with_what_its_call_goes_on() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let session = world.session(&stack.sts(0)).await;
+    let call = [
+        ("subject_token", session.as_str()),
+        ("resource", &world.resource),
+        ("scope", "orders:read"),
+        ("method", "GET"),
+        ("path", "/orders"),
+    ];
+    let gateway = stack.sts(0).bearer(GATEWAY_STS_KEY);
+    let told = gateway.form("/oauth/2/token", &call).await.expect(200);
+    let own = world
+        .mandate(&stack.sts(0), &session, "orders:read")
+        .await
+        .expect(200);
+    let [told, own] = [&told, &own].map(|answer| answer["upstreams"][&world.resource].clone());
+    for member in ["url", "auth_mode"] {
+        assert!(told[member].is_string());
+        assert_eq!(told[member], own[member], "{told}");
+    }
+    assert_eq!(told["credential"]["value"], API_KEY);
+    assert_eq!(own.as_object().map(serde_json::Map::len), Some(2), "{own}");
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub(super) fn build(
         headers.insert(name, value);
     }
     let uri = address(
-        &directive.upstream_url,
+        &directive.url,
         &admitted.path,
         passage.call.query.as_deref(),
         in_query,
