@@ -333,8 +333,12 @@ impl Zones {
         let view = Arc::new(ZoneView::open(snapshot, &self.kek)?);
         // Meanwhile the view before this one serves, if there is one, but no longer than it may.
         let patience = slot.view().map_or(Duration::ZERO, |_| self.bound * 3 / 4);
-        self.warmed(&view, patience).await?;
-        Ok(Some(slot.install(view, Some(read_at))))
+        let warm = self.warmed(&view, patience).await?;
+        let view = slot.install(view, Some(read_at));
+        if warm {
+            self.report(&view);
+        }
+        Ok(Some(view))
     }
 }
 

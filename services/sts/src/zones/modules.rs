@@ -52,9 +52,9 @@ impl Zones {
         loaded.unwrap_or(Err(Refusal::StaleState.into()))
     }
 
-    /// Has the modules of a new view at hand, as far as that goes in so long; what is lacking then goes on loading. Whoever
-    /// needs no policy is not kept waiting for it; everybody else waits, or is refused, at [`Zones::load_modules`]. Once all
-    /// are there it is reported.
+    /// Has the modules of a new view at hand, as far as that goes in so long; whether they are. What is lacking then goes on
+    /// loading, and is reported once it is there. Whoever needs no policy is not kept waiting for it; everybody else waits, or
+    /// is refused, at [`Zones::load_modules`].
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -62,32 +62,39 @@ impl Zones {
         self: &Arc<Self>,
         view: &Arc<ZoneView>,
         patience: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let config = &view.zone.config;
         let mut manifests = config.active.iter().chain(&config.shadow);
         if manifests.all(|manifest| self.has_modules(manifest)) {
-            self.report(view);
-            return Ok(());
+            return Ok(true);
         }
         let (zones, view) = (Arc::clone(self), Arc::clone(view));
         let (answer, loaded) = oneshot::channel();
         self.tasks.spawn("policy-set-load", async move {
-            let config = &view.zone.config;
-            let mut outcome = Ok(());
-            for manifest in config.active.iter().chain(&config.shadow) {
-                outcome = outcome.and(zones.load_missing(manifest).await);
+            let first = zones.load_all(&view).await;
+            let Err(mut late) = answer.send(first) else {
+                return;
+            };
+            // Nobody waits any more: the view is in place, and this is all that loads what it lacks.
+            while late.is_err() {
+                tokio::time::sleep(PATIENCE).await;
+                late = zones.load_all(&view).await;
             }
-            if outcome.is_ok() {
-                zones.report(&view);
-            }
-            // Nobody may wait for it any more.
-            let _ = answer.send(outcome);
+            zones.report(&view);
         });
         match tokio::time::timeout(patience, loaded).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(outcome)) => outcome.map(|()| true),
             Ok(Err(_)) => Err(Refusal::StaleState.into()),
-            Err(_) => Ok(()),
+            Err(_) => Ok(false),
         }
+    }
+
+    async fn load_all(self: &Arc<Self>, view: &ZoneView) -> Result<(), Failure> {
+        let config = &view.zone.config;
+        for manifest in config.active.iter().chain(&config.shadow) {
+            self.load_missing(manifest).await?;
+        }
+        Ok(())
     }
 
     async fn load_missing(self: &Arc<Self>, manifest: &Manifest) -> Result<(), Failure> {
@@ -159,7 +166,7 @@ impl Zones {
     }
 
     /// Tells the control plane what this replica decides by from now on: the answer to "has my activation arrived?".
-    fn report(&self, view: &ZoneView) {
+    pub(super) fn report(&self, view: &ZoneView) {
         let Some(active) = view.zone.config.active.as_ref() else {
             return;
         };

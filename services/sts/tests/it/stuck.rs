@@ -139,7 +139,7 @@ async fn who_needs_no_policy_waits_for_none_that_is_being_loaded() {
     let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
     crate::hands::adopt_all(&stack, &world, &policies).await;
     // Up to the bound the policies of before decide, and beyond it those that are there by then; sessions go on.
-    let loaded = eventually("the last policy", Duration::from_secs(60), || async {
+    let loaded = eventually("the last policy", Duration::from_mins(1), || async {
         let opened = world.token(&stack.sts(0), &[]).await;
         assert_eq!(opened.status, 200, "{}", opened.text);
         let minted = world.mandate(&stack.sts(0), &session, "orders:delete").await;
