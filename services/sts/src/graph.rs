@@ -43,8 +43,7 @@ impl<T> Kept<T> {
     /// Whether what it says of this agent is still so, as far as that can be seen from here: a subject's sessions are cut
     /// off without a word of the agents that hang on them.
     fn holds_of(&self, agent: &Agent, view: &ZoneView) -> bool {
-        let mut sessions = agent.session.iter();
-        sessions.all(|session| {
+        agent.session.as_ref().is_none_or(|session| {
             let subject = &session.subject_id;
             !view.anchors.cuts_off(AnchorKind::Subject, subject, self.epoch)
         })

@@ -1,6 +1,6 @@
 use crate::fixture;
 use crate::scratch::Scratch;
-use caracal_storage::{Database, DatabaseConfig, Error, database_time, zones};
+use caracal_storage::{Conn, Database, DatabaseConfig, Error, database_time, zones};
 use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use std::time::{Duration, Instant};
@@ -64,17 +64,13 @@ async fn a_connection_that_died_while_idle_is_replaced_unseen() {
 async fn a_connection_that_fell_silent_while_idle_is_replaced_unseen() {
     let scratch = Scratch::new().await;
     let database = Database::connect(&config(scratch.url.clone())).unwrap();
-    let backend = "SELECT pg_backend_pid() AS pid";
-    let first: Backend = sql_query(backend)
-        .get_result(&mut *database.acquire().await.unwrap())
-        .await
-        .unwrap();
+    let first = backend(&mut database.acquire().await.unwrap()).await.unwrap();
     // Frozen, it holds its end of the connection open and answers nothing.
     signal("-STOP", first.pid);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let before = Instant::now();
-    let second: Result<Backend, _> = match database.acquire().await {
-        Ok(mut conn) => sql_query(backend).get_result(&mut *conn).await,
+    let second = match database.acquire().await {
+        Ok(mut conn) => backend(&mut conn).await,
         Err(error) => panic!("{error:?}"),
     };
     signal("-CONT", first.pid);
@@ -90,11 +86,7 @@ async fn a_connection_that_fell_silent_while_idle_is_replaced_unseen() {
 async fn a_connection_that_fell_silent_a_moment_ago_begins_nothing() {
     let scratch = Scratch::new().await;
     let database = Database::connect(&config(scratch.url.clone())).unwrap();
-    let backend = "SELECT pg_backend_pid() AS pid";
-    let first: Backend = sql_query(backend)
-        .get_result(&mut *database.acquire().await.unwrap())
-        .await
-        .unwrap();
+    let first = backend(&mut database.acquire().await.unwrap()).await.unwrap();
     signal("-STOP", first.pid);
     let before = Instant::now();
     let begun = database.begin().await;
@@ -102,6 +94,11 @@ async fn a_connection_that_fell_silent_a_moment_ago_begins_nothing() {
     signal("-CONT", first.pid);
     assert!(begun.is_err_and(|error| error.is_unavailable()));
     assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
+/// The server's end of a connection.
+async fn backend(conn: &mut Conn) -> diesel::QueryResult<Backend> {
+    sql_query("SELECT pg_backend_pid() AS pid").get_result(conn).await
 }
 
 #[derive(diesel::QueryableByName)]

@@ -1,6 +1,6 @@
 //! An agent ends with the session it hangs on, however that ended and whatever is left to tell of it (contract §3, §4).
 
-use crate::hands::{Hands, bounds, second, text};
+use crate::hands::{Hands, Second, bounds, second, text};
 use crate::users::Issuer;
 use caracal_domain::agent::AgentStatus;
 use caracal_domain::id::{AgentSessionId, SessionId};
@@ -55,6 +55,17 @@ impl Scene {
         self.world.token(sts, &fields).await
     }
 
+    /// An agent of `receiver` that this one hands `orders:read` on to: the agent, and the edge that reaches it.
+    async fn hand_on(&self, agent: AgentSessionId, receiver: &Second) -> [String; 2] {
+        let target = self.hands.agent(&receiver.id, 3600).await;
+        let (from, to) = (
+            (agent, self.world.application_id.as_str()),
+            (target, receiver.id.as_str()),
+        );
+        let edge = self.hands.edge(from, to, None, bounds("orders:read", 1)).await;
+        [target.to_string(), edge.id.to_string()]
+    }
+
     fn at(&self, epoch: &str) -> Client {
         self.sts.clone().with("Caracal-Min-Epoch", epoch)
     }
@@ -75,14 +86,8 @@ async fn an_agent_below_a_revoked_root_cannot_act_nor_can_one_reached_by_delegat
     let agent = scene.agent_on(below).await;
     assert_eq!(scene.act(&scene.sts, agent).await.status, 200);
     let receiver = second(&stack, &scene.world, "receiver").await;
-    let target = scene.hands.agent(&receiver.id, 3600).await;
-    let from = (agent, scene.world.application_id.as_str());
-    let edge = scene
-        .hands
-        .edge(from, (target, &receiver.id), None, bounds("orders:read", 1))
-        .await;
+    let [target, edge] = scene.hand_on(agent, &receiver).await;
     let session = receiver.token(&scene.sts, &[]).await;
-    let (target, edge) = (target.to_string(), edge.id.to_string());
     let redeeming = [
         ("subject_token", session.member("access_token")),
         ("agent_session_id", &target),
@@ -131,14 +136,8 @@ async fn an_agent_ends_when_its_session_expires_and_no_mandate_outlives_either()
     let opened = scene.world.token(&scene.sts, &[("ttl_seconds", "5")]).await;
     let agent = scene.agent_on(sid(opened.member("access_token"))).await;
     let receiver = second(&stack, &scene.world, "receiver").await;
-    let target = scene.hands.agent(&receiver.id, 3600).await;
-    let from = (agent, scene.world.application_id.as_str());
-    let edge = scene
-        .hands
-        .edge(from, (target, &receiver.id), None, bounds("orders:read", 1))
-        .await;
+    let [target, edge] = scene.hand_on(agent, &receiver).await;
     let session = receiver.token(&scene.sts, &[]).await;
-    let (target, edge) = (target.to_string(), edge.id.to_string());
     let redeeming = [
         ("subject_token", session.member("access_token")),
         ("agent_session_id", &target),
@@ -191,13 +190,7 @@ async fn what_an_agent_minted_ends_with_the_session_it_hangs_on() {
     for by_api in [true, false] {
         let trunk = scene.world.session(&scene.sts).await;
         let agent = scene.agent_on(sid(&trunk)).await;
-        let target = scene.hands.agent(&receiver.id, 3600).await;
-        let ends = ((agent, application), (target, receiver.id.as_str()));
-        let edge = scene
-            .hands
-            .edge(ends.0, ends.1, None, bounds("orders:read", 1))
-            .await;
-        let (target, edge) = (target.to_string(), edge.id.to_string());
+        let [target, edge] = scene.hand_on(agent, &receiver).await;
         let redeeming = [
             ("subject_token", theirs.as_str()),
             ("agent_session_id", &target),
