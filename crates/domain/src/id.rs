@@ -2,7 +2,8 @@
 //! well as their clocks agree, and within one process exactly in the order in which they were made.
 
 use crate::clock::{Clock, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,10 +51,31 @@ impl LastTick {
     }
 }
 
+fn canonical(text: &str) -> Result<Uuid, InvalidId> {
+    let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+    let spelt = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+    spelt.then_some(id).ok_or(InvalidId)
+}
+
+/// Reads an id from text, so that a body spells it as a path does.
+struct Canonical;
+
+impl Visitor<'_> for Canonical {
+    type Value = Uuid;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id: a UUID with hyphens, in small letters")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Uuid, E> {
+        canonical(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -94,8 +116,13 @@ macro_rules! ids {
 
             /// Only the canonical hyphenated lower-case form is an id; every other spelling is refused.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let id = Uuid::try_parse(text).map_err(|_| InvalidId)?;
-                if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text { Ok(Self(id)) } else { Err(InvalidId) }
+                canonical(text).map(Self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Canonical).map(Self)
             }
         }
     )+};
@@ -242,6 +269,8 @@ mod tests {
             "{0198c0de-0000-7000-8000-000000000000}",
         ] {
             assert_eq!(text.parse::<ZoneId>(), Err(InvalidId), "{text:?}");
+            let in_a_body = serde_json::from_value::<ZoneId>(text.into());
+            assert!(in_a_body.is_err(), "{text:?}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub use foreign::{
 pub use jwks::jwks;
 pub use key_pair::{NewKeyPair, generate_key_pair};
 pub use ledger_key::LedgerKey;
-pub use outgoing_assertion::outgoing_assertion;
+pub use outgoing_assertion::{check_private_key, outgoing_assertion};
 pub use secret::{
     SecretMint, constant_time_eq, hash_generated, hash_secret, random_token, sha256, sha256_hex,
     verify_secret,

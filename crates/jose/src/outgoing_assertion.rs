@@ -46,6 +46,14 @@ pub fn outgoing_assertion(
     jwt::encode_with_signer(&payload, &header, &*signer).map_err(|source| Error::Sign(source.into()))
 }
 
+/// Whether assertions can be signed with this key.
+///
+/// # Errors
+/// [`Error::SigningKey`] when it is none that [`outgoing_assertion`] takes.
+pub fn check_private_key(private_key: &str) -> Result<(), Error> {
+    signer(private_key.trim()).map(|_| ())
+}
+
 type AnySigner = (Box<dyn JwsSigner>, Option<String>);
 
 fn signer(key: &str) -> Result<AnySigner, Error> {

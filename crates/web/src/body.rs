@@ -43,6 +43,37 @@ impl<T: DeserializeOwned + Validate> FromRequest for JsonBody<T> {
     }
 }
 
+/// A JSON body that is looked at before it is parsed: where what it names decides who may send it.
+#[derive(Debug)]
+pub struct JsonBytes(BytesMut);
+
+impl JsonBytes {
+    /// Whether the body is an object with such a member, whatever its value.
+    #[must_use]
+    pub fn names(&self, member: &str) -> bool {
+        serde_json::from_slice(&self.0).is_ok_and(|body: Value| body.get(member).is_some())
+    }
+
+    /// The body itself, as [`JsonBody`] has it.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn parse<T: DeserializeOwned + Validate>(&self) -> Result<T, ApiError> {
+        parse(&self.0)
+    }
+}
+
+impl FromRequest for JsonBytes {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move { read(&request, payload).await.map(Self) })
+    }
+}
+
 /// A JSON body that may be left out: an empty one, whatever its type, means the defaults.
 #[derive(Debug)]
 pub struct OptionalBody<T>(pub T);

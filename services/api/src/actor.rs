@@ -6,7 +6,7 @@ use crate::app::Api;
 use crate::attempt::Attempt;
 use crate::change::By;
 use crate::error::{Failure, Refusal};
-use crate::idempotency::{self, key_of};
+use crate::idempotency::{self, Held, Owner, key_of};
 use crate::sight::Sight;
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -20,6 +20,7 @@ use caracal_web::{ApiError, bearer, query};
 use futures::future::LocalBoxFuture;
 use futures::try_join;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long it may take to find out who asks.
@@ -88,6 +89,8 @@ impl Access for Govern {
 
 /// Anybody at all; then `R` from the rest of the request.
 pub(crate) struct Public<R = ()> {
+    /// The idempotency key of a POST that came with one.
+    pub(crate) held: Option<Arc<Held>>,
     pub(crate) rest: R,
 }
 
@@ -125,9 +128,14 @@ impl<R: FromRequest> FromRequest for Public<R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            Ok(Self {
-                rest: rest(&request, &mut payload).await?,
-            })
+            let Some(key) = key_of(&request)? else {
+                let rest = rest(&request, &mut payload).await?;
+                return Ok(Self { held: None, rest });
+            };
+            let key = (Owner::Bearer, None, key);
+            let (held, rest) = idempotency::admit(api(&request)?, key, &request, &mut payload).await?;
+            let held = Some(held);
+            Ok(Self { held, rest })
         })
     }
 }
@@ -265,8 +273,8 @@ async fn admit<A: Access, R: FromRequest>(
     let by = by(actor, request)?;
     match key_of(request)? {
         Some(key) if A::WRITES => {
-            let api = api(request)?;
-            let (held, rest) = idempotency::admit(api, (by.name(), zone, key), request, payload).await?;
+            let key = (Owner::Actor(by.name()), zone, key);
+            let (held, rest) = idempotency::admit(api(request)?, key, request, payload).await?;
             let held = Some(held);
             Ok((By { held, ..by }, rest))
         }

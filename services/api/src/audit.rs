@@ -14,7 +14,7 @@ use crate::text::Moment;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::redact;
-use caracal_domain::id::ZoneId;
+use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_web::{ApiError, QueryParams};
@@ -40,9 +40,12 @@ pub(crate) struct AuditQuery {
     request_id: Option<String>,
     decision: Option<AuditDecision>,
     event_type: Option<String>,
-    application_id: Option<Uuid>,
-    session_id: Option<Uuid>,
-    agent_session_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    application_id: Option<ApplicationId>,
+    #[param(value_type = Option<Uuid>)]
+    session_id: Option<SessionId>,
+    #[param(value_type = Option<Uuid>)]
+    agent_session_id: Option<AgentSessionId>,
     resource: Option<String>,
     label: Option<String>,
     #[param(inline)]
@@ -60,9 +63,9 @@ impl AuditQuery {
             request_id: self.request_id,
             decision: self.decision,
             event_type: self.event_type,
-            application_id: self.application_id,
-            session_id: self.session_id,
-            agent_session_id: self.agent_session_id,
+            application_id: self.application_id.map(Uuid::from),
+            session_id: self.session_id.map(Uuid::from),
+            agent_session_id: self.agent_session_id.map(Uuid::from),
             resource: self.resource,
             label: self.label,
         }

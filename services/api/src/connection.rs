@@ -77,9 +77,11 @@ pub(crate) struct ConnectionQuery {
     /// Only this user's.
     user_id: Option<String>,
     /// Only for this resource.
-    resource_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    resource_id: Option<ResourceId>,
     /// Only at this provider.
-    provider_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    provider_id: Option<ProviderId>,
     /// `active`, `lapsed` or `revoked`.
     #[param(inline)]
     status: Option<Status>,
@@ -128,8 +130,8 @@ pub(crate) async fn list(
     let page = list.page(query.limit, query.cursor.as_deref())?;
     let filter = ConnectionFilter {
         user_id: query.user_id,
-        resource_id: query.resource_id.map(Into::into),
-        provider_id: query.provider_id.map(Into::into),
+        resource_id: query.resource_id,
+        provider_id: query.provider_id,
         status: query.status.map(Into::into),
     };
     let rows = api

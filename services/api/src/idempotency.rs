@@ -131,10 +131,18 @@ pub(crate) fn key_of(request: &HttpRequest) -> Result<Option<String>, ApiError> 
     Ok(Some(key.to_owned()))
 }
 
+/// Whose key it is.
+pub(crate) enum Owner {
+    /// This administrator's.
+    Actor(String),
+    /// Whoever's who can send this body: it holds what they prove themselves with (an invitation's token).
+    Bearer,
+}
+
 /// Takes the lease of a key once the rest of the request is understood; who came second is answered here.
 pub(crate) async fn admit<R: FromRequest>(
     api: &Data<Api>,
-    (actor, zone, key): (String, Option<ZoneId>, String),
+    (owner, zone, key): (Owner, Option<ZoneId>, String),
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> Result<(Arc<Held>, R), Error> {
@@ -145,6 +153,11 @@ pub(crate) async fn admit<R: FromRequest>(
     };
     let rest = rest(request, &mut payload).await?;
     let route = format!("{} {}", request.method(), request.path());
+    let body = canonical(&body);
+    let actor = match owner {
+        Owner::Actor(name) => name,
+        Owner::Bearer => format!("bearer:{}", hex::encode(api.bodies.sign(&body))),
+    };
     let key = Key {
         actor,
         route,
@@ -153,7 +166,7 @@ pub(crate) async fn admit<R: FromRequest>(
     };
     let api = api.clone();
     // Whoever hangs up now must not leave a lease that nobody knows of.
-    let lease = to_completion(async move { api.lease(key, &canonical(&body)).await });
+    let lease = to_completion(async move { api.lease(key, &body).await });
     let held = Arc::new(lease.await.map_err(Error::from)?);
     request.extensions_mut().insert(Arc::clone(&held));
     Ok((held, rest))

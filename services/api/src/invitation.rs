@@ -207,7 +207,10 @@ pub(crate) async fn accept(
     request: Public<(CurrentRequestId, JsonBody<AcceptBody>)>,
 ) -> Result<HttpResponse, ApiError> {
     let (request_id, JsonBody(body)) = request.rest;
-    let by = By::system(request_id.0);
+    let by = By {
+        held: request.held,
+        ..By::system(request_id.0)
+    };
     let (row, token) = to_completion(async move { api.accept_invitation(by, body).await }).await?;
     Ok(HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))

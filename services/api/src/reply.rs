@@ -62,7 +62,9 @@ impl IfMatch {
     pub(crate) fn check(&self, version: i64) -> Result<(), Failure> {
         let Some(tags) = &self.0 else { return Ok(()) };
         let wanted = format!("\"{version}\"");
-        if tags.iter().any(|tag| tag == "*" || *tag == wanted) {
+        // `*` is the whole of the field, never one of its tags.
+        let any = matches!(tags.as_slice(), [only] if only == "*");
+        if any || tags.contains(&wanted) {
             Ok(())
         } else {
             Err(Refusal::VersionConflict.into())
@@ -111,7 +113,13 @@ mod tests {
         assert!(IfMatch(None).check(3).is_ok());
         assert!(tags(&["*"]).check(3).is_ok());
         assert!(tags(&["\"1\"", "\"3\""]).check(3).is_ok());
-        for other in [tags(&["\"2\""]), tags(&["W/\"3\""]), tags(&["3"]), tags(&[])] {
+        for other in [
+            tags(&["\"2\""]),
+            tags(&["W/\"3\""]),
+            tags(&["3"]),
+            tags(&[]),
+            tags(&["*", "\"2\""]),
+        ] {
             assert!(other.check(3).is_err(), "{other:?}");
         }
     }

@@ -17,7 +17,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::ZoneId;
 use caracal_storage::Page;
 use caracal_storage::zones::{self, ZoneRow};
-use caracal_web::{ApiError, JsonBody, QueryParams, to_completion};
+use caracal_web::{ApiError, JsonBody, JsonBytes, QueryParams, to_completion};
 use pages::Rendered;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -167,13 +167,15 @@ pub(crate) async fn item(request: InZone<Read>) -> HttpResponse {
 )]
 pub(crate) async fn change(
     api: Data<Api>,
-    request: InZone<Write, (IfMatch, JsonBody<ZonePatch>)>,
+    request: InZone<Write, (IfMatch, JsonBytes)>,
 ) -> Result<HttpResponse, ApiError> {
-    let (by, zone, (if_match, JsonBody(patch))) = request.open();
-    let governs = patch.is_system.is_some() || patch.mint_rate_per_minute.is_some();
+    let (by, zone, (if_match, body)) = request.open();
+    // Permission comes before the body, so what is named counts, whatever it is to be.
+    let governs = body.names("is_system") || body.names("mint_rate_per_minute");
     if governs && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
         return Err(Refusal::AdminTokenZoneMismatch.into());
     }
+    let patch: ZonePatch = body.parse()?;
     let Written { value: row, epoch } =
         to_completion(async move { api.change_zone(&by, zone.id, &if_match, patch).await }).await?;
     Ok(reply::changed(&ZoneView::from(&row), row.version, epoch))

@@ -281,16 +281,23 @@ async fn check_downgrade(
     before: &ApplicationRow,
     changes: &ApplicationChanges,
 ) -> Result<(), Failure> {
-    let becomes_public = changes.credential_type == Some(CredentialType::Public);
-    if !becomes_public || before.credential_type == CredentialType::Public {
-        return Ok(());
-    }
+    let credential = changes.credential_type.unwrap_or(before.credential_type);
+    let was_public = before.credential_type == CredentialType::Public;
+    // One that proves nothing does not take on a name that the policies know either.
+    let names: Vec<&str> = match (credential == CredentialType::Public, &changes.name) {
+        (true, Some(new)) if was_public && *new != before.name => vec![new],
+        (true, Some(new)) if !was_public => vec![new, &before.name],
+        (true, None) if !was_public => vec![&before.name],
+        _ => return Ok(()),
+    };
     // No activation between this look and the commit.
     zones::find_for_update(tx, before.zone_id)
         .await?
         .ok_or(Refusal::ZoneNotFound)?;
-    if applications::named_by_active_policy(tx, before.zone_id, before.id, &before.name).await? {
-        return Err(Refusal::AppReferencedByActivePolicy.into());
+    for name in names {
+        if applications::named_by_active_policy(tx, before.zone_id, before.id, name).await? {
+            return Err(Refusal::AppReferencedByActivePolicy.into());
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::AuditDecision;
-use caracal_domain::id::ZoneId;
+use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_storage::{admin_tokens, zones};
 use caracal_web::{ApiError, QueryParams};
@@ -44,11 +44,14 @@ pub(crate) struct TailQuery {
     /// Only events of this request.
     request_id: Option<String>,
     /// Only events of this application.
-    application_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    application_id: Option<ApplicationId>,
     /// Only events of this session.
-    session_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    session_id: Option<SessionId>,
     /// Only events of this agent session.
-    agent_session_id: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    agent_session_id: Option<AgentSessionId>,
     /// Only events about this resource.
     resource: Option<String>,
     /// Only events by agents with this label.
@@ -107,9 +110,9 @@ fn filter(query: TailQuery) -> AuditFilter {
         request_id: query.request_id,
         decision: query.decision,
         event_type: query.event_type,
-        application_id: query.application_id,
-        session_id: query.session_id,
-        agent_session_id: query.agent_session_id,
+        application_id: query.application_id.map(Uuid::from),
+        session_id: query.session_id.map(Uuid::from),
+        agent_session_id: query.agent_session_id.map(Uuid::from),
         resource: query.resource,
         label: query.label,
     }

@@ -12,7 +12,7 @@ use actix_web::http::header::ACCEPT;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use caracal_domain::FeedBody;
-use caracal_domain::id::{ConnectionId, ZoneId};
+use caracal_domain::id::ConnectionId;
 use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
 use caracal_jose::Purpose;
 use caracal_provider::{OauthProvider, Tokens, Unasked};
@@ -71,17 +71,17 @@ pub(crate) async fn callback(
     id: CurrentRequestId,
 ) -> Result<HttpResponse, ApiError> {
     let callback = read(request.query_string()).ok_or(Refusal::InvalidOauthCallback)?;
-    let zone = api.zone_of_state(&callback.state).await?;
-    if let Some(zone) = zone {
-        let attempt = Attempt {
-            actor: None,
-            zone: Some(zone),
-        };
-        request.extensions_mut().insert(attempt);
-    }
+    let state = api.state(&callback.state).await?;
+    // Whatever comes of it is in the ledger of the zone that sent the user.
+    let attempt = Attempt {
+        actor: None,
+        zone: Some(state.zone_id),
+    };
+    request.extensions_mut().insert(attempt);
     let page = wants_page(&request);
     let by = By::system(id.0);
-    let (row, epoch) = to_completion(async move { api.finish_connection(&by, callback).await }).await?;
+    let finished = async move { api.finish_connection(&by, state, callback).await };
+    let (row, epoch) = to_completion(finished).await?;
     let mut answer = HttpResponse::Ok();
     answer
         .insert_header(zone_epoch(epoch))
@@ -105,9 +105,10 @@ impl Api {
     async fn finish_connection(
         &self,
         by: &By,
+        state: StateRow,
         callback: Callback,
     ) -> Result<(ConnectionRow, caracal_domain::Epoch), ApiError> {
-        let (state, provider, verifier) = self.take_state(&callback).await?;
+        let (provider, verifier) = self.take_state(&state, &callback.state).await?;
         let code = match &callback.outcome {
             Ok(code) => code,
             Err(error) => {
@@ -130,31 +131,33 @@ impl Api {
         Ok(self.keep_connection(by, state, answer).await?)
     }
 
-    /// In whose zone somebody was sent to a provider with this state.
-    async fn zone_of_state(&self, state: &str) -> Result<Option<ZoneId>, Failure> {
+    /// Who was sent to a provider with this state, and what for.
+    async fn state(&self, state: &str) -> Result<StateRow, Failure> {
         let hash = sha256(state);
         let find = async |conn: &mut Conn| connections::find_state(conn, &hash).await;
         let found = self.read(Sight::Everything, find).await?;
-        Ok(found.map(|state| state.zone_id))
+        Ok(found.ok_or(Refusal::OauthStateInvalid)?)
     }
 
     /// Uses the state up, whatever comes of it, and opens what it stands for.
     async fn take_state(
         &self,
-        callback: &Callback,
-    ) -> Result<(StateRow, OauthProvider, Zeroizing<String>), Failure> {
-        let hash = sha256(&callback.state);
+        state: &StateRow,
+        text: &str,
+    ) -> Result<(OauthProvider, Zeroizing<String>), Failure> {
+        let hash = sha256(text);
         let mut conn = self.database.acquire(Sight::Everything).await?;
-        let state = connections::find_state(&mut conn, &hash).await?;
-        let state = state.ok_or(Refusal::OauthStateInvalid)?;
         if !connections::consume_state(&mut conn, state.zone_id, &hash).await? {
             return Err(Refusal::OauthStateInvalid.into());
         }
-        // What was archived meanwhile is nothing to connect to.
+        // What was archived meanwhile, or is another provider's, is nothing to connect to.
         let zone = zones::find(&conn, state.zone_id).await?;
         zone.ok_or(Refusal::OauthStateInvalid)?;
         let resource = resources::find(&mut conn, state.zone_id, state.resource_id).await?;
-        resource.ok_or(Refusal::OauthStateInvalid)?;
+        let bound = resource.and_then(|resource| resource.credential_provider_id);
+        if bound != Some(state.provider_id) {
+            return Err(Refusal::OauthStateInvalid.into());
+        }
         let row = providers::find(&mut conn, state.zone_id, state.provider_id).await?;
         let row = row.ok_or(Refusal::OauthStateInvalid)?;
         let provider = self.oauth_provider(&mut conn, &row).await?;
@@ -167,7 +170,7 @@ impl Api {
         )?;
         let verifier =
             String::from_utf8(verifier.to_vec()).map_err(|_| Failure::Fault("reading a verifier"))?;
-        Ok((state, provider, Zeroizing::new(verifier)))
+        Ok((provider, Zeroizing::new(verifier)))
     }
 
     /// One active connection for a user, resource and provider: this one.

@@ -8,6 +8,7 @@ use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::sight::Sight;
+use actix_web::http::StatusCode;
 use caracal_domain::Epoch;
 use caracal_domain::id::{AdminTokenId, InvitationId, ZoneId};
 use caracal_jose::random_token;
@@ -104,7 +105,8 @@ impl Api {
         let now = self.clock.now();
         let deed = Deed::new(zone, "invitation.accept", invitation.id)
             .from(&InvitationView::of(&invitation, now))
-            .to(&InvitationView::of(&accepted, now));
+            .to(&InvitationView::of(&accepted, now))
+            .answered(StatusCode::CREATED, &admin_token::shown(&token));
         self.record(&mut tx, &by, deed, None).await?;
         // Like every other token, however it came to be.
         let made = Deed::new(zone, "admin_token.create", token.id).to(&admin_token::shown(&token));

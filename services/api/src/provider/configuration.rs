@@ -4,6 +4,7 @@ use crate::error::Failure;
 use caracal_domain::zone::ProviderKind;
 use caracal_egress::headers::{is_value, may_carry_a_key};
 use caracal_egress::{EgressPolicy, check_url};
+use caracal_jose::check_private_key;
 use serde_json::{Map, Value};
 
 /// A configuration taken apart: what may be shown and what may not. `null` stands for a secret to be removed.
@@ -75,24 +76,22 @@ pub(super) fn read(
     secret_config: Map<String, Value>,
     egress: &EgressPolicy,
 ) -> Result<Configuration, Failure> {
-    let (mut shown, mut secrets) = (Map::new(), Map::new());
-    for (key, value) in config.into_iter().chain(secret_config) {
-        if is_secret(&key) {
-            secrets.insert(key, value)
-        } else {
-            shown.insert(key, value)
-        };
-    }
+    let (secrets, shown): (Map<_, _>, Map<_, _>) = config
+        .into_iter()
+        .chain(secret_config)
+        .partition(|(key, _)| is_secret(key));
+    // What is null is as good as absent, but of the kind all the same.
+    let (absent, shown): (Map<_, _>, Map<_, _>) = shown.into_iter().partition(|(_, value)| value.is_null());
     let (fields, secret_names) = permitted(kind, &shown);
-    for (key, value) in &shown {
-        let shape = fields
-            .iter()
-            .flat_map(|fields| fields.iter())
-            .find(|(name, _)| name == key);
+    for (key, value) in shown.iter().chain(&absent) {
+        let mut known = fields.iter().flat_map(|fields| fields.iter());
+        let shape = known.find(|(name, _)| name == key);
         let place = format!("config_json.{key}");
         let (_, shape) =
             shape.ok_or_else(|| Failure::field(&place, "is not a field of this kind of provider"))?;
-        check(*shape, value, egress).map_err(|why| Failure::field(&place, why))?;
+        if !value.is_null() {
+            check(*shape, value, egress).map_err(|why| Failure::field(&place, why))?;
+        }
     }
     for (key, value) in &secrets {
         let place = format!("secret_config.{key}");
@@ -104,6 +103,11 @@ pub(super) fn read(
                 &place,
                 "must be a text of 1 to 16384 characters, or null to remove it",
             ));
+        }
+        let key_text = value.as_str().filter(|_| key == "private_key");
+        if key_text.is_some_and(|text| check_private_key(text).is_err()) {
+            let why = "must be a private key of P-256, P-384, Ed25519 or RSA, in PEM or as a JWK";
+            return Err(Failure::field(&place, why));
         }
     }
     check_header(&shown, &secrets)?;

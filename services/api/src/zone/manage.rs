@@ -182,8 +182,8 @@ impl Api {
         if shutdown.is_some() && stays_open {
             return Err(Failure::field("dcr_shutdown", "goes with dcr_enabled false only"));
         }
-        let closes = before.dcr_enabled && !stays_open;
-        if closes && shutdown.is_none() {
+        // Also when the door is closed already: those that were kept then are still somebody's decision.
+        if changes.dcr_enabled == Some(false) && shutdown.is_none() {
             let live = applications::live_dcr(&mut tx, id).await?;
             if live > 0 {
                 return Err(Failure::DcrShutdownRequired(live));

@@ -286,6 +286,23 @@ async fn an_application_that_active_policies_name_goes_on_proving_itself() {
         );
     }
     assert_eq!(zone.admin.patch(&path(&ids[2]), &downgrade).await.status, 200);
+    // Nor by another name: neither on the way, nor when it is taken back, nor when another takes it on.
+    let freed = json!({"name": "by another", "credential_type": "public"});
+    let named = json!({"name": "by \"name\""});
+    let refused = zone.admin.patch(&path(&ids[1]), &freed).await;
+    assert_eq!(refused.member("error"), "app_referenced_by_active_policy");
+    for step in [json!({"name": "by another"}), downgrade.clone()] {
+        assert_eq!(zone.admin.patch(&path(&ids[1]), &step).await.status, 200);
+    }
+    for id in &ids[1..] {
+        let refused = zone.admin.patch(&path(id), &named).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (409, "app_referenced_by_active_policy")
+        );
+    }
+    let proven = json!({"name": "by \"name\"", "credential_type": "token"});
+    assert_eq!(zone.admin.patch(&path(&ids[1]), &proven).await.status, 200);
     let set = zone.at(&format!("policy-sets/{set}"));
     assert_eq!(zone.admin.delete(&set).await.status, 204);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Every route that changes something, on objects that are there: each leaves one record with its actor and what changed,
 //! asks the database under its zone, and finds nothing of another zone.
 
-use super::given::{application, session, sql};
+use super::given::{application, private_key, session, sql};
 use super::isolation::limited;
 use super::{ALLOW, Zone};
 use caracal_api::routes::TABLE;
@@ -227,7 +227,7 @@ async fn consents(script: &mut Script<'_>) {
         .change(
             "providers",
             &provider,
-            json!({"secret_config": {"private_key": SECRET}}),
+            json!({"secret_config": {"private_key": private_key(SECRET)}}),
             "provider",
             "secret_config.private_key",
         )

@@ -326,6 +326,21 @@ async fn what_comes_back_wrong_connects_nobody() {
         "ten minutes"
     );
 
+    let moved = state().await;
+    let resource = world.zone.at(&format!("resources/{}", world.resource));
+    let bind = async |provider: Value| {
+        let bound = json!({"credential_provider_id": provider});
+        world.zone.admin.patch(&resource, &bound).await.expect(200)
+    };
+    bind(Value::Null).await;
+    let refused = world.back(&format!("state={moved}&code={CODE}")).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (400, "oauth_state_invalid"),
+        "the resource is no longer this provider's"
+    );
+    bind(json!(world.provider)).await;
+
     let orphan = state().await;
     let path = world.zone.at(&format!("providers/{}", world.provider));
     assert_eq!(world.zone.admin.delete(&path).await.status, 204);

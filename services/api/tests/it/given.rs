@@ -3,6 +3,7 @@
 use super::Zone;
 use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::{Answer, Client};
+use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -48,6 +49,14 @@ pub(super) async fn viewer(stack: &Stack, zone: &Zone) -> Client {
 pub(super) async fn application(zone: &Zone, name: &str) -> String {
     let body = json!({"name": name, "registration_method": "managed", "credential_type": "token"});
     zone.post("applications", &body).await.member("id").to_owned()
+}
+
+/// A private key of this name that a provider may be given.
+pub(super) fn private_key(name: &str) -> String {
+    let pair = EcKeyPair::generate(EcCurve::P256).expect("a key");
+    let mut key = pair.to_jwk_private_key();
+    key.set_key_id(name);
+    key.to_string()
 }
 
 /// A session of a subject, as the STS would make it.

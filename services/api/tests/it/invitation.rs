@@ -82,6 +82,68 @@ async fn who_accepts_administers_the_zone_as_invited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_acceptance_whose_answer_was_lost_can_be_repeated() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Lost").await;
+    let invite = async || {
+        let body = json!({"email": "ada@example.com", "role": "admin"});
+        let made = zone.post("invitations", &body).await;
+        json!({"token": made.member("token")})
+    };
+    let (mine, other) = (invite().await, invite().await);
+    let anyone = stack.anonymous(Service::Api, 0).with("Idempotency-Key", "accept");
+    let first = anyone.post("/v1/invitations/accept", &mine).await;
+    assert_eq!(
+        (first.status, first.header("idempotency-replayed")),
+        (201, ""),
+        "{}",
+        first.text
+    );
+    let again = anyone.post("/v1/invitations/accept", &mine).await;
+    assert_eq!(
+        (again.status, again.header("idempotency-replayed")),
+        (201, "true"),
+        "{}",
+        again.text
+    );
+    assert_eq!(
+        (again.member("id"), again.member("token")),
+        (first.member("id"), ""),
+        "the secret is shown once"
+    );
+    // A key is whoever's who holds the token, so nobody can take another's.
+    let theirs = anyone.post("/v1/invitations/accept", &other).await;
+    assert_eq!(
+        (theirs.status, theirs.header("idempotency-replayed")),
+        (201, ""),
+        "{}",
+        theirs.text
+    );
+    let absent = anyone
+        .post("/v1/invitations/accept", &json!({"token": "nonsense"}))
+        .await;
+    assert_eq!(absent.member("error"), "invitation_not_found");
+    let kept =
+        "SELECT count(*) FROM idempotency_keys WHERE actor LIKE '%cinv_%' OR response::text LIKE '%cat_%'";
+    assert_eq!(stack.database().count(kept).await, 0);
+    let kept = "SELECT count(*) FROM idempotency_keys";
+    assert_eq!(
+        stack.database().count(kept).await,
+        2,
+        "nothing is kept of what was refused"
+    );
+    for key in ["", &"k".repeat(256)] {
+        let odd = stack.anonymous(Service::Api, 0).with("Idempotency-Key", key);
+        let refused = odd.post("/v1/invitations/accept", &mine).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_idempotency_key"),
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_acceptances_one_counts() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Race").await;

@@ -52,13 +52,25 @@ async fn a_zones_token_is_good_for_its_zone_only() {
         (refused.status, refused.member("error")),
         (403, "admin_token_zone_mismatch")
     );
-    for body in [json!({"mint_rate_per_minute": 5}), json!({"is_system": true})] {
+    // Also when it is no such limit: permission comes before the body.
+    for body in [
+        json!({"mint_rate_per_minute": 5}),
+        json!({"mint_rate_per_minute": "five"}),
+        json!({"mint_rate_per_minute": null, "name": 7}),
+        json!({"is_system": true}),
+        json!({"is_system": "yes", "more": 1}),
+    ] {
+        let refused = caller.patch(&path, &body).await;
         assert_eq!(
-            caller.patch(&path, &body).await.member("error"),
-            "admin_token_zone_mismatch",
+            (refused.status, refused.member("error")),
+            (403, "admin_token_zone_mismatch"),
             "{body}"
         );
+        let global = stack.admin().patch(&path, &body).await;
+        assert_ne!(global.status, 403, "{body}");
     }
+    let back = stack.admin().patch(&path, &json!({"is_system": false})).await;
+    assert_eq!(back.status, 200, "{}", back.text);
     assert_eq!(caller.patch(&path, &json!({"name": "Renamed"})).await.status, 200);
     assert_eq!(
         stack

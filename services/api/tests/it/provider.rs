@@ -1,3 +1,4 @@
+use super::given::private_key;
 use super::{ALLOW, Zone, alone};
 use caracal_testkit::oauth_server::{CLIENT_ID, CLIENT_SECRET, Manner, OauthServer};
 use caracal_testkit::stack::{Service, Stack};
@@ -65,7 +66,7 @@ async fn every_kind_is_taken_and_only_its_own_settings() {
         (
             "oidc",
             json!({"issuer": "https://as.example", "client_id": "c", "scopes": ["openid"]}),
-            json!({"private_key": "k"}),
+            json!({"private_key": private_key("k")}),
         ),
         (
             "apikey",
@@ -97,7 +98,22 @@ async fn every_kind_is_taken_and_only_its_own_settings() {
         let name = format!("{kind}-{}", config.to_string().len());
         made(&zone, &name, kind, config, secrets).await;
     }
+    let bare = json!({"token_url": token, "client_id": null, "audience": null, "client_secret": null});
+    let bare = made(&zone, "bare", "oauth2", bare, json!({"private_key": null})).await;
+    let bare = zone.get(&format!("providers/{bare}")).await.expect(200);
+    assert_eq!(
+        (&bare["config_json"], &bare["secret_config_keys"]),
+        (&json!({"token_url": token}), &json!([])),
+        "null is as good as absent"
+    );
     for (kind, config, secrets, place) in [
+        ("oauth2", json!({"color": null}), json!({}), "config_json"),
+        (
+            "oauth2",
+            json!({"token_url": token}),
+            json!({"private_key": "junk"}),
+            "secret_config",
+        ),
         (
             "oauth2",
             json!({"token_url": token, "token_endpoint": token}),
@@ -184,7 +200,14 @@ async fn secrets_merge_and_null_takes_one_away() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Merge").await;
     let config = json!({"token_url": "https://as.example/token", "client_secret": "in-config"});
-    let id = made(&zone, "p", "oauth2", config, json!({"private_key": "k"})).await;
+    let id = made(
+        &zone,
+        "p",
+        "oauth2",
+        config,
+        json!({"private_key": private_key("k")}),
+    )
+    .await;
     let path = zone.at(&format!("providers/{id}"));
     let shown = zone.admin.get(&path).await.expect(200);
     assert_eq!(

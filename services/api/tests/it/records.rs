@@ -2,7 +2,7 @@
 //! by what it is about, also when the zone is gone.
 
 use super::connection::Consents;
-use super::given::{application, session};
+use super::given::{application, private_key, session};
 use super::{ALLOW, Zone};
 use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::{Answer, eventually};
@@ -97,7 +97,7 @@ async fn a_secret_that_changed_is_named_and_not_shown() {
     let provider = zone.post("providers", &provider).await.expect(201);
     let path = zone.at(&format!("providers/{}", provider["id"].as_str().expect("an id")));
     for secrets in [
-        json!({"client_secret": "one", "private_key": "new"}),
+        json!({"client_secret": "one", "private_key": private_key("new")}),
         json!({"client_secret": "two"}),
         json!({"private_key": null}),
     ] {

@@ -214,7 +214,29 @@ async fn closing_the_door_keeps_or_ends_those_inside() {
         Some(1)
     );
 
+    let closed_again = zone
+        .admin
+        .patch(&path, &json!({"name": "Shut", "dcr_enabled": false}))
+        .await;
+    assert_eq!(
+        (closed_again.status, closed_again.member("error")),
+        (409, "dcr_shutdown_required"),
+        "those that were kept are decided about again"
+    );
+    assert_eq!(
+        zone.admin.patch(&path, &json!({"name": "Shut"})).await.status,
+        200
+    );
+
     assert_eq!(zone.admin.patch(&path, &close("revoke_live")).await.status, 200);
+    assert_eq!(
+        zone.admin
+            .patch(&path, &json!({"dcr_enabled": false}))
+            .await
+            .status,
+        200,
+        "there is nobody left to decide about"
+    );
     assert_eq!(
         zone.get(&format!("applications/{made}")).await.member("error"),
         "application_not_found"
