@@ -105,10 +105,45 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::ScopeSet;
+    use crate::zone::AuthMode;
     use proptest::prelude::*;
 
     fn id(text: &str) -> ResourceIdentifier {
         text.parse().expect("well formed")
+    }
+
+    fn resource(identifier: &str, prefix: bool) -> Arc<Resource> {
+        Arc::new(Resource {
+            id: uuid::Uuid::nil().into(),
+            name: identifier.to_owned(),
+            identifier: id(identifier),
+            prefix,
+            scopes: ScopeSet::default(),
+            upstream_url: None,
+            provider_id: None,
+            auth_mode: AuthMode::None,
+            operations: Vec::new(),
+            forward_headers: Vec::new(),
+        })
+    }
+
+    fn found<'a>(resources: &'a [Arc<Resource>], asked: &str) -> Option<&'a str> {
+        find_resource(resources, &id(asked)).map(|found| found.identifier.as_str())
+    }
+
+    #[test]
+    fn an_exact_name_wins_over_the_prefix_that_covers_it() {
+        for is_prefix in [false, true] {
+            let mut all = [resource("api://a", true), resource("api://a/b", is_prefix)];
+            let below = if is_prefix { "api://a/b" } else { "api://a" };
+            for _ in 0..2 {
+                assert_eq!(found(&all, "api://a/b"), Some("api://a/b"), "{is_prefix}");
+                assert_eq!(found(&all, "api://a"), Some("api://a"), "{is_prefix}");
+                assert_eq!(found(&all, "api://a/b/c"), Some(below), "{is_prefix}");
+                all.reverse();
+            }
+        }
     }
 
     #[test]
@@ -148,6 +183,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_longest_prefix_wins_in_whatever_order_they_are(
+            names in Just(vec!["api://a", "api://a/b", "api://a/b/c", "api://a/bc", "api://a/b/d/"]).prop_shuffle(),
+        ) {
+            let all: Vec<_> = names.iter().map(|name| resource(name, true)).collect();
+            for (asked, wanted) in [
+                ("api://a/x", Some("api://a")),
+                ("api://a/b/x", Some("api://a/b")),
+                ("api://a/b/c/x/y", Some("api://a/b/c")),
+                ("api://a/b/d/x", Some("api://a/b/d/")),
+                ("api://a/b/d", Some("api://a/b")),
+                ("api://a/bc/x", Some("api://a/bc")),
+                ("api://a/bcd/x", Some("api://a")),
+                ("api://ab/x", None),
+            ] {
+                prop_assert_eq!((asked, found(&all, asked)), (asked, wanted));
+            }
+        }
+
         #[test]
         fn what_a_prefix_covers_lies_below_it(base in "[a-z:/%.25eE]{1,8}", tail in "[a-c/.%25eE#?]{0,8}") {
             let (base, asked) = (id(&base), id(&format!("{base}{tail}")));

@@ -213,6 +213,7 @@ pub(crate) async fn accept(
     };
     let (row, token) = to_completion(async move { api.accept_invitation(by, body).await }).await?;
     Ok(HttpResponse::Created()
+        .insert_header(reply::etag(row.version))
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(AdminTokenView::of(row, Some(token.expose_secret().to_owned()))))
 }

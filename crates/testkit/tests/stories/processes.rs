@@ -121,6 +121,13 @@ async fn every_service_answers_its_probes_and_idles_in_little_memory() {
         );
         let metrics = caller.get("/metrics").await;
         assert!(
+            metrics
+                .header("content-type")
+                .starts_with("text/plain; version=0.0.4"),
+            "{:?}",
+            metrics.headers
+        );
+        assert!(
             metrics.text.contains("process_resident_memory_bytes"),
             "{}",
             metrics.text
@@ -212,7 +219,14 @@ async fn a_drained_control_plane_finishes_its_write() {
     let writing = tokio::spawn(async move { admin.post("/v1/zones", &json!({"name": "Late"})).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     stack.process(Service::Api, 0).signal("TERM");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let probe = stack.anonymous(Service::Api, 0);
+    let draining = eventually("a control plane that drains", Duration::from_secs(1), || async {
+        let answer = probe.try_get("/ready").await;
+        answer.filter(|answer| answer.status == 503)
+    })
+    .await;
+    assert_eq!(draining.body["draining"], json!(true), "{}", draining.text);
+    assert_eq!(probe.get("/health").await.expect(200), json!({"ok": true}));
     lock.rollback().await.expect("the lock is given back");
     let written = writing.await.expect("the caller does not panic");
     assert_eq!(written.status, 201, "{}", written.text);
@@ -273,6 +287,7 @@ async fn ready_names_a_postgresql_that_is_away_and_whoever_can_goes_on() {
         )
         .await;
         assert_eq!(named.status, status, "{}: {}", service.name(), named.text);
+        assert_eq!(probe.get("/health").await.expect(200), json!({"ok": true}));
     }
     for (service, status) in [(Service::Sts, 503), (Service::Gateway, 200)] {
         let probe = stack.anonymous(service, 0);

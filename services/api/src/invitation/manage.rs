@@ -106,7 +106,8 @@ impl Api {
         let deed = Deed::new(zone, "invitation.accept", invitation.id)
             .from(&InvitationView::of(&invitation, now))
             .to(&InvitationView::of(&accepted, now))
-            .answered(StatusCode::CREATED, &admin_token::shown(&token));
+            .answered(StatusCode::CREATED, &admin_token::shown(&token))
+            .version(token.version);
         self.record(&mut tx, &by, deed, None).await?;
         // Like every other token, however it came to be.
         let made = Deed::new(zone, "admin_token.create", token.id).to(&admin_token::shown(&token));

@@ -34,8 +34,7 @@ const WITHOUT_EPOCH: [&str; 3] = [
     "/v1/zones/{zone_id}/providers/{id}/check",
 ];
 /// What is made or shown without a version of its own.
-const WITHOUT_ETAG: [&str; 3] = [
-    "/v1/invitations/accept",
+const WITHOUT_ETAG: [&str; 2] = [
     "/v1/local/bootstrap",
     "/v1/zones/{zone_id}/audit/by-request/{request_id}",
 ];

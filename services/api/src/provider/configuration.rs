@@ -311,6 +311,7 @@ mod tests {
             "bearer_token",
             "db_password",
             "credential",
+            "key_passphrase",
         ] {
             assert!(is_secret(secret), "{secret}");
         }

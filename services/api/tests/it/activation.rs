@@ -1,4 +1,4 @@
-use super::given::sql;
+use super::given::{rows, sql};
 use super::{Zone, alone};
 use caracal_testkit::stack::{Service, Stack};
 use caracal_testkit::world::World;
@@ -30,12 +30,21 @@ async fn every_replica_reports_and_one_that_is_gone_does_not_hold_up() {
     let first = status(&stack, &world).await;
     assert_eq!(first["epoch"].to_string(), world.epoch);
     for replica in first["replicas"].as_array().expect("replicas") {
-        assert_eq!(replica["version_id"], first["version_id"]);
+        assert_eq!(
+            (&replica["version_id"], &replica["epoch"]),
+            (&first["version_id"], &first["epoch"])
+        );
         assert!(replica["instance"].is_string() && replica["loaded_at"].is_string());
     }
     stack.kill9(Service::Sts, 1);
     world.adopt(&world::allowing(&["orders:read"])).await;
     becomes(&stack, &world, "loaded", 1).await;
+    let second = status(&stack, &world).await;
+    assert_eq!(
+        second["replicas"][0]["epoch"].to_string(),
+        world.epoch,
+        "{second}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,4 +190,47 @@ async fn a_replica_that_could_not_load_shows_as_failed_and_a_set_that_is_not_act
         json!([]),
         "a replica serves another set's version"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_is_announced_and_leaves_nothing_active_or_observed_of_any_other_set() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Replaced").await;
+    let [_, version, first, first_version] = zone.drafted().await;
+    let [second, second_version] = zone.set_of("second", &version).await;
+    let refused = zone.activate(&first, &second_version).await;
+    assert_eq!(
+        (refused.status, refused.member("error")),
+        (404, "version_not_found"),
+        "a version of another set"
+    );
+
+    let manifest = json!({"manifest": [{"policy_version_id": version}]});
+    let observed = zone
+        .post(&format!("policy-sets/{first}/versions"), &manifest)
+        .await;
+    let observed = observed.member("id");
+    let observing = json!({"version_id": first_version, "shadow_version_id": observed});
+    let activated = zone
+        .post(&format!("policy-sets/{first}/activate"), &observing)
+        .await;
+    assert_eq!(activated.status, 202, "{}", activated.text);
+    let message = format!(
+        "id = '{}' AND subject = 'caracal.policy.invalidate'",
+        activated.member("outbox_id")
+    );
+    assert_eq!(rows(&stack, "outbox", &zone, &message).await, 1, "{message}");
+    let shown = async |set: &str| {
+        let shown = zone.get(&format!("policy-sets/{set}")).await.expect(200);
+        [
+            shown["active_version_id"].clone(),
+            shown["shadow_version_id"].clone(),
+        ]
+    };
+    assert_eq!(shown(&first).await, [json!(first_version), json!(observed)]);
+
+    let replaced = zone.activate(&second, &second_version).await;
+    assert_eq!(replaced.status, 202, "{}", replaced.text);
+    assert_eq!(shown(&second).await, [json!(second_version), Value::Null]);
+    assert_eq!(shown(&first).await, [Value::Null, Value::Null]);
 }

@@ -1,7 +1,7 @@
 //! Admin tokens: what may be asked for, and how long each is good.
 
-use super::given::ABSENT;
-use super::{Zone, alone};
+use super::given::{ABSENT, rows};
+use super::{Zone, alone, ledger};
 use caracal_testkit::eventually;
 use caracal_testkit::stack::Service;
 use chrono::{TimeDelta, Utc};
@@ -58,6 +58,12 @@ async fn a_token_is_global_or_of_a_zone_that_is_there() {
         "{}",
         made.text
     );
+    let kept = format!(
+        "SELECT count(*) FROM admin_tokens WHERE id = '{}' AND encode(token_sha256, 'hex') = '{}'",
+        made.member("id"),
+        caracal_jose::sha256_hex(made.member("token").as_bytes())
+    );
+    assert_eq!(stack.database().count(&kept).await, 1, "only its hash is kept");
     let item = format!("{path}/{}", made.member("id"));
     let stale = admin.clone().with("If-Match", "\"2\"").delete(&item).await;
     assert_eq!((stale.status, stale.member("error")), (412, "version_conflict"));
@@ -89,4 +95,43 @@ async fn a_token_works_until_it_expires() {
     })
     .await;
     assert!(Utc::now() >= ends);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_with_an_offset_is_the_moment_it_names_and_is_shown_in_utc() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Offsets").await;
+    let (given, shown) = ("2099-01-01T02:00:00+02:00", "2099-01-01T00:00:00Z");
+    let body = json!({"scope": "zone", "zone_id": zone.id, "expires_at": given});
+    let made = zone.admin.post("/v1/admin-tokens", &body).await;
+    assert_eq!(made.member("expires_at"), shown, "{}", made.text);
+    let body = json!({"subject_id": "ada", "block_until": given});
+    let blocked = zone.post("subjects/revoke", &body).await;
+    assert_eq!(blocked.member("blocked_until"), shown, "{}", blocked.text);
+    for (table, column) in [
+        ("admin_tokens", "expires_at"),
+        ("subject_blocks", "blocked_until"),
+    ] {
+        let same = format!("{column} = timestamptz '{shown}'");
+        assert_eq!(rows(&stack, table, &zone, &same).await, 1, "{table}");
+    }
+    for (request, at) in [("first", 0), ("second", 1)] {
+        let event = ledger::Event {
+            request,
+            at,
+            ..ledger::Event::default()
+        };
+        ledger::write(&stack, &zone, &event).await;
+    }
+    // Half a second after the first, two hours ahead.
+    let later = zone
+        .get("audit?since=2026-05-01T02:00:00.5%2B02:00")
+        .await
+        .expect(200);
+    let later: Vec<_> = later["rows"].as_array().expect("rows").iter().collect();
+    assert_eq!(later.len(), 1, "{later:?}");
+    assert_eq!(
+        (&later[0]["request_id"], &later[0]["occurred_at"]),
+        (&json!("second"), &json!("2026-05-01T00:00:01Z"))
+    );
 }

@@ -94,8 +94,6 @@ async fn what_does_not_belong_together_is_refused() {
             "public-key",
             &json!({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}),
         ),
-        private("d"),
-        private("k"),
         body("url", &json!({})),
         body("url", &json!({"jwks_uri": "http://169.254.169.254/keys"})),
         body("url", &json!({"jwks_uri": "https://user:pass@app.example/keys"})),
@@ -114,6 +112,8 @@ async fn what_does_not_belong_together_is_refused() {
         ),
     ];
     all_invalid(&zone, "applications", &bodies).await;
+    let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].map(private);
+    all_invalid(&zone, "applications", &private).await;
     let kept = [
         "http://127.0.0.1/cb",
         "https://app.example/CB/?x=1",
@@ -201,6 +201,52 @@ async fn a_patch_changes_the_proof_only_when_it_says_so() {
         "no_fields"
     );
     assert_eq!(deeds(&stack, &zone, "application.update").await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_redirect_uris_and_traits_are_changed_by_a_patch() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Changes").await;
+    let made = zone.post("applications", &body("public", &json!({}))).await;
+    let path = zone.at(&format!("applications/{}", made.member("id")));
+    for (field, value, shown) in [
+        ("consent", json!(true), json!("required")),
+        ("consent", json!(false), json!("implicit")),
+        (
+            "redirect_uris",
+            json!(["https://app.example/cb"]),
+            json!(["https://app.example/cb"]),
+        ),
+        (
+            "traits",
+            json!(["role:reader", "team:a"]),
+            json!(["role:reader", "team:a"]),
+        ),
+    ] {
+        let changed = zone.admin.patch(&path, &json!({field: value})).await.expect(200);
+        assert_eq!(changed[field], shown, "{field} {value}");
+        assert_eq!(
+            zone.admin.get(&path).await.expect(200),
+            changed,
+            "{field} {value}"
+        );
+    }
+    for uri in [
+        "/callback",
+        "javascript:alert(1)",
+        "https://app.example/cb#fragment",
+    ] {
+        let patch = json!({"redirect_uris": [uri]});
+        let refused = zone.admin.patch(&path, &patch).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "invalid_body"),
+            "{uri}: {}",
+            refused.text
+        );
+    }
+    let kept = zone.admin.get(&path).await.expect(200);
+    assert_eq!(kept["redirect_uris"], json!(["https://app.example/cb"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,6 +160,16 @@ async fn explained(stack: &Stack, world: &World, granted: &str, refused: &str) {
     assert_eq!(denial["reason"], json!("policy_deny"));
     assert_eq!(denial["policies"][0]["decision"], json!("deny"));
     assert_eq!(denial["policies"][0]["determining_policies"], json!(["orders"]));
+    let policy = world.path(&format!("policies/{}", world.policy_id));
+    let policy = admin.get(&policy).await.expect(200);
+    assert_eq!(
+        denial["policies"][0]["policy_version_id"],
+        policy["versions"][0]["id"]
+    );
+    assert_eq!(
+        denial["policies"][0]["diagnostics"],
+        json!([{"beyond": ["orders:delete"]}])
+    );
     assert!(
         denial["input"]["context"]["requested_scopes"]
             .to_string()
@@ -425,4 +435,30 @@ async fn a_refusal_for_the_root_of_a_delegation_says_what_was_said_of_it() {
         "{}",
         told["story"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_got_some_of_what_it_asked_for_ended_as_partial() {
+    let stack = super::alone().start().await;
+    let zone = super::Zone::new(&stack, "Partial").await;
+    for (request, decision, reason, at) in [
+        ("opened", "partial", None, 0),
+        ("two", "allow", None, 1),
+        ("two", "deny", Some("policy_deny"), 2),
+        ("none", "deny", Some("policy_deny"), 3),
+        ("none", "deny", Some("unknown_resource"), 4),
+    ] {
+        let event = super::ledger::Event {
+            request,
+            decision,
+            reason,
+            at,
+            ..super::ledger::Event::default()
+        };
+        super::ledger::write(&stack, &zone, &event).await;
+    }
+    for (request, decision) in [("opened", "partial"), ("two", "partial"), ("none", "deny")] {
+        let told = zone.get(&format!("audit/by-request/{request}/explain")).await;
+        assert_eq!(told.expect(200)["final_decision"], decision, "{request}");
+    }
 }

@@ -1,3 +1,4 @@
+use super::given::ABSENT;
 use super::{ALLOW, Zone, alone};
 use caracal_api::routes::{Route, TABLE};
 use caracal_testkit::stack::Service;
@@ -357,6 +358,61 @@ async fn ids_of_another_zone_and_ids_that_are_none_are_not_found() {
         (refused.status, refused.member("error")),
         (404, "session_not_found")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_something_else_and_zones_that_are_none_are_not_found() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Versions").await;
+    let [policy, version, set, set_version] = zone.drafted().await;
+    let second = zone
+        .post("policies", &json!({"name": "second", "content": ALLOW}))
+        .await;
+    let of_second = second.member("version_id");
+    let [_, of_second_set] = zone.set_of("second", of_second).await;
+    for (path, own, of_another, code) in [
+        (
+            format!("policies/{policy}/versions"),
+            version.as_str(),
+            of_second,
+            "policy_version_not_found",
+        ),
+        (
+            format!("policy-sets/{set}/versions"),
+            set_version.as_str(),
+            of_second_set.as_str(),
+            "version_not_found",
+        ),
+    ] {
+        let shown = zone.get(&format!("{path}/{own}")).await;
+        assert_eq!((shown.status, shown.member("id")), (200, own), "{path}");
+        for id in ABSENT.iter().copied().chain([of_another]) {
+            let absent = zone.get(&format!("{path}/{id}")).await;
+            assert_eq!(
+                (absent.status, absent.member("error")),
+                (404, code),
+                "{path}/{id}"
+            );
+        }
+    }
+
+    let patch = json!({"name": "x"});
+    for id in ABSENT {
+        let path = format!("/v1/zones/{id}");
+        for absent in [
+            zone.admin.get(&path).await,
+            zone.admin.patch(&path, &patch).await,
+            zone.admin.delete(&path).await,
+            zone.admin.get(&format!("{path}/resources")).await,
+        ] {
+            assert_eq!(
+                (absent.status, absent.member("error")),
+                (404, "zone_not_found"),
+                "{path}: {}",
+                absent.text
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

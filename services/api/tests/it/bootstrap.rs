@@ -4,6 +4,16 @@ use caracal_testkit::{Answer, Client};
 use futures::future::join_all;
 use serde_json::json;
 
+/// The signing keys of a zone: their ids, and their private halves as they are sealed.
+async fn sealed_keys(stack: &Stack, zone: &str) -> Vec<(String, String)> {
+    let query = format!(
+        "SELECT id::text, encode(private_sealed, 'hex') FROM signing_keys WHERE zone_id = '{zone}' ORDER BY id"
+    );
+    let client = stack.database().connect().await;
+    let rows = client.query(&query, &[]).await.expect("signing keys");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bootstrap_makes_once_finds_afterwards_and_renews_by_force() {
     let stack = alone()
@@ -32,6 +42,8 @@ async fn bootstrap_makes_once_finds_afterwards_and_renews_by_force() {
         (&json!(false), &json!(false))
     );
 
+    let sealed = sealed_keys(&stack, first.member("zone_id")).await;
+    assert!(!sealed.is_empty());
     let again = admin
         .send(reqwest::Method::POST, "/v1/local/bootstrap", |request| request)
         .await
@@ -41,12 +53,22 @@ async fn bootstrap_makes_once_finds_afterwards_and_renews_by_force() {
         (200, first.member("zone_id"))
     );
     assert!(again.body.get("app_client_secret").is_none());
+    assert_eq!(sealed_keys(&stack, first.member("zone_id")).await, sealed);
     let forced = admin.post("/v1/local/bootstrap", &json!({"force": true})).await;
     assert_eq!((forced.status, &forced.body["rotated"]), (200, &json!(true)));
     assert!(forced.member("app_client_secret").starts_with("ccs_"));
     assert_ne!(
         forced.member("app_client_secret"),
         first.member("app_client_secret")
+    );
+    let resealed = sealed_keys(&stack, first.member("zone_id")).await;
+    assert_eq!(resealed.len(), sealed.len());
+    assert!(
+        sealed
+            .iter()
+            .zip(&resealed)
+            .all(|((kid, before), (same, after))| kid == same && before != after),
+        "the same keys, each sealed anew"
     );
 
     let sets = admin

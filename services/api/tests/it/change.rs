@@ -112,22 +112,27 @@ async fn archiving_an_application_cuts_off_what_it_holds() {
     let rotated = zone.post(&format!("{path}/rotate-secret"), &json!({})).await;
     assert!(rotated.member("client_secret").starts_with("ccs_"));
     assert_ne!(rotated.member("client_secret"), made.member("client_secret"));
-    let public = zone
-        .post(
-            "applications",
-            &json!({"name": "pub", "registration_method": "managed"}),
-        )
-        .await;
-    let refused = zone
-        .post(
-            &format!("applications/{}/rotate-secret", public.member("id")),
-            &json!({}),
-        )
-        .await;
-    assert_eq!(
-        (refused.status, refused.member("error")),
-        (409, "application_has_no_secret")
-    );
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    for proof in [
+        json!({}),
+        json!({"credential_type": "public-key", "jwks": {"keys": [jwk]}}),
+        json!({"credential_type": "url", "jwks_uri": "https://agent.example/jwks"}),
+    ] {
+        let mut new = json!({"name": proof.to_string(), "registration_method": "managed"});
+        if let (Some(new), Some(proof)) = (new.as_object_mut(), proof.as_object()) {
+            new.extend(proof.clone());
+        }
+        new["name"] = json!(format!("without {}", new["credential_type"]));
+        let made = zone.post("applications", &new).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let rotate = format!("applications/{}/rotate-secret", made.member("id"));
+        let refused = zone.post(&rotate, &json!({})).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (409, "application_has_no_secret"),
+            "{proof}"
+        );
+    }
     assert_eq!(zone.admin.delete(&zone.at(&path)).await.status, 204);
     assert_eq!(rows(&stack, "anchors", &zone).await, 1);
     assert_eq!(zone.get(&path).await.member("error"), "application_not_found");

@@ -165,6 +165,50 @@ async fn a_user_consents_once_and_the_tokens_are_sealed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_a_connection_for_each_resource_and_each_provider() {
+    let stack = alone().start().await;
+    let world = Consents::new(&stack).await;
+    let zone = &world.zone;
+    let first = world.connect("ann").await.expect(200)["id"].clone();
+    let base = world.server.url();
+    let config = json!({"authorization_url": format!("{base}/authorize"), "token_url": format!("{base}/token"),
+        "client_id": CLIENT_ID});
+    let other = json!({"identifier": "mail", "kind": "oauth2", "config_json": config,
+        "secret_config": {"client_secret": CLIENT_SECRET}});
+    let other = zone.post("providers", &other).await.member("id").to_owned();
+    let second = json!({"identifier": "resource://mail", "scopes": ["read"], "credential_provider_id": world.provider});
+    let second = zone.post("resources", &second).await.member("id").to_owned();
+    let connect = async |resource: &str, provider: &str| {
+        let body = json!({"user_id": "ann", "resource_id": resource, "provider_id": provider});
+        let begun = zone.post("provider-connections/authorize", &body).await;
+        assert_eq!(begun.status, 200, "{}", begun.text);
+        let back = format!("state={}&code={CODE}", begun.member("state"));
+        world.back(&back).await.expect(200)["id"].clone()
+    };
+    let of_second = connect(&second, &world.provider).await;
+    let moved = json!({"credential_provider_id": other});
+    let path = zone.at(&format!("resources/{second}"));
+    assert_eq!(zone.admin.patch(&path, &moved).await.status, 200);
+    let of_other = connect(&second, &other).await;
+    let active = zone.get("provider-connections?status=active").await.expect(200);
+    let ids = |active: &Value| {
+        let rows = active.as_array().expect("a list").iter();
+        rows.map(|row| row["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&active), [first, of_second, of_other]);
+    for (filter, wanted) in [
+        (format!("resource_id={second}"), 2),
+        (format!("provider_id={other}"), 1),
+    ] {
+        let found = zone
+            .get(&format!("provider-connections?{filter}"))
+            .await
+            .expect(200);
+        assert_eq!(ids(&found).len(), wanted, "{filter}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reconnecting_replaces_and_revoking_tells_the_provider() {
     let stack = alone().start().await;
     let world = Consents::new(&stack).await;
@@ -330,7 +374,8 @@ async fn what_comes_back_wrong_connects_nobody() {
     let resource = world.zone.at(&format!("resources/{}", world.resource));
     let bind = async |provider: Value| {
         let bound = json!({"credential_provider_id": provider});
-        world.zone.admin.patch(&resource, &bound).await.expect(200)
+        let bound = world.zone.admin.patch(&resource, &bound).await;
+        assert_eq!(bound.status, 200, "{}", bound.text);
     };
     bind(Value::Null).await;
     let refused = world.back(&format!("state={moved}&code={CODE}")).await;

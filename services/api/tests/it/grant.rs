@@ -196,6 +196,14 @@ async fn grants_are_listed_by_what_they_bind() {
     for user in ["ada", "bob", "cyd"] {
         assert_eq!(set.zone.post("grants", &set.body(user)).await.status, 201);
     }
+    let second = application(&set.zone, "second").await;
+    let body = json!({"identifier": "resource://second", "scopes": ["orders:read"]});
+    let elsewhere = set.zone.post("resources", &body).await.member("id").to_owned();
+    for (field, id) in [("application_id", &second), ("resource_id", &elsewhere)] {
+        let mut body = set.body("dan");
+        body[field] = json!(id);
+        assert_eq!(set.zone.post("grants", &body).await.status, 201, "{field}");
+    }
     let ada = set.zone.get("grants?user_id=ada").await.expect(200);
     let id = ada[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(
@@ -208,8 +216,15 @@ async fn grants_are_listed_by_what_they_bind() {
     );
     let (application, resource) = (&set.application, &set.resource);
     for (query, count) in [
-        (String::new(), 3),
-        ("?status=active".to_owned(), 2),
+        (String::new(), 5),
+        ("?status=active".to_owned(), 4),
+        ("?status=revoked".to_owned(), 1),
+        ("?user_id=bob".to_owned(), 1),
+        ("?user_id=dan".to_owned(), 2),
+        (format!("?application_id={application}"), 4),
+        (format!("?application_id={second}"), 1),
+        (format!("?resource_id={resource}"), 4),
+        (format!("?resource_id={elsewhere}"), 1),
         ("?status=revoked&user_id=ada".to_owned(), 1),
         ("?status=revoked&user_id=bob".to_owned(), 0),
         (format!("?application_id={application}&resource_id={resource}"), 3),

@@ -171,14 +171,18 @@ async fn an_invitation_ends_by_time_by_word_and_with_its_zone() {
     let zone = Zone::new(&stack, "Ends").await;
     let body = json!({"email": "ada@example.com", "role": "admin"});
     let made = zone.post("invitations", &body).await;
-    let days = |answer: &Answer| {
+    let minutes = |answer: &Answer| {
         let time = |name| answer.member(name).parse::<DateTime<Utc>>().expect("a time");
         (time("expires_at") - time("created_at")).num_minutes()
     };
     assert!(
-        (7 * 24 * 60 - 1..=7 * 24 * 60).contains(&days(&made)),
+        (7 * 24 * 60 - 1..=7 * 24 * 60).contains(&minutes(&made)),
         "seven days"
     );
+    let mut brief = body.clone();
+    brief["expires_in"] = json!(600);
+    let brief = zone.post("invitations", &brief).await;
+    assert!((9..=10).contains(&minutes(&brief)), "ten minutes: {}", brief.text);
     sql(
         &stack,
         "UPDATE invitations SET expires_at = now() - interval '1 second'",

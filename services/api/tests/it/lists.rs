@@ -35,7 +35,16 @@ async fn a_page_without_a_limit_holds_two_hundred_or_a_hundred() {
              INSERT INTO sessions
                (zone_id, id, session_type, subject_id, application_id, root_id, authenticated_at, expires_at)
              SELECT '{id}', i, 'user', 'ann', '{agent}', i, now(), now() + interval '1 hour'
-             FROM (SELECT gen_random_uuid() AS i FROM generate_series(1, 150)) ids"
+             FROM (SELECT gen_random_uuid() AS i FROM generate_series(1, 150)) ids;
+             INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, evaluation_status,
+               determining_policies_json, diagnostics_json, metadata_json, occurred_at, canonical, previous_hash, hash)
+             SELECT '{id}', n, gen_random_uuid(), 'gateway_request', 'r', 'allow', 'complete', '[]', '[]', '{{}}',
+               now() - n * interval '1 second', '', decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex')
+             FROM generate_series(1, 150) n;
+             INSERT INTO zones (id, org_id, name, slug)
+             SELECT gen_random_uuid(), 'many', 'z' || n, 'z-' || n FROM generate_series(1, 250) n;
+             INSERT INTO admin_tokens (id, scope, token_sha256, created_by)
+             SELECT gen_random_uuid(), 'global', sha256(('t' || n)::bytea), 'tests' FROM generate_series(1, 250) n"
         ),
     )
     .await;
@@ -43,12 +52,27 @@ async fn a_page_without_a_limit_holds_two_hundred_or_a_hundred() {
     assert_eq!((first.status, rows(&first)), (200, 200));
     let second = zone.admin.get(&next(&first).expect("a next page")).await;
     assert_eq!((rows(&second), next(&second)), (50, None));
-    let first = zone.get("sessions").await;
-    assert_eq!((first.status, rows(&first)), (200, 100));
-    let second = zone
-        .get(&format!("sessions?cursor={}", first.member("next_cursor")))
-        .await;
-    assert_eq!((rows(&second), &second.body["next_cursor"]), (50, &Value::Null));
+    for list in ["/v1/zones", "/v1/admin-tokens"] {
+        let first = zone.admin.get(list).await;
+        assert_eq!((first.status, rows(&first)), (200, 200), "{list}");
+        let second = zone.admin.get(&next(&first).expect("a next page")).await;
+        assert!(
+            (50..60).contains(&rows(&second)) && next(&second).is_none(),
+            "{list}: those, and what a stack has of itself"
+        );
+    }
+    for list in ["sessions", "audit"] {
+        let first = zone.get(list).await;
+        assert_eq!((first.status, rows(&first)), (200, 100), "{list}");
+        let second = zone
+            .get(&format!("{list}?cursor={}", first.member("next_cursor")))
+            .await;
+        assert_eq!(
+            (rows(&second), &second.body["next_cursor"]),
+            (50, &Value::Null),
+            "{list}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,7 @@ mod subject_issuer;
 mod sweep;
 mod system_zone;
 mod tail;
+mod walk;
 mod zone;
 mod zone_pages;
 

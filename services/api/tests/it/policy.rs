@@ -1,5 +1,6 @@
 use super::given::sql;
 use super::{ALLOW, Zone, alone};
+use caracal_jose::sha256_hex;
 use caracal_testkit::stack::Service;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ async fn broken_rego_is_told_where_it_is_broken() {
             (&checked["valid"], &checked["issues"][0]["line"]),
             (&json!(false), &json!(line))
         );
+        assert_eq!(checked["content_sha256"], sha256_hex(content.as_bytes()));
     }
     let good = zone
         .admin
@@ -50,6 +52,7 @@ async fn broken_rego_is_told_where_it_is_broken() {
         .await
         .expect(200);
     assert_eq!((&good["valid"], &good["issues"]), (&json!(true), &json!([])));
+    assert_eq!(good["content_sha256"], sha256_hex(ALLOW.as_bytes()));
     assert_eq!(zone.get("policies").await.expect(200), json!([]));
     assert_eq!(
         stack
@@ -315,6 +318,42 @@ async fn a_policy_has_its_defaults_and_shows_its_versions() {
             "{absent}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_keeps_what_it_was_described_as_whose_it_is_and_who_made_it() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Authors").await;
+    let token = json!({"scope": "zone", "zone_id": zone.id});
+    let token = zone.admin.post("/v1/admin-tokens", &token).await;
+    let author = stack.anonymous(Service::Api, 0).bearer(token.member("token"));
+    let name = format!("admin-token:{}", token.member("id"));
+    let body =
+        json!({"name": "night", "content": ALLOW, "description": "At night only.", "owner_type": "platform"});
+    let made = author.post(&zone.at("policies"), &body).await.expect(201);
+    for field in ["description", "owner_type"] {
+        assert_eq!(made[field], body[field], "{field}");
+    }
+    assert_eq!(
+        (&made["created_by"], &made["version"]["created_by"]),
+        (&json!(name), &json!(name))
+    );
+    let shown = zone.get("policies").await.expect(200);
+    for field in ["description", "owner_type", "created_by"] {
+        assert_eq!(shown[0][field], made[field], "{field}");
+    }
+
+    let plain = zone
+        .post("policies", &json!({"name": "plain", "content": ALLOW}))
+        .await;
+    assert_eq!(
+        plain.body.get("description"),
+        Some(&Value::Null),
+        "{}",
+        plain.text
+    );
+    let by = plain.member("created_by");
+    assert!(by.starts_with("admin-token:") && by != name, "another's: {by}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -255,3 +255,49 @@ async fn what_is_observed_is_there_and_whole_and_ends_with_its_set() {
     );
     assert_ne!(before.header("etag"), after.header("etag"), "a visible change");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_keeps_its_description_and_a_version_the_hash_of_the_policies_in_their_order() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Hashes").await;
+    let body = json!({"name": "described", "description": "For the night."});
+    let described = zone.post("policy-sets", &body).await.expect(201);
+    assert_eq!(described["description"], "For the night.");
+    let plain = zone.post("policy-sets", &json!({"name": "plain"})).await;
+    assert_eq!(
+        plain.body.get("description"),
+        Some(&Value::Null),
+        "{}",
+        plain.text
+    );
+    let shown = zone.get("policy-sets").await.expect(200);
+    assert_eq!(shown[0]["description"], described["description"]);
+
+    let policy = async |name: &str| {
+        let content = format!("{ALLOW}# {name}\n");
+        let made = zone
+            .post("policies", &json!({"name": name, "content": content}))
+            .await;
+        (
+            made.member("version_id").to_owned(),
+            caracal_jose::sha256_hex(content.as_bytes()),
+        )
+    };
+    let (first, second) = (policy("first").await, policy("second").await);
+    let at = format!("policy-sets/{}/versions", plain.member("id"));
+    let manifests = [
+        vec![&first],
+        vec![&first],
+        vec![&first, &second],
+        vec![&second, &first],
+    ];
+    for policies in manifests {
+        let versions: Vec<String> = policies.iter().map(|policy| policy.0.clone()).collect();
+        let made = zone.post(&at, &manifest(&versions)).await.expect(201);
+        let hash = caracal_jose::sha256_hex(json!(policies).to_string().as_bytes());
+        assert_eq!(made["manifest_sha256"], hash, "{policies:?}");
+        let id = made["id"].as_str().expect("an id");
+        let shown = zone.get(&format!("{at}/{id}")).await.expect(200);
+        assert_eq!(shown["manifest_sha256"], hash, "{policies:?}");
+    }
+}

@@ -1,4 +1,5 @@
-use super::given::private_key;
+use super::connection::Consents;
+use super::given::{application, private_key, sql};
 use super::{ALLOW, Zone, alone};
 use caracal_testkit::oauth_server::{CLIENT_ID, CLIENT_SECRET, Manner, OauthServer};
 use caracal_testkit::stack::{Service, Stack};
@@ -108,6 +109,43 @@ async fn every_kind_is_taken_and_only_its_own_settings() {
     );
     for (kind, config, secrets, place) in [
         ("oauth2", json!({"color": null}), json!({}), "config_json"),
+        (
+            "oauth2_authorization_code",
+            json!({"token_endpoint": token, "audience": "a"}),
+            json!({}),
+            "config_json",
+        ),
+        (
+            "oauth2_authorization_code",
+            json!({"token_endpoint": token, "resource": "r"}),
+            json!({}),
+            "config_json",
+        ),
+        (
+            "oidc",
+            json!({"issuer": "https://as.example", "token_endpoint": token}),
+            json!({}),
+            "config_json",
+        ),
+        (
+            "oidc",
+            json!({"issuer": "https://as.example", "authorization_endpoint": "https://as.example/a"}),
+            json!({}),
+            "config_json",
+        ),
+        (
+            "workload",
+            json!({"audience": "a", "issuer": "https://as.example"}),
+            json!({}),
+            "config_json",
+        ),
+        (
+            "oauth2",
+            json!({"token_url": token, "authorization_url": "https://as.example/a",
+                "authorization_endpoint": "https://as.example/a"}),
+            json!({}),
+            "config_json",
+        ),
         (
             "oauth2",
             json!({"token_url": token}),
@@ -392,6 +430,184 @@ async fn readiness_asks_for_a_token_in_earnest() {
         own.to_string().contains("one of Caracal's own addresses"),
         "{own}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_what_each_kind_lacks() {
+    let stack = alone().start().await;
+    let (zone, server) = (Zone::new(&stack, "Lacks").await, OauthServer::start());
+    let nowhere = "http://127.0.0.1:1/";
+    for (kind, config, secrets, what, status) in [
+        (
+            "bearer_token",
+            json!({}),
+            json!({"bearer_token": "s"}),
+            "credential bearer_token",
+            "passed",
+        ),
+        (
+            "bearer_token",
+            json!({}),
+            json!({}),
+            "credential bearer_token",
+            "failed",
+        ),
+        ("api_key", json!({}), json!({}), "credential api_key", "failed"),
+        (
+            "workload",
+            json!({"audience": "a"}),
+            json!({}),
+            "configuration audience",
+            "passed",
+        ),
+        (
+            "workload",
+            json!({"subject": "s"}),
+            json!({}),
+            "configuration audience",
+            "failed",
+        ),
+        (
+            "oidc",
+            json!({"issuer": nowhere}),
+            json!({}),
+            "endpoint issuer",
+            "failed",
+        ),
+        (
+            "oidc",
+            json!({"issuer": server.url()}),
+            json!({}),
+            "endpoint token_endpoint",
+            "passed",
+        ),
+    ] {
+        let id = made(
+            &zone,
+            &format!("{kind} {config} {secrets}"),
+            kind,
+            config,
+            secrets,
+        )
+        .await;
+        let report = checked(&zone, &id, &json!({})).await;
+        assert_eq!(status_of(&report, what), status, "{kind}: {report}");
+    }
+    for endpoint in ["authorization_endpoint", "token_endpoint", "revocation_endpoint"] {
+        let mut config = json!({"client_id": CLIENT_ID});
+        for name in ["authorization_endpoint", "token_endpoint", "revocation_endpoint"] {
+            let there = if name == endpoint {
+                nowhere.to_owned()
+            } else {
+                server.url()
+            };
+            config[name] = json!(there);
+        }
+        let secrets = json!({"client_secret": CLIENT_SECRET});
+        let id = made(&zone, endpoint, "oauth2", config, secrets).await;
+        let report = checked(&zone, &id, &json!({})).await;
+        for name in ["authorization_endpoint", "token_endpoint", "revocation_endpoint"] {
+            let due = if name == endpoint { "failed" } else { "passed" };
+            assert_eq!(status_of(&report, &format!("endpoint {name}")), due, "{report}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_looks_for_the_users_connection_and_asks_policy_what_is_asked() {
+    let stack = alone().start().await;
+    let world = Consents::new(&stack).await;
+    let zone = &world.zone;
+    let asked = json!({"user_id": "ann", "resource_id": world.resource});
+    let what = "connection ann";
+    let none = checked(zone, &world.provider, &asked).await;
+    assert_eq!(status_of(&none, what), "failed", "{none}");
+    assert!(none.to_string().contains("connection_required"), "{none}");
+    assert_eq!(world.connect("ann").await.status, 200);
+    let there = checked(zone, &world.provider, &asked).await;
+    assert_eq!(status_of(&there, what), "passed", "{there}");
+    sql(&stack, "UPDATE provider_connections SET lapsed_at = now()").await;
+    let lapsed = checked(zone, &world.provider, &asked).await;
+    assert_eq!(status_of(&lapsed, what), "failed", "{lapsed}");
+
+    let agent = application(zone, "agent").await;
+    let path = zone.at(&format!("resources/{}", world.resource));
+    let scopes = json!({"scopes": ["read", "write"]});
+    assert_eq!(zone.admin.patch(&path, &scopes).await.status, 200);
+    let content = "package caracal.authz\n\nresult := {\"decision\": \"allow\", \"determining_policies\": [\"r\"]} if \
+        input.context.requested_scopes == [\"read\"]\n";
+    let policy = zone
+        .post("policies", &json!({"name": "reads", "content": content}))
+        .await;
+    let [set, version] = zone.set_of("main", policy.member("version_id")).await;
+    assert_eq!(zone.activate(&set, &version).await.status, 202);
+    for (scopes, status) in [
+        (json!(["read"]), "passed"),
+        (json!(["write"]), "failed"),
+        (Value::Null, "failed"),
+    ] {
+        let asked = json!({"application_id": agent, "resource_id": world.resource, "scopes": scopes});
+        let report = checked(zone, &world.provider, &asked).await;
+        assert_eq!(
+            status_of(&report, "policy resource://calendar"),
+            status,
+            "{report}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_does_not_go_where_egress_may_not() {
+    let stack = alone()
+        .env(Service::Api, "ALLOW_PRIVATE_UPSTREAMS", "false")
+        .start()
+        .await;
+    let (zone, server) = (Zone::new(&stack, "Inside").await, OauthServer::start());
+    let config = json!({"token_url": "https://as.example/token", "client_id": CLIENT_ID});
+    let id = made(
+        &zone,
+        "p",
+        "oauth2",
+        config,
+        json!({"client_secret": CLIENT_SECRET}),
+    )
+    .await;
+    // As if it had been allowed when it was saved.
+    let inside = format!(
+        "UPDATE providers SET config_json = jsonb_set(config_json, '{{token_url}}', '\"{}/token\"')",
+        server.url()
+    );
+    sql(&stack, &inside).await;
+    let report = checked(&zone, &id, &json!({})).await;
+    assert_eq!(
+        status_of(&report, "endpoint token_endpoint"),
+        "failed",
+        "{report}"
+    );
+    assert_eq!(status_of(&report, "credential client"), "skipped", "{report}");
+    assert!(server.asked().is_empty(), "nothing was sent there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_providers_names_are_kept_and_changed() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Names").await;
+    let new = json!({"identifier": "p", "kind": "apikey", "name": "The key", "owner_type": "platform"});
+    let made = zone.post("providers", &new).await;
+    assert_eq!(
+        (made.member("name"), made.member("owner_type")),
+        ("The key", "platform"),
+        "{}",
+        made.text
+    );
+    let path = zone.at(&format!("providers/{}", made.member("id")));
+    let changed = json!({"identifier": "q", "name": "Another", "owner_type": "customer"});
+    let changed = zone.admin.patch(&path, &changed).await.expect(200);
+    assert_eq!(
+        (&changed["identifier"], &changed["name"], &changed["owner_type"]),
+        (&json!("q"), &json!("Another"), &json!("customer"))
+    );
+    assert_eq!(zone.admin.get(&path).await.expect(200), changed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

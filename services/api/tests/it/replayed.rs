@@ -8,9 +8,8 @@ use caracal_api::routes::TABLE;
 use caracal_testkit::stack::Stack;
 use serde_json::{Value, json};
 
-/// Has no actor whose keys they could be, or stores nothing.
-const WITHOUT_KEYS: [&str; 5] = [
-    "/v1/invitations/accept",
+/// Stores nothing, so that a key has nothing to keep.
+const WITHOUT_KEYS: [&str; 4] = [
     "/v1/policies/validate",
     "/v1/zones/{zone_id}/policy-sets/{id}/simulate",
     "/v1/zones/{zone_id}/policy-sets/{id}/replay",
@@ -43,6 +42,9 @@ async fn requests(stack: &Stack, world: &Consents) -> Vec<Request> {
         let path = route.replace("{zone_id}", &zone.id).replace("{id}", id);
         (route, path, body, status)
     };
+    let invitation = json!({"email": "c@b.example", "role": "admin"});
+    let invitation = zone.post("invitations", &invitation).await;
+    let accepted = json!({"token": invitation.member("token")});
     let grant =
         json!({"application_id": agent, "user_id": "ann", "resource_id": world.resource, "scopes": ["read"]});
     let rotate = "/v1/zones/{zone_id}/signing-keys/rotate";
@@ -143,6 +145,7 @@ async fn requests(stack: &Stack, world: &Consents) -> Vec<Request> {
             json!({"email": "a@b.example", "role": "viewer"}),
             201,
         ),
+        at("/v1/invitations/accept", "", accepted, 201),
         at(revoke_session, &sessions[0], json!({}), 200),
         at(revoke_session, &sessions[1], json!({}), 200),
     ]

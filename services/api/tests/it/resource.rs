@@ -40,23 +40,22 @@ async fn a_resource_is_made_changed_and_archived() {
         (409, "resource_already_exists")
     );
 
-    let changed = zone
-        .admin
-        .patch(
-            &path,
-            &json!({"prefix": false, "upstream_url": null, "operations": [], "auth_mode": "none"}),
-        )
-        .await;
+    let patch = json!({
+        "prefix": false, "upstream_url": null, "auth_mode": "none",
+        "operations": [{"method": "POST", "path": "/orders", "scope": "orders:write"}],
+        "forward_headers": ["X-Team", "X-Other"],
+    });
+    let changed = zone.admin.patch(&path, &patch).await;
     assert_eq!(
         (changed.status, changed.header("etag")),
         (200, "\"2\""),
         "{}",
         changed.text
     );
-    assert_eq!(
-        (&changed.body["upstream_url"], &changed.body["auth_mode"]),
-        (&Value::Null, &json!("none"))
-    );
+    for (field, value) in patch.as_object().expect("an object") {
+        assert_eq!(&changed.body[field], value, "{field}");
+    }
+    assert_eq!(zone.admin.get(&path).await.expect(200), changed.body);
     let stale = zone.admin.clone().with("If-Match", "\"1\"");
     assert_eq!(
         stale.patch(&path, &json!({"prefix": true})).await.member("error"),
@@ -341,4 +340,13 @@ async fn scopes_and_addresses_come_back_as_they_were_given() {
     let odd = json!({"upstream_url": "HTTPS://Orders.Example/x"});
     let changed = zone.admin.patch(&path, &odd).await.expect(200);
     assert_eq!(changed["upstream_url"], "https://orders.example/x");
+    let plain = json!({"identifier": "resource://plain", "scopes": ["read"]});
+    let plain = zone.post("resources", &plain).await.expect(201);
+    for (field, value) in [
+        ("prefix", json!(false)),
+        ("upstream_url", Value::Null),
+        ("credential_provider_id", Value::Null),
+    ] {
+        assert_eq!(plain.get(field), Some(&value), "{field} was not given");
+    }
 }

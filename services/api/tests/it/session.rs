@@ -143,6 +143,22 @@ async fn revoking_a_session_ends_the_whole_line_below_it_and_nothing_beside_it()
     let middle = session_below(&stack, &zone, &app, &app, (&root, &root)).await;
     let beside = session_below(&stack, &zone, &app, &app, (&root, &root)).await;
     let leaf = session_below(&stack, &zone, &app, &app, (&middle, &root)).await;
+    let later = format!("UPDATE sessions SET expires_at = '2099-01-01T00:00:00Z' WHERE id = '{leaf}'");
+    sql(&stack, &later).await;
+    let shown = zone.get("sessions").await.expect(200);
+    let of = |id: &str, field: &str| {
+        let mut rows = shown["rows"].as_array().expect("rows").iter();
+        rows.find(|row| row["id"] == id)?.get(field).cloned()
+    };
+    for (id, parent) in [
+        (&root, Value::Null),
+        (&middle, json!(root)),
+        (&beside, json!(root)),
+        (&leaf, json!(middle)),
+    ] {
+        assert_eq!(of(id, "parent_id"), Some(parent), "{shown}");
+    }
+    assert_eq!(of(&leaf, "expires_at"), Some(json!("2099-01-01T00:00:00Z")));
     let end = async |id: &str| zone.post(&format!("sessions/{id}/revoke"), &json!({})).await;
     let active = async || {
         let active = zone.get("sessions?status=active").await.expect(200);

@@ -1,6 +1,8 @@
 use super::given::{all_invalid, deeds, rows, sql, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::eventually;
+use caracal_testkit::stack::Stack;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,10 +21,23 @@ fn kids(keys: &Value, status: &str) -> Vec<String> {
         .collect()
 }
 
-async fn let_the_next_key_age(stack: &caracal_testkit::stack::Stack) {
-    let aged =
-        "UPDATE signing_keys SET created_at = created_at - interval '10 minutes' WHERE status = 'next'";
-    sql(stack, aged).await;
+async fn let_the_next_key_age(stack: &Stack, seconds: u32) {
+    let aged = format!(
+        "UPDATE signing_keys SET created_at = created_at - interval '{seconds} seconds' WHERE status = 'next'"
+    );
+    sql(stack, &aged).await;
+}
+
+fn time(key: &Value, name: &str) -> DateTime<Utc> {
+    key[name].as_str().expect("a text").parse().expect("a time")
+}
+
+/// Of each key it is known when it leaves, if it signs no more, and only then.
+fn check_ends(keys: &Value) {
+    for key in keys.as_array().expect("a list") {
+        let over = key["status"] == "retiring" || key["status"] == "retired";
+        assert_eq!(key.get("retires_at").map(Value::is_string), Some(over), "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +47,13 @@ async fn a_graceful_rotation_signs_with_a_key_everyone_has() {
     let before = zone.get("signing-keys").await.expect(200);
     let (active, next) = (kids(&before, "active"), kids(&before, "next"));
     assert_eq!((active.len(), next.len()), (1, 1), "{before}");
-    let_the_next_key_age(&stack).await;
+    check_ends(&before);
+    for key in before.as_array().expect("a list") {
+        let age = Utc::now() - time(key, "created_at");
+        assert!(age.abs() < TimeDelta::minutes(1), "{key}");
+    }
+    // A minute more than a verifier may use what it has (300 s), and a second.
+    let_the_next_key_age(&stack, 361).await;
     let rotated = rotate(&zone, GRACEFUL).await;
     assert!(!rotated.epoch().is_empty());
     let after = rotated.expect(200);
@@ -41,6 +62,15 @@ async fn a_graceful_rotation_signs_with_a_key_everyone_has() {
         (next, active.clone())
     );
     assert_eq!(kids(&after, "next").len(), 1, "always a new next");
+    check_ends(&after);
+    let mut leaving = after.as_array().expect("a list").iter();
+    let leaving = leaving
+        .find(|key| key["status"] == "retiring")
+        .expect("the old key");
+    assert!(
+        time(leaving, "retires_at") > Utc::now() + TimeDelta::hours(1),
+        "not before its last session token has expired: {leaving}"
+    );
     assert_eq!(zone.get("signing-keys").await.expect(200), after);
     assert!(!after.to_string().contains("private"));
     assert_eq!(rows(&stack, "anchors", &zone, "kind = 'kid'").await, 0);
@@ -58,6 +88,7 @@ async fn a_graceful_rotation_signs_with_a_key_everyone_has() {
     })
     .await;
     assert_eq!(kids(&retired, "retiring").len(), 0);
+    check_ends(&retired);
     assert_eq!(deeds(&stack, &zone, "signing_key.retire").await, 1);
 }
 
@@ -65,6 +96,7 @@ async fn a_graceful_rotation_signs_with_a_key_everyone_has() {
 async fn a_graceful_rotation_waits_for_the_caches_and_nobody_starts_another_meanwhile() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Waits").await;
+    let_the_next_key_age(&stack, 340).await;
     let before = zone.get("signing-keys").await.expect(200);
     let waiting = rotate(&zone, GRACEFUL).await.expect(202);
     assert_eq!(
@@ -77,7 +109,12 @@ async fn a_graceful_rotation_waits_for_the_caches_and_nobody_starts_another_mean
         .expect("a list")
         .iter()
         .find(|key| key["status"] == "next");
-    assert!(next.expect("a next key")["activates_at"].is_string());
+    let next = next.expect("a next key");
+    assert_eq!(
+        time(next, "activates_at") - time(next, "created_at"),
+        TimeDelta::seconds(360),
+        "{next}"
+    );
     let again = rotate(&zone, GRACEFUL).await;
     assert_eq!(
         (again.status, again.member("error")),
@@ -102,7 +139,7 @@ async fn a_graceful_rotation_waits_for_the_caches_and_nobody_starts_another_mean
 async fn an_emergency_rotation_signs_at_once_and_names_the_old_keys() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Emergency").await;
-    let_the_next_key_age(&stack).await;
+    let_the_next_key_age(&stack, 361).await;
     let before = rotate(&zone, GRACEFUL).await.expect(200);
     assert_eq!(rotate(&zone, GRACEFUL).await.status, 202);
     let after = rotate(&zone, EMERGENCY).await.expect(200);
@@ -115,6 +152,7 @@ async fn an_emergency_rotation_signs_at_once_and_names_the_old_keys() {
         (kids(&after, "next").len(), kids(&after, "retiring").len()),
         (1, 0)
     );
+    check_ends(&after);
     let mut dropped = [kids(&before, "active"), kids(&before, "retiring")].concat();
     let mut retired = kids(&after, "retired");
     dropped.sort_unstable();

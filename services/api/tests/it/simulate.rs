@@ -135,6 +135,7 @@ async fn read_only_tokens_simulate_and_foreign_sets_are_absent() {
     let (zone, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Other").await);
     let (set, version) = set_of(&zone, "main", &[ALLOW]).await;
     let (_, foreign) = set_of(&other, "main", &[ALLOW]).await;
+    let (_, of_another_set) = set_of(&zone, "another", &[ALLOW]).await;
     let reader = zone
         .admin
         .post(
@@ -161,14 +162,16 @@ async fn read_only_tokens_simulate_and_foreign_sets_are_absent() {
             (404, "policy_set_not_found"),
             "{verb}"
         );
-        let mut wrong = body.clone();
-        wrong["version_id"] = json!(foreign);
-        let absent = zone.post(&path, &wrong).await;
-        assert_eq!(
-            (absent.status, absent.member("error")),
-            (404, "version_not_found"),
-            "{verb}"
-        );
+        for elsewhere in [&foreign, &of_another_set] {
+            let mut wrong = body.clone();
+            wrong["version_id"] = json!(elsewhere);
+            let absent = zone.post(&path, &wrong).await;
+            assert_eq!(
+                (absent.status, absent.member("error")),
+                (404, "version_not_found"),
+                "{verb} {elsewhere}"
+            );
+        }
     }
     for (path, body) in [
         ("simulate", json!({})),

@@ -1,4 +1,4 @@
-use super::given::{ABSENT, application, deeds, sql, tally, viewer};
+use super::given::{ABSENT, application, deeds, session, sql, tally, viewer};
 use super::{Zone, alone};
 use caracal_testkit::stack::Stack;
 use futures::future::join_all;
@@ -28,7 +28,13 @@ async fn a_challenge_is_shown_and_satisfied_once() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Step up").await;
     let application = application(&zone, "agent").await;
+    let session = session(&stack, &zone, &application, "ada").await;
     let id = challenge(&stack, &zone, &application, "5 minutes").await;
+    let details = format!(
+        "UPDATE step_up_challenges SET session_id = '{session}', metadata_json = '{{\"amount\": 7}}',
+           expires_at = '2099-01-01T00:00:00Z' WHERE id = '{id}'"
+    );
+    sql(&stack, &details).await;
     let path = format!("step-up-challenges/{id}");
     let shown = zone.get(&path).await;
     assert!(!shown.text.contains("secret"), "{}", shown.text);
@@ -37,6 +43,13 @@ async fn a_challenge_is_shown_and_satisfied_once() {
         (&shown["challenge_type"], &shown["satisfied_at"]),
         (&json!("human_approval"), &Value::Null)
     );
+    for (field, value) in [
+        ("session_id", json!(session)),
+        ("metadata_json", json!({"amount": 7})),
+        ("expires_at", json!("2099-01-01T00:00:00Z")),
+    ] {
+        assert_eq!(shown[field], value, "{field}");
+    }
     assert_eq!(zone.get("step-up-challenges").await.expect(200), json!([shown]));
 
     let done = zone

@@ -1,6 +1,6 @@
 //! What is refused when it is saved, and said plainly; what is as good as absent.
 
-use super::given::{all_invalid, tally};
+use super::given::{all_invalid, application, tally};
 use super::{Zone, alone};
 use caracal_testkit::stack::{Service, Stack};
 use reqwest::Method;
@@ -433,4 +433,48 @@ async fn bytes_that_are_no_http_are_refused_and_not_logged_as_our_fault() {
         .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a log"))
         .collect();
     assert!(!logs.contains("stream error") && !logs.contains("h1::dispatcher"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_has_at_most_128_characters() {
+    let stack = alone().start().await;
+    let longest = "aZ9._:-x".repeat(16);
+    let named = async |id: &str| {
+        let caller = stack.anonymous(Service::Api, 0).with("X-Request-Id", id);
+        caller.get("/health").await.header("x-request-id").to_owned()
+    };
+    assert_eq!(named(&longest).await, longest);
+    for odd in [format!("{longest}x"), "a/b".to_owned(), "a b".to_owned()] {
+        let minted: uuid::Uuid = named(&odd).await.parse().expect("a UUID");
+        assert_eq!(minted.get_version_num(), 7, "{odd}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_is_one_of_its_application_user_and_resource_and_as_wide_as_it_may_be() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Grants").await;
+    let scopes: Vec<String> = (0..64).map(|n| format!("{n:0>200}")).collect();
+    let mut resources = Vec::new();
+    for name in ["a", "b"] {
+        let new = json!({"identifier": format!("resource://{name}"), "scopes": scopes});
+        let made = zone.post("resources", &new).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        resources.push(made.member("id").to_owned());
+    }
+    let applications = [application(&zone, "a").await, application(&zone, "b").await];
+    for resource in &resources {
+        for application in &applications {
+            for user in ["ann", "bob"] {
+                let new = json!({"application_id": application, "user_id": user, "resource_id": resource, "scopes": scopes});
+                let made = zone.post("grants", &new).await;
+                assert_eq!(made.status, 201, "{}", made.text);
+                let again = zone.post("grants", &new).await;
+                assert_eq!(
+                    (again.status, again.member("error")),
+                    (409, "grant_already_exists")
+                );
+            }
+        }
+    }
 }

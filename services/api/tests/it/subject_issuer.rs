@@ -129,6 +129,9 @@ async fn parallel_writers_make_twenty_and_no_more() {
     );
     let listed = zone.get("subject-issuers").await.expect(200);
     assert_eq!(listed.as_array().expect("a list").len(), 20);
+    let other = Zone::new(&stack, "Other").await;
+    let made = other.post("subject-issuers", &issuer(0)).await;
+    assert_eq!(made.status, 201, "another zone has its own twenty: {}", made.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,3 +277,25 @@ async fn every_list_refuses_what_it_does_not_understand() {
         assert_eq!(refused.member("error"), "invalid_cursor", "{elsewhere}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_post_refuses_a_key_that_is_none() {
+    let stack = alone()
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
+    let zone = Zone::new(&stack, "Mine").await;
+    for key in ["", &"k".repeat(256)] {
+        let caller = zone.admin.clone().with("Idempotency-Key", key);
+        for route in TABLE.iter().filter(|route| route.method == "post") {
+            let refused = knock(&caller, route, &zone).await;
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (400, "invalid_idempotency_key"),
+                "{}: {}",
+                route.path,
+                refused.text
+            );
+        }
+    }
+}

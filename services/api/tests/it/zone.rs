@@ -1,4 +1,6 @@
+use super::given::{application, rows, sql};
 use super::{Zone, alone};
+use caracal_testkit::stack::{Service, Stack};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -249,7 +251,7 @@ async fn a_derived_slug_takes_the_first_number_that_is_free() {
     assert_eq!(admin.post("/v1/zones", &like).await.member("slug"), "same-name");
     let many = "INSERT INTO zones (id, org_id, name, slug)
         SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(6, 700) n WHERE n <> 20";
-    super::given::sql(&stack, many).await;
+    sql(&stack, many).await;
     assert_eq!(
         admin.post("/v1/zones", &like).await.member("slug"),
         "same-name-20"
@@ -261,7 +263,7 @@ async fn a_derived_slug_takes_the_first_number_that_is_free() {
     );
     let more = "INSERT INTO zones (id, org_id, name, slug)
         SELECT gen_random_uuid(), 'default', 'Same Name', 'same-name-' || n FROM generate_series(702, 12000) n";
-    super::given::sql(&stack, more).await;
+    sql(&stack, more).await;
     let answers = join_all((0..12).map(|_| admin.post("/v1/zones", &like))).await;
     let mut slugs: Vec<_> = answers.iter().map(|answer| answer.member("slug")).collect();
     slugs.sort_unstable();
@@ -295,4 +297,98 @@ async fn what_derives_a_slug_gives_way_to_who_asks_for_it() {
             asked.text
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_archived_leaves_its_list_and_stays_in_the_database() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Archive").await;
+    let application = application(&zone, "agent").await;
+    let body = json!({"identifier": "resource://r", "scopes": ["read"]});
+    let resource = zone.post("resources", &body).await.member("id").to_owned();
+    let body = json!({"identifier": "key", "kind": "apikey"});
+    let provider = zone.post("providers", &body).await.member("id").to_owned();
+    let [policy, _, set, _] = zone.drafted().await;
+    for (list, table, id) in [
+        ("applications", "applications", application),
+        ("resources", "resources", resource),
+        ("providers", "providers", provider),
+        ("policy-sets", "policy_sets", set),
+        ("policies", "policies", policy),
+    ] {
+        let before = zone.get(list).await.expect(200);
+        assert_eq!(before[0]["id"], id, "{list}");
+        let gone = zone.admin.delete(&zone.at(&format!("{list}/{id}"))).await;
+        assert_eq!(gone.status, 204, "{list}: {}", gone.text);
+        assert_eq!(zone.get(list).await.expect(200), json!([]), "{list}");
+        let archived = format!("id = '{id}' AND archived_at IS NOT NULL");
+        assert_eq!(rows(&stack, table, &zone, &archived).await, 1, "{list}");
+    }
+    let gone = zone.admin.delete(&format!("/v1/zones/{}", zone.id)).await;
+    assert_eq!(gone.status, 204, "{}", gone.text);
+    let archived = format!(
+        "SELECT count(*) FROM zones WHERE id = '{}' AND archived_at IS NOT NULL",
+        zone.id
+    );
+    assert_eq!(stack.database().count(&archived).await, 1);
+}
+
+/// From now on rows of this kind cannot be inserted into a table.
+async fn break_inserts(stack: &Stack, table: &str, kind: &str) {
+    let statement = format!(
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+         CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH ROW WHEN ({kind}) EXECUTE FUNCTION broken()"
+    );
+    sql(stack, &statement).await;
+}
+
+/// What was broken works again.
+async fn mend_inserts(stack: &Stack) {
+    sql(stack, "DROP FUNCTION broken() CASCADE").await;
+}
+
+async fn zones_of_slug(stack: &Stack, slug: &str) -> i64 {
+    let query = format!("SELECT count(*) FROM zones WHERE slug = '{slug}'");
+    stack.database().count(&query).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_comes_with_its_keys_or_not_at_all() {
+    let stack = alone().start().await;
+    let admin = stack.admin();
+    let body = json!({"name": "Whole", "slug": "whole"});
+    for table in ["zone_deks", "signing_keys"] {
+        break_inserts(&stack, table, "true").await;
+        let refused = admin.post("/v1/zones", &body).await;
+        assert!(refused.status >= 500, "{table}: {}", refused.text);
+        assert_eq!(zones_of_slug(&stack, "whole").await, 0, "{table}");
+        mend_inserts(&stack).await;
+    }
+    let made = admin.post("/v1/zones", &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let zone = Zone {
+        admin,
+        id: made.member("id").to_owned(),
+    };
+    assert_eq!(rows(&stack, "zone_deks", &zone, "true").await, 1);
+    assert_eq!(rows(&stack, "signing_keys", &zone, "status = 'active'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_whose_last_step_fails_leaves_nothing() {
+    let stack = alone()
+        .env(Service::Api, "CARACAL_LOCAL_BOOTSTRAP_ENABLED", "true")
+        .start()
+        .await;
+    let (admin, path, nothing) = (stack.admin(), "/v1/local/bootstrap", json!({}));
+    // The record of it, which is written when all else is.
+    let record = "position('admin.local.bootstrap'::bytea in NEW.payload) > 0";
+    break_inserts(&stack, "event_spool", record).await;
+    let refused = admin.post(path, &nothing).await;
+    assert!(refused.status >= 500, "{}", refused.text);
+    assert_eq!(zones_of_slug(&stack, "local").await, 0);
+    mend_inserts(&stack).await;
+    let made = admin.post(path, &nothing).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(zones_of_slug(&stack, "local").await, 1);
 }

@@ -267,6 +267,37 @@ async fn nobody_learns_from_being_told_to_wait_whether_there_is_such_an_applicat
 }
 
 #[tokio::test]
+async fn a_guess_that_looks_like_a_secret_of_ours_costs_no_derivation() {
+    let stack = Stack::start().await;
+    let world = World::new(&stack).await;
+    let body = serde_json::json!({
+        "name": "chosen", "registration_method": "managed", "credential_type": "password",
+        "client_secret": "of its own choice",
+    });
+    let made = stack.admin().post(&world.path("applications"), &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let sts = stack.sts(0);
+    // The quickest of many: what else this machine does only makes some slower.
+    let quickest = async |guess: &str| {
+        let form = [("application_id", made.member("id")), ("client_secret", guess)];
+        let mut quickest = std::time::Duration::MAX;
+        for _ in 0..20 {
+            let answer = sts.form("/oauth/2/token", &form).await;
+            let got = (answer.status, answer.member("error"));
+            assert_eq!(got, (401, "invalid_client"), "{}", answer.text);
+            quickest = quickest.min(answer.took);
+        }
+        quickest
+    };
+    let derived = quickest("of somebody else's choice").await;
+    let known_by_its_form = quickest(&format!("ccs_{}", "A".repeat(49))).await;
+    assert!(
+        known_by_its_form * 2 < derived,
+        "{known_by_its_form:?}, and {derived:?} with a derivation"
+    );
+}
+
+#[tokio::test]
 async fn guesses_that_come_together_are_not_derived_together() {
     let stack = Stack::start().await;
     let world = World::new(&stack).await;
