@@ -28,6 +28,14 @@ pub enum Flow {
     Workload,
 }
 
+impl Flow {
+    /// Whether users consent to it, each for themselves.
+    #[must_use]
+    pub const fn is_consented(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::Oidc)
+    }
+}
+
 impl ProviderKind {
     /// How a provider of this kind with this configuration comes by a credential: `oauth2` is authorization code when
     /// it has an authorization endpoint, else client credentials.

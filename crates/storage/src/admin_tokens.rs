@@ -3,6 +3,7 @@
 use crate::Conn;
 use crate::column::Optional;
 use crate::error::Result;
+use crate::kept::Kept;
 use crate::page::{Page, ascending};
 use crate::schema::{admin_tokens, zones};
 use caracal_domain::Timestamp;
@@ -76,6 +77,23 @@ pub async fn find_by_hash(mut conn: &Conn, hash: &[u8; 32]) -> Result<Option<Adm
         .first(&mut conn)
         .await
         .optional()?)
+}
+
+/// Whether the token still stands: not revoked, not expired, and not of an archived zone. A transaction that sees one zone
+/// alone may ask as well.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn stands(mut conn: &Conn, id: AdminTokenId) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        stands: bool,
+    }
+    let query = diesel::sql_query("SELECT caracal_admin_token_stands($1) AS stands")
+        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(id));
+    let found: Found = Kept(query).get_result(&mut conn).await?;
+    Ok(found.stands)
 }
 
 /// Adds a token.

@@ -12,7 +12,9 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 pub use renewal::{lapse, lock, refresh};
-pub use states::{NewState, StateRow, consume_state, find_state, insert_state};
+pub use states::{
+    NewState, StateRow, consume_state, find_state, insert_state, is_wanted, withdraw_states_of,
+};
 
 mod renewal;
 mod states;
@@ -252,6 +254,30 @@ pub async fn revoke(conn: &mut Conn, zone: ZoneId, id: ConnectionId) -> Result<O
         .get_result(conn)
         .await
         .optional()?)
+}
+
+/// Ends every active connection at a provider; how many there were.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn revoke_at(conn: &mut Conn, zone: ZoneId, provider: ProviderId) -> Result<usize> {
+    let active = provider_connections::table
+        .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
+        .filter(provider_connections::provider_id.eq(Uuid::from(provider)))
+        .filter(provider_connections::revoked_at.is_null());
+    Ok(diesel::update(active).set(ended!()).execute(conn).await?)
+}
+
+/// Ends every active connection for a resource; how many there were.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn revoke_for(conn: &mut Conn, zone: ZoneId, resource: ResourceId) -> Result<usize> {
+    let active = provider_connections::table
+        .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
+        .filter(provider_connections::resource_id.eq(Uuid::from(resource)))
+        .filter(provider_connections::revoked_at.is_null());
+    Ok(diesel::update(active).set(ended!()).execute(conn).await?)
 }
 
 /// Ends every active connection of a user; how many there were.

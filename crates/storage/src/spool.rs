@@ -57,6 +57,37 @@ pub async fn append(
     Ok(())
 }
 
+/// Adds several events of one zone.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn append_all(
+    mut conn: &Conn,
+    zone: ZoneId,
+    subject: &str,
+    events: &[(EventId, Vec<u8>)],
+    traceparent: Option<&str>,
+) -> Result<()> {
+    let values = |(id, payload): &(EventId, Vec<u8>)| {
+        (
+            event_spool::zone_id.eq(Uuid::from(zone)),
+            event_spool::id.eq(Uuid::from(*id)),
+            event_spool::subject.eq(subject.to_owned()),
+            event_spool::payload.eq(payload.clone()),
+            event_spool::traceparent.eq(traceparent.map(str::to_owned)),
+        )
+    };
+    // Within what one statement may have of parameters.
+    for some in events.chunks(1000) {
+        let rows: Vec<_> = some.iter().map(values).collect();
+        diesel::insert_into(event_spool::table)
+            .values(rows)
+            .execute(&mut conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Leases up to `limit` rows, oldest first; as [`outbox::claim`](crate::outbox::claim).
 ///
 /// # Errors

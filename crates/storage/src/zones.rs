@@ -99,6 +99,10 @@ pub struct Bump {
     pub previous: Epoch,
     /// The epoch of this transaction.
     pub epoch: Epoch,
+    /// Whether the zone is archived, as it is now that its row is the transaction's.
+    pub is_archived: bool,
+    /// Whether it is a system zone.
+    pub is_system: bool,
 }
 
 /// Adds a zone.
@@ -319,6 +323,10 @@ pub async fn bump_epoch(mut conn: &Conn, zone: ZoneId) -> Result<Bump> {
         previous: i64,
         #[diesel(sql_type = BigInt)]
         epoch: i64,
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        is_archived: bool,
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        is_system: bool,
     }
     let bump = diesel::sql_query(include_str!("zones/bump_epoch.sql")).bind::<SqlUuid, _>(Uuid::from(zone));
     let drawn: Option<Drawn> = Kept(bump).get_result(&mut conn).await.optional()?;
@@ -326,6 +334,8 @@ pub async fn bump_epoch(mut conn: &Conn, zone: ZoneId) -> Result<Bump> {
     Ok(Bump {
         previous: drawn.previous.into(),
         epoch: drawn.epoch.into(),
+        is_archived: drawn.is_archived,
+        is_system: drawn.is_system,
     })
 }
 

@@ -5,12 +5,12 @@ use crate::error::{ApiError, Issue, Place};
 use crate::validation;
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::web::BytesMut;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use caracal_domain::strict_json;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::time::Duration;
 use validator::Validate;
@@ -20,6 +20,10 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The bytes of a JSON body, kept with the request for whoever tells how it ended.
+#[derive(Debug, Clone)]
+pub struct ReceivedBody(pub Bytes);
 
 /// A JSON body, parsed and validated. `T` should refuse unknown fields.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl<T: DeserializeOwned + Validate> FromRequest for JsonBody<T> {
 
 /// A JSON body that is looked at before it is parsed: where what it names decides who may send it.
 #[derive(Debug)]
-pub struct JsonBytes(BytesMut);
+pub struct JsonBytes(Bytes);
 
 impl JsonBytes {
     /// Whether the body is an object with such a member, whatever its value.
@@ -91,7 +95,7 @@ impl<T: DeserializeOwned + Validate + Default> FromRequest for OptionalBody<T> {
                 return Ok(Self(T::default()));
             }
             check_type(&request)?;
-            parse(&bytes).map(Self)
+            parse(&received(&request, bytes)).map(Self)
         })
     }
 }
@@ -101,17 +105,23 @@ impl<T: DeserializeOwned + Validate + Default> FromRequest for OptionalBody<T> {
 /// # Errors
 /// 415 for another media type or an encoded body, 413 for too many bytes, 408 for one that does not arrive, 400 for a broken
 /// body or none.
-pub async fn read(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
-    if request.headers().contains_key(header::CONTENT_TYPE) {
+pub async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
+    let declared = request.headers().contains_key(header::CONTENT_TYPE);
+    if declared {
         check_type(request)?;
-        return collect(request, payload).await;
     }
-    // Nothing at all is of no type; it is refused for what it lacks.
     let body = collect(request, payload).await?;
-    if !body.is_empty() {
+    // Nothing at all is of no type; it is refused for what it lacks.
+    if !declared && !body.is_empty() {
         check_type(request)?;
     }
-    Ok(body)
+    Ok(received(request, body))
+}
+
+fn received(request: &HttpRequest, body: BytesMut) -> Bytes {
+    let body = body.freeze();
+    request.extensions_mut().insert(ReceivedBody(body.clone()));
+    body
 }
 
 /// The media type, and that nothing was done to the body on the way (RFC 9110 §15.5.16).
@@ -165,7 +175,7 @@ pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError
         return Err(ApiError::invalid_body("", "The body must be a JSON object."));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| misfit(&error))?;
+    let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| misfit(bytes, &error))?;
     json.end()
         .map_err(|error| ApiError::invalid_body("", plainly(&error.to_string())))?;
     // What is free of form is read into maps, which would keep the last of two.
@@ -174,9 +184,16 @@ pub fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError
     Ok(body)
 }
 
-fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+fn misfit(bytes: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     use serde_path_to_error::Segment;
-    let said = error.inner().to_string();
+    // Where one of a few texts is wanted, serde takes anything else for a mistake of writing.
+    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    let unwritten = error.inner().is_syntax() && is_json;
+    let said = if unwritten {
+        "is not of its type".to_owned()
+    } else {
+        error.inner().to_string()
+    };
     let mut path: Vec<Value> = error
         .path()
         .iter()
@@ -192,7 +209,7 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let issue = Issue {
         path,
         message: plainly(&said),
-        place: place(error.inner()),
+        place: place(error.inner()).filter(|_| !is_json),
     };
     ApiError::new(StatusCode::BAD_REQUEST, "invalid_body").with_issue(issue)
 }

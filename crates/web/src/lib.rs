@@ -18,7 +18,7 @@ pub mod request_id;
 mod validation;
 
 pub use app::{Shell, app};
-pub use body::{JsonBody, JsonBytes, OptionalBody};
+pub use body::{JsonBody, JsonBytes, OptionalBody, ReceivedBody};
 pub use completion::{finish, settled, to_completion};
 pub use endpoint::{Endpoint, endpoint};
 pub use epoch::{CARACAL_MIN_EPOCH, CARACAL_ZONE_EPOCH, MinEpoch, zone_epoch};

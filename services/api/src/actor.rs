@@ -9,7 +9,6 @@ use crate::error::{Failure, Refusal};
 use crate::idempotency::{self, Held, Owner, key_of};
 use crate::sight::Sight;
 use actix_web::dev::Payload;
-use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use caracal_domain::RequestId;
@@ -96,6 +95,7 @@ pub(crate) struct Public<R = ()> {
 
 /// Any live token, for what stores nothing; then `R` from the rest of the request.
 pub(crate) struct Anyone<R> {
+    pub(crate) actor: Actor,
     pub(crate) rest: R,
 }
 
@@ -147,11 +147,10 @@ impl<R: FromRequest> FromRequest for Anyone<R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            authenticate(&request, None, false).await?;
+            let (actor, _) = authenticate(&request, None, false).await?;
             key_of(&request)?;
-            Ok(Self {
-                rest: rest(&request, &mut payload).await?,
-            })
+            let rest = rest(&request, &mut payload).await?;
+            Ok(Self { actor, rest })
         })
     }
 }
@@ -316,6 +315,5 @@ fn refused(refusal: Refusal) -> Error {
 }
 
 fn unauthenticated() -> ApiError {
-    ApiError::from(Refusal::InvalidAdminToken)
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    Refusal::InvalidAdminToken.into()
 }

@@ -7,7 +7,7 @@ use crate::error::{Failure, Refusal};
 use crate::paging::{List, ListQuery};
 use crate::reply::{IfMatch, etag};
 use crate::sight::Sight;
-use crate::text::{Moment, Name, or_default};
+use crate::text::{Moment, Name, is_reserved, or_default};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::Timestamp;
@@ -174,10 +174,16 @@ impl Api {
             expires_at,
         };
         let mut tx = self.database.begin(Sight::Everything).await?;
-        let ledger = match body.zone_id {
-            Some(zone) => zones::find(&tx, zone).await?.ok_or(Refusal::ZoneNotFound)?.id,
-            None => self.system_zone(&mut tx).await?,
+        let (ledger, of_system) = match body.zone_id {
+            Some(zone) => {
+                let zone = zones::find(&tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+                (zone.id, zone.is_system)
+            }
+            None => (self.system_zone(&mut tx).await?, false),
         };
+        if !of_system && new.name.as_deref().is_some_and(is_reserved) {
+            return Err(Refusal::ReservedNamespace.into());
+        }
         let row = admin_tokens::insert(&mut tx, &new).await?;
         let deed = Deed::new(ledger, "admin_token.create", row.id)
             .to(&shown(&row))
@@ -196,13 +202,14 @@ impl Api {
         if row.seeded {
             return Err(Refusal::AdminTokenSeeded.into());
         }
-        admin_tokens::revoke(&mut tx, id).await?;
         let ledger = match row.zone_id {
             Some(zone) => zone,
             None => self.system_zone(&mut tx).await?,
         };
         let deed = Deed::new(ledger, "admin_token.revoke", id).from(&shown(&row));
+        // Before it is revoked: it may be the very one that asks.
         self.record(&mut tx, by, deed, None).await?;
+        admin_tokens::revoke(&mut tx, id).await?;
         tx.commit().await?;
         Ok(())
     }

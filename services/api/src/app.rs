@@ -4,6 +4,7 @@ use crate::attempt;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::ledger::Signer;
+use crate::policy::Turns;
 use crate::refusals::{self, Refusals};
 use crate::routes::routes;
 use crate::sight::{Sight, Store};
@@ -55,6 +56,7 @@ pub struct Api {
     /// Lists of zones as they were last answered.
     pub(crate) zone_pages: Pages,
     pub(crate) compiler: Compiler,
+    pub(crate) turns: Turns,
     pub(crate) egress: EgressPolicy,
     pub(crate) registrations: Mutex<Quota<ZoneId>>,
     pub(crate) local_bootstrap: bool,
@@ -137,6 +139,7 @@ pub async fn serve(config: Config, host: Host) -> Result<(), BoxError> {
         zone_pages: Pages::default(),
         kek: config.kek,
         compiler: Compiler::new(config.opa),
+        turns: Turns::default(),
         asker: Asker::new(outside.clone(), Arc::clone(&clock)),
         outside,
         egress: config.egress,

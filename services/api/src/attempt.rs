@@ -1,6 +1,8 @@
 //! What is around every handler: a refused attempt is recorded (contract §1, "Control-plane audit"), and an
 //! idempotency key under which nothing was done is free again.
 
+mod shown;
+
 use crate::actor::{self, Actor};
 use crate::app::Api;
 use crate::change::subjects_of;
@@ -17,7 +19,7 @@ use actix_web::{Error, HttpMessage, HttpRequest};
 use caracal_domain::RequestId;
 use caracal_domain::id::ZoneId;
 use caracal_lifecycle::trace::current_traceparent;
-use caracal_web::{ApiError, source_address, to_completion};
+use caracal_web::{ApiError, ReceivedBody, source_address, to_completion};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -91,18 +93,24 @@ async fn refused<B>(api: &Data<Api>, response: &ServiceResponse<B>) -> Option<Re
         StatusCode::NOT_FOUND => "not_found",
         _ => "refused",
     };
-    let object = object_of(request);
+    let object = object_of(request).map(shown::segment);
     let mut metadata = object.map_or_else(Map::new, |object| {
         subjects_of(route.map_or("", Route::noun), object)
     });
     metadata.extend(members(json!({
         "actor": attempt.and_then(|attempt| attempt.actor.as_ref()).map(Actor::name),
         "method": request.method().as_str(),
-        "path": request.path(),
+        "path": shown::path(request.path()),
         "object_id": object,
         "status": status.as_u16(),
         "source": source.to_string(),
     })));
+    // What somebody known wanted; strangers are asked for no body.
+    let known = attempt.is_some_and(|attempt| attempt.actor.is_some());
+    let body = extensions.get::<ReceivedBody>().filter(|_| known);
+    if let Some(changes) = body.and_then(|ReceivedBody(body)| shown::attempted(body)) {
+        metadata.insert("changes".to_owned(), changes.into());
+    }
     Some(Refused {
         ledger: match attempt {
             None => Ledger::Strangers(source),

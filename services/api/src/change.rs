@@ -3,17 +3,19 @@
 
 use crate::actor::Actor;
 use crate::app::Api;
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::idempotency::{Answer, Held};
 use crate::routes::is_deed;
+use crate::text::is_reserved;
 use actix_web::http::StatusCode;
 use caracal_domain::event::{AuditDecision, EventType, REDACTED};
 use caracal_domain::id::{EventId, OutboxId, ZoneId};
 use caracal_domain::{AuditEvent, Clock, Epoch, FeedBody, FeedEvent, RequestId};
 use caracal_jose::sha256_hex;
 use caracal_lifecycle::trace::current_traceparent;
+use caracal_storage::sessions::EndedSession;
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Conn, Transaction, outbox, spool, zones};
+use caracal_storage::{Conn, Transaction, admin_tokens, outbox, spool, zones};
 use caracal_wire::AUDIT_SUBJECT;
 use futures::try_join;
 use serde::Serialize;
@@ -174,6 +176,17 @@ impl Deed {
         subjects
     }
 
+    /// Whether it leaves a name that belongs to system zones.
+    fn takes_reserved(&self) -> bool {
+        let named = |name: &str| self.after.get(name).and_then(Value::as_str);
+        let traits = self.after.get("traits").and_then(Value::as_array);
+        let traits = traits.into_iter().flatten().filter_map(Value::as_str);
+        let names = ["name", "identifier", "subject_prefix"]
+            .into_iter()
+            .filter_map(named);
+        names.chain(traits).any(is_reserved)
+    }
+
     fn answer(&self) -> (StatusCode, Value) {
         let usual = || {
             let new = self.what.ends_with(".create");
@@ -211,17 +224,27 @@ pub(crate) struct Change {
     /// The epoch.
     pub(crate) epoch: Epoch,
     previous: Epoch,
+    is_system: bool,
     zone: ZoneId,
 }
 
 impl Change {
-    /// Draws the zone's next epoch; what follows in the transaction is what needs the number.
-    pub(crate) async fn draw(tx: &Conn, clock: &dyn Clock, zone: ZoneId) -> Result<Self, Failure> {
+    /// Draws the zone's next epoch; what follows in the transaction is what needs the number. The zone's row is ours from
+    /// here on, so what it lets in is settled here: it may have been archived, or made a system zone, since the request
+    /// was admitted.
+    pub(crate) async fn draw(tx: &Conn, clock: &dyn Clock, zone: ZoneId, by: &By) -> Result<Self, Failure> {
         let bump = zones::bump_epoch(tx, zone).await?;
+        if bump.is_archived {
+            return Err(Refusal::ZoneNotFound.into());
+        }
+        if bump.is_system && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
+            return Err(Refusal::SystemZoneReadOnly.into());
+        }
         Ok(Self {
             outbox_id: OutboxId::mint(clock),
             epoch: bump.epoch,
             previous: bump.previous,
+            is_system: bump.is_system,
             zone,
         })
     }
@@ -232,6 +255,7 @@ impl Change {
             outbox_id: OutboxId::mint(clock),
             epoch: zone.epoch,
             previous: Epoch::default(),
+            is_system: zone.is_system,
             zone: zone.id,
         }
     }
@@ -243,6 +267,7 @@ impl Change {
             zone: zone_id,
             previous: previous_epoch,
             epoch,
+            ..
         } = self;
         tell(
             tx,
@@ -290,7 +315,7 @@ impl Api {
     /// Ends a write that changes its zone's configuration: record, epoch, message, commit.
     pub(crate) async fn conclude(
         &self,
-        mut tx: Transaction,
+        tx: Transaction,
         by: &By,
         deed: Deed,
         body: FeedBody,
@@ -298,12 +323,22 @@ impl Api {
         // In this order, in one round trip.
         let ((), change) = try_join!(
             self.keep(&tx, by, &deed),
-            Change::draw(&tx, &*self.clock, deed.zone),
+            Change::draw(&tx, &*self.clock, deed.zone, by),
         )?;
-        let epoch = change.announce(&tx, body).await?;
-        by.complete(&mut tx, &deed, Some(epoch)).await?;
-        tx.commit().await?;
-        Ok(epoch)
+        seal(tx, by, &deed, change, body).await
+    }
+
+    /// The same for a write that has drawn its epoch already.
+    pub(crate) async fn conclude_at(
+        &self,
+        tx: Transaction,
+        by: &By,
+        deed: Deed,
+        change: Change,
+        body: FeedBody,
+    ) -> Result<Epoch, Failure> {
+        self.keep(&tx, by, &deed).await?;
+        seal(tx, by, &deed, change, body).await
     }
 
     /// Ends the write that made a zone: its row has its first epoch already.
@@ -325,8 +360,8 @@ impl Api {
         Ok(epoch)
     }
 
-    /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done. `epoch` is the
-    /// one its answer names, if it does.
+    /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done, by somebody who
+    /// still may. `epoch` is the one its answer names, if it does.
     pub(crate) async fn record(
         &self,
         tx: &mut Conn,
@@ -338,12 +373,36 @@ impl Api {
         by.complete(tx, &deed, epoch).await
     }
 
-    async fn keep(&self, tx: &Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
+    /// Records each session that ended with something else, so that whoever looks for it learns why.
+    pub(crate) async fn note_ended(
+        &self,
+        tx: &Conn,
+        by: &By,
+        (zone, cause): (ZoneId, &'static str),
+        sessions: &[EndedSession],
+    ) -> Result<(), Failure> {
+        let status = |status: &str| json!({"status": status});
+        let event = |session: &EndedSession| {
+            let deed = Deed::new(zone, "session.revoke", session.id)
+                .from(&status("active"))
+                .to(&status("revoked"))
+                .about("subject_id", session.subject_id.as_str())
+                .about("application_id", session.application_id.to_string())
+                .about("with", cause);
+            let event = self.event_of(by, &deed);
+            (event.id, caracal_wire::encode_audit(&event))
+        };
+        let events: Vec<_> = sessions.iter().map(event).collect();
+        let trace = current_traceparent();
+        Ok(spool::append_all(tx, zone, AUDIT_SUBJECT, &events, trace.as_deref()).await?)
+    }
+
+    fn event_of(&self, by: &By, deed: &Deed) -> AuditEvent {
         let mut metadata = deed.subjects();
         metadata.insert("actor".to_owned(), by.name().into());
         metadata.insert("object_id".to_owned(), deed.object.as_str().into());
         metadata.insert("changes".to_owned(), deed.changes());
-        let event = AuditEvent::new(
+        AuditEvent::new(
             EventId::mint(&*self.clock),
             deed.zone,
             EventType::Admin(deed.what.to_owned()),
@@ -351,18 +410,47 @@ impl Api {
             AuditDecision::Allow,
             metadata.into(),
             self.clock.now(),
-        );
-        let (payload, trace) = (caracal_wire::encode_audit(&event), current_traceparent());
-        Ok(spool::append(
-            tx,
-            event.zone_id,
-            event.id,
-            AUDIT_SUBJECT,
-            &payload,
-            trace.as_deref(),
         )
-        .await?)
     }
+
+    async fn keep(&self, tx: &Conn, by: &By, deed: &Deed) -> Result<(), Failure> {
+        let event = self.event_of(by, deed);
+        let (payload, trace) = (caracal_wire::encode_audit(&event), current_traceparent());
+        let (zone, id, trace) = (event.zone_id, event.id, trace.as_deref());
+        // What was admitted may have waited, for its body or for the compiler, longer than its token stood.
+        let standing = async {
+            match &by.actor {
+                Some(actor) => admin_tokens::stands(tx, actor.token_id).await,
+                None => Ok(true),
+            }
+        };
+        let (stands, ()) = try_join!(
+            standing,
+            spool::append(tx, zone, id, AUDIT_SUBJECT, &payload, trace)
+        )?;
+        if stands {
+            Ok(())
+        } else {
+            Err(Refusal::InvalidAdminToken.into())
+        }
+    }
+}
+
+/// The rest of a write whose record is kept: its message, the answer for whoever repeats it, the commit.
+async fn seal(
+    mut tx: Transaction,
+    by: &By,
+    deed: &Deed,
+    change: Change,
+    body: FeedBody,
+) -> Result<Epoch, Failure> {
+    if !change.is_system && deed.takes_reserved() {
+        return Err(Refusal::ReservedNamespace.into());
+    }
+    let epoch = change.announce(&tx, body).await?;
+    by.complete(&mut tx, deed, Some(epoch)).await?;
+    tx.commit().await?;
+    Ok(epoch)
 }
 
 /// So many bytes of JSON of one value stand in a record; of a larger one its size and its hash. An event of all a body may

@@ -11,7 +11,7 @@ use crate::error::Failure;
 use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
 use caracal_domain::{Anchor, AnchorKind, Epoch, FeedBody, Timestamp};
 use caracal_storage::endings::{self, Ended};
-use caracal_storage::sessions::{self, Whose};
+use caracal_storage::sessions::{self, EndedSession, Whose};
 use caracal_storage::{Conn, anchors};
 use chrono::TimeDelta;
 use std::fmt::Display;
@@ -26,7 +26,7 @@ type Named = Vec<(AnchorKind, String, Timestamp)>;
 #[derive(Debug, Default)]
 #[must_use = "rows that ended without their anchors leave tokens good"]
 pub(crate) struct Ending {
-    sessions: Vec<SessionId>,
+    sessions: Vec<EndedSession>,
     of_sessions: Named,
     agents: Named,
     edges: Named,
@@ -69,7 +69,7 @@ impl Api {
     ) -> Result<Ending, Failure> {
         let cut_off = (AnchorKind::Subject, subject.to_owned(), self.last_expiry());
         let ended = end_sessions(tx, by, zone, Whose::Subject(subject), cut_off).await?;
-        let agents = end_agents(tx, by, zone, Holding::Sessions(&ended.sessions)).await?;
+        let agents = end_agents(tx, by, zone, Holding::Sessions(&ids(&ended.sessions))).await?;
         Ok(ended.and(agents))
     }
 
@@ -101,7 +101,8 @@ impl Api {
             self.last_expiry(),
         );
         let ended = end_sessions(tx, by, zone, Whose::Application(application), cut_off).await?;
-        let agents = end_agents(tx, by, zone, Holding::Application(application, &ended.sessions)).await?;
+        let held = ids(&ended.sessions);
+        let agents = end_agents(tx, by, zone, Holding::Application(application, &held)).await?;
         Ok(ended.and(agents))
     }
 
@@ -116,20 +117,22 @@ impl Api {
         end_agents(tx, by, zone, Holding::Sessions(sessions)).await
     }
 
-    /// Adds the anchors of what ended, and announces them; the last epoch drawn, if one was. The zone's row is locked from
-    /// here on.
+    /// Adds the anchors of what ended with this deed, announces and records them; the last epoch drawn, if one was. The
+    /// zone's row is locked from here on.
     pub(crate) async fn announce(
         &self,
         tx: &mut Conn,
-        zone: ZoneId,
+        by: &By,
+        (zone, cause): (ZoneId, &'static str),
         ending: Ending,
     ) -> Result<Option<Epoch>, Failure> {
         let sessions = |anchors| FeedBody::SessionsRevoked { anchors };
         let agents = |anchors| FeedBody::AgentsEnded { anchors };
         let edges = |anchors| FeedBody::DelegationsRevoked { anchors };
-        let first = self.refuse(tx, zone, ending.of_sessions, sessions).await?;
-        let second = self.refuse(tx, zone, ending.agents, agents).await?;
-        let third = self.refuse(tx, zone, ending.edges, edges).await?;
+        let first = self.refuse(tx, by, zone, ending.of_sessions, sessions).await?;
+        let second = self.refuse(tx, by, zone, ending.agents, agents).await?;
+        let third = self.refuse(tx, by, zone, ending.edges, edges).await?;
+        self.note_ended(tx, by, (zone, cause), &ending.sessions).await?;
         Ok(third.or(second).or(first))
     }
 
@@ -137,6 +140,7 @@ impl Api {
     pub(crate) async fn refuse(
         &self,
         tx: &mut Conn,
+        by: &By,
         zone: ZoneId,
         named: Named,
         body: impl FnOnce(Vec<Anchor>) -> FeedBody,
@@ -144,7 +148,7 @@ impl Api {
         if named.is_empty() {
             return Ok(None);
         }
-        let change = Change::draw(tx, &*self.clock, zone).await?;
+        let change = Change::draw(tx, &*self.clock, zone, by).await?;
         let mut drawn = Vec::with_capacity(named.len());
         for (kind, value, expires_at) in named {
             let anchor = Anchor {
@@ -175,11 +179,16 @@ async fn end_sessions(
 ) -> Result<Ending, Failure> {
     let ended = sessions::end(tx, zone, whose, &by.name()).await?;
     let beyond = ended.iter().flat_map(|session| session.anchors(whose));
+    let of_sessions = std::iter::once(cut_off).chain(beyond).collect();
     Ok(Ending {
-        of_sessions: std::iter::once(cut_off).chain(beyond).collect(),
-        sessions: ended.iter().map(|session| session.id).collect(),
+        of_sessions,
+        sessions: ended,
         ..Ending::default()
     })
+}
+
+fn ids(ended: &[EndedSession]) -> Vec<SessionId> {
+    ended.iter().map(|session| session.id).collect()
 }
 
 /// By what agents are held that are to end.

@@ -1,7 +1,7 @@
 //! The one table from what went wrong to status, code and public text.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use caracal_web::{ApiError, Issue, Place};
 use serde_json::json;
 
@@ -75,6 +75,7 @@ refusals! {
     EventNotFound => NOT_FOUND, "event_not_found", "No such event in this ledger.";
     LedgerInconsistent => INTERNAL_SERVER_ERROR, "ledger_inconsistent", "The ledger does not follow from its last checkpoint.";
     ConnectionNotFound => NOT_FOUND, "connection_not_found", "No such connection.";
+    SubjectBlocked => CONFLICT, "subject_blocked", "The subject is blocked for now.";
     InvalidOauthCallback => BAD_REQUEST, "invalid_oauth_callback", "Not what a provider sends back.";
     OauthStateInvalid => BAD_REQUEST, "oauth_state_invalid", "Unknown, used or expired.";
     ProviderOauthDenied => BAD_REQUEST, "provider_oauth_denied", "The user or the provider said no.";
@@ -144,6 +145,9 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = refusal.parts();
         let error = Self::new(status, code);
+        if refusal == Refusal::InvalidAdminToken {
+            return error.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if refusal == Refusal::DcrRateLimitExceeded {
             // Of the ten in any one second, the first will have been longer ago than that.
             return error.with_header(RETRY_AFTER, HeaderValue::from_static("1"));

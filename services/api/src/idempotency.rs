@@ -152,7 +152,7 @@ pub(crate) async fn admit<R: FromRequest>(
         payload: again.boxed_local(),
     };
     let rest = rest(request, &mut payload).await?;
-    let route = format!("{} {}", request.method(), request.path());
+    let route = route_of(request);
     let body = canonical(&body);
     let actor = match owner {
         Owner::Actor(name) => name,
@@ -255,6 +255,16 @@ impl ResponseError for Again {
         }
         answer.json(&self.0.body)
     }
+}
+
+/// The route, however its address was spelt.
+fn route_of(request: &HttpRequest) -> String {
+    let pattern = request.match_pattern().unwrap_or_default();
+    let named = request.match_info().iter();
+    let path = named.fold(pattern, |path, (name, value)| {
+        path.replace(&format!("{{{name}}}"), value)
+    });
+    format!("{} {path}", request.method())
 }
 
 async fn buffer(payload: &mut Payload) -> Result<Bytes, ApiError> {

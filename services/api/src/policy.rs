@@ -2,8 +2,10 @@
 
 mod manage;
 mod recompile;
+mod turns;
 
 pub(crate) use recompile::Recompiling;
+pub(crate) use turns::Turns;
 
 use crate::actor::{Anyone, InZone, Read, Write};
 use crate::app::Api;
@@ -163,8 +165,13 @@ pub(crate) async fn validate(
     api: Data<Api>,
     request: Anyone<JsonBody<ValidateBody>>,
 ) -> Result<HttpResponse, ApiError> {
+    let actor = request.actor;
     let content = request.rest.into_inner().content;
-    let issues = match api.compiler.check(&content).await {
+    let whose = actor.zone.map_or_else(|| Uuid::from(actor.token_id), Uuid::from);
+    let turn = api.turns.take(whose).await?;
+    let checked = api.compiler.check(&content).await;
+    drop(turn);
+    let issues = match checked {
         Ok(()) => Vec::new(),
         Err(CompileError::Invalid(issues)) => issues,
         Err(unavailable @ CompileError::Unavailable(_)) => return Err(Failure::from(unavailable).into()),

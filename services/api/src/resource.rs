@@ -15,7 +15,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_domain::zone::{AuthMode, Operation};
-use caracal_domain::{ResourceIdentifier, Scope, Timestamp};
+use caracal_domain::{Scope, Timestamp};
 use caracal_storage::resources::{self, ResourceRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,8 @@ impl<'a> From<&'a ResourceRow> for ResourceView<'a> {
 #[derive(Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewResourceBody {
-    identifier: ResourceIdentifier,
+    #[schema(value_type = ResourceIdentifierWord)]
+    identifier: String,
     scopes: Vec<Scope>,
     name: Option<Name>,
     upstream_url: Option<String>,
@@ -88,7 +89,8 @@ pub(crate) struct NewResourceBody {
 #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) struct ResourcePatch {
     #[serde(default, deserialize_with = "given")]
-    identifier: Option<ResourceIdentifier>,
+    #[schema(value_type = Option<ResourceIdentifierWord>)]
+    identifier: Option<String>,
     #[serde(default, deserialize_with = "given")]
     scopes: Option<Vec<Scope>>,
     #[serde(default, deserialize_with = "given")]

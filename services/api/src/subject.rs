@@ -81,19 +81,23 @@ impl Api {
             None => subject_blocks::lift(&mut tx, zone, &subject).await?,
         }
         let ending = self.end_subject(&mut tx, by, zone, &subject).await?;
-        let connections = connections::revoke_of_user(&mut tx, zone, &subject).await?;
-        let revocation = SubjectRevocation {
+        let mut revocation = SubjectRevocation {
             subject_id: subject,
             revoked_sessions: ending.sessions(),
             terminated_agents: ending.agents(),
             revoked_edges: ending.edges(),
-            revoked_connections: connections,
+            revoked_connections: 0,
             blocked_until: block_until,
         };
+        self.announce(&mut tx, by, (zone, "subject.revoke"), ending)
+            .await?;
+        // The zone's row is ours, so no consent becomes a connection that this does not find.
+        let subject = &revocation.subject_id;
+        connections::withdraw_states_of(&mut tx, zone, subject).await?;
+        revocation.revoked_connections = connections::revoke_of_user(&mut tx, zone, subject).await?;
         let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
             .from(&json!({"blocked_until": blocked_before}))
             .to(&revocation);
-        self.announce(&mut tx, zone, ending).await?;
         // Directives that hold a credential of the subject's must be asked for again.
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written {

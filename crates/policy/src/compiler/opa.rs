@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -13,6 +14,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Who has worked this long of it, in hundredths of a second of one processor, is not hung: the policy is too much for it.
+const AT_WORK: u64 = 300;
 /// How long a run may wait until others have ended: a crowd of policies takes its time, a hung OPA must not hold up for ever.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// More at once would only take the processor from each other.
@@ -167,22 +170,41 @@ impl Opa {
         let turn = tokio::time::timeout(PATIENCE, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| CompileError::Unavailable("too many policies wait for opa".into()))?;
         // Its own time begins with its turn.
-        let work = Command::new(&self.executable)
+        let child = Command::new(&self.executable)
             .args(arguments)
             .env_clear()
             .current_dir(at.path())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .output();
-        match tokio::time::timeout(TIME_LIMIT, work).await {
+            .spawn()
+            .map_err(|error| unavailable("starting opa", &error))?;
+        let process = child.id();
+        let mut work = pin!(child.wait_with_output());
+        match tokio::time::timeout(TIME_LIMIT, &mut work).await {
             Ok(Ok(output)) if output.status.code().is_some() => Ok(output),
             Ok(Ok(_)) => Err(CompileError::Unavailable("opa was killed".into())),
-            Ok(Err(error)) => Err(unavailable("starting opa", &error)),
+            Ok(Err(error)) => Err(unavailable("running opa", &error)),
+            Err(_) if process.is_some_and(|id| worked(id) >= AT_WORK) => {
+                let message = format!("the policy takes longer than {TIME_LIMIT:?} to compile");
+                Err(CompileError::Invalid(vec![Issue::new(1, 1, message)]))
+            }
             Err(_) => Err(CompileError::Unavailable(format!(
                 "opa did not finish in {TIME_LIMIT:?}"
             ))),
         }
     }
+}
+
+/// How long a process has worked, in hundredths of a second (proc(5): `utime` and `stime`); nothing where that cannot be
+/// known.
+fn worked(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name, in brackets, may hold anything.
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let times = after_name.split(' ').skip(11).take(2);
+    times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 /// OPA's own capabilities without what a policy may not use, and the names of all its builtins.

@@ -123,3 +123,33 @@ pub async fn consume_state(conn: &mut Conn, zone: ZoneId, state_sha256: &[u8; 32
     let consumed = oauth_states::consumed_at.eq(diesel::dsl::now);
     Ok(diesel::update(pending).set(consumed).execute(conn).await? > 0)
 }
+
+/// Whether a consent that was begun is still wanted: nobody withdrew it, its user is not blocked, its zone, resource and
+/// provider are live, the resource is still the provider's, and the provider is as it was.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn is_wanted(mut conn: &Conn, zone: ZoneId, state_sha256: &[u8]) -> Result<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        wanted: bool,
+    }
+    let query = diesel::sql_query(include_str!("is_wanted.sql"))
+        .bind::<diesel::sql_types::Uuid, _>(Uuid::from(zone))
+        .bind::<diesel::sql_types::Binary, _>(state_sha256);
+    let found: Found = query.get_result(&mut conn).await?;
+    Ok(found.wanted)
+}
+
+/// Takes back every consent that a user has begun, also one whose code is being exchanged.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn withdraw_states_of(conn: &mut Conn, zone: ZoneId, user: &str) -> Result<()> {
+    let of_user = oauth_states::table
+        .filter(oauth_states::zone_id.eq(Uuid::from(zone)))
+        .filter(oauth_states::user_id.eq(user));
+    diesel::delete(of_user).execute(conn).await?;
+    Ok(())
+}

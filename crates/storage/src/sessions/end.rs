@@ -64,7 +64,8 @@ impl EndedSession {
     }
 }
 
-/// Revokes the live sessions meant and every live one below them, and answers with them all.
+/// Revokes the live sessions meant and every live one below them, and answers with them all. Of a holder's sessions none
+/// begins from here to the end of the transaction, and none is beginning unseen.
 ///
 /// # Errors
 /// When the database cannot be written.
@@ -74,6 +75,19 @@ pub async fn end(conn: &mut Conn, zone: ZoneId, whose: Whose<'_>, reason: &str) 
         Whose::Subject(subject) => (None, Some(subject), None),
         Whose::Application(application) => (None, None, Some(application)),
     };
+    let holder = match whose {
+        Whose::Session(_) => None,
+        Whose::Subject(subject) => Some(("subject", subject.to_owned())),
+        Whose::Application(application) => Some(("application", application.to_string())),
+    };
+    if let Some((kind, holder)) = holder {
+        diesel::sql_query("SELECT pg_advisory_xact_lock(caracal_sessions_lock($1, $2, $3))")
+            .bind::<SqlUuid, _>(Uuid::from(zone))
+            .bind::<Text, _>(kind)
+            .bind::<Text, _>(holder)
+            .execute(conn)
+            .await?;
+    }
     let query = diesel::sql_query(include_str!("end.sql"))
         .bind::<SqlUuid, _>(Uuid::from(zone))
         .bind::<Nullable<SqlUuid>, _>(session.map(Uuid::from))

@@ -252,7 +252,8 @@ impl Api {
             .ok_or(Refusal::ApplicationNotFound)?;
         if_match.check(before.version)?;
         let ending = self.end_application(&mut tx, by, &before).await?;
-        self.announce(&mut tx, zone, ending).await?;
+        self.announce(&mut tx, by, (zone, "application.archive"), ending)
+            .await?;
         let deed = Deed::new(zone, "application.archive", id).from(&ApplicationView::from(&before));
         self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
     }

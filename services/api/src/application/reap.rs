@@ -36,7 +36,8 @@ impl Api {
         let still = applications::find_for_update(&mut tx, row.zone_id, row.id).await?;
         let Some(row) = still else { return Ok(()) };
         let ending = self.end_application(&mut tx, by, &row).await?;
-        self.announce(&mut tx, row.zone_id, ending).await?;
+        self.announce(&mut tx, by, (row.zone_id, "application.expire"), ending)
+            .await?;
         let deed = Deed::new(row.zone_id, "application.expire", row.id).from(&ApplicationView::from(&row));
         self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(())

@@ -14,11 +14,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_domain::Timestamp;
 use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
-use caracal_domain::upstream_oauth::Flow;
 use caracal_jose::{Purpose, random_token};
 use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::connections::{self, NewState};
-use caracal_storage::{providers, resources, zones};
+use caracal_storage::{providers, resources, subject_blocks, zones};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
@@ -72,6 +71,7 @@ pub(crate) struct Authorization {
         (status = 200, description = "Where to send the user.", body = Authorization),
         (status = 400, description = "`invalid_body`: also a provider that users cannot connect to, or that is not the resource's"),
         (status = 404, description = "`resource_not_found`, `provider_not_found`"),
+        (status = 409, description = "`subject_blocked`, `idempotency_key_conflict`, `idempotency_key_in_flight`"),
         (status = 502, description = "`provider_discovery_failed`"),
     )
 )]
@@ -152,23 +152,26 @@ impl Api {
     /// The provider, if users can connect to it.
     async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<OauthProvider, Failure> {
         let mut conn = self.database.acquire(zone).await?;
+        if subject_blocks::blocked_until(&mut conn, zone, &body.user_id)
+            .await?
+            .is_some()
+        {
+            return Err(Refusal::SubjectBlocked.into());
+        }
         let resource = resources::find(&mut conn, zone, body.resource_id)
             .await?
             .ok_or(Refusal::ResourceNotFound)?;
         let row = providers::find(&mut conn, zone, body.provider_id).await?;
         let row = row.ok_or(Refusal::ProviderNotFound)?;
         let provider = self.oauth_provider(&mut conn, &row).await?;
-        match provider.flow {
-            Flow::AuthorizationCode | Flow::Oidc if resource.credential_provider_id == Some(row.id) => {
-                Ok(provider)
-            }
-            Flow::AuthorizationCode | Flow::Oidc => {
-                Err(Failure::field("resource_id", "is not bound to this provider"))
-            }
-            Flow::ClientCredentials | Flow::ApiKey | Flow::BearerToken | Flow::Workload => Err(
-                Failure::field("provider_id", "is not a provider that users connect to"),
-            ),
+        if !provider.flow.is_consented() {
+            let why = "is not a provider that users connect to";
+            return Err(Failure::field("provider_id", why));
         }
+        if resource.credential_provider_id != Some(row.id) {
+            return Err(Failure::field("resource_id", "is not bound to this provider"));
+        }
+        Ok(provider)
     }
 
     /// Where a provider sends the user back to.

@@ -17,7 +17,7 @@ use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
 use caracal_jose::Purpose;
 use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow, NewConnection, StateRow};
-use caracal_storage::{Conn, providers, resources, zones};
+use caracal_storage::{Conn, providers};
 use caracal_web::{ApiError, CurrentRequestId, to_completion, zone_epoch};
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -128,7 +128,14 @@ impl Api {
             redirect_uri: &redirect_uri,
         };
         let answer = self.asker.token(&provider, &grant).await.map_err(failed)?;
-        Ok(self.keep_connection(by, state, answer).await?)
+        let tokens = Tokens::from(&answer);
+        let kept = self.keep_connection(by, state, answer, &tokens).await;
+        if matches!(kept, Err(Failure::Refused(Refusal::OauthStateInvalid)))
+            && let Err(why) = self.give_back(&provider, &tokens).await
+        {
+            tracing::warn!(%why, "a provider did not take back the tokens of an unwanted consent");
+        }
+        Ok(kept?)
     }
 
     /// Who was sent to a provider with this state, and what for.
@@ -150,16 +157,12 @@ impl Api {
         if !connections::consume_state(&mut conn, state.zone_id, &hash).await? {
             return Err(Refusal::OauthStateInvalid.into());
         }
-        // What was archived meanwhile, or is another provider's, is nothing to connect to.
-        let zone = zones::find(&conn, state.zone_id).await?;
-        zone.ok_or(Refusal::OauthStateInvalid)?;
-        let resource = resources::find(&mut conn, state.zone_id, state.resource_id).await?;
-        let bound = resource.and_then(|resource| resource.credential_provider_id);
-        if bound != Some(state.provider_id) {
-            return Err(Refusal::OauthStateInvalid.into());
-        }
         let row = providers::find(&mut conn, state.zone_id, state.provider_id).await?;
         let row = row.ok_or(Refusal::OauthStateInvalid)?;
+        // After the provider was read, so that it is the one that the user was sent to.
+        if !connections::is_wanted(&conn, state.zone_id, &hash).await? {
+            return Err(Refusal::OauthStateInvalid.into());
+        }
         let provider = self.oauth_provider(&mut conn, &row).await?;
         let dek = self.dek(&mut conn, state.zone_id).await?;
         let verifier = dek.open(
@@ -179,6 +182,7 @@ impl Api {
         by: &By,
         state: StateRow,
         answer: TokenAnswer,
+        tokens: &Tokens,
     ) -> Result<(ConnectionRow, caracal_domain::Epoch), Failure> {
         let zone = state.zone_id;
         let id = ConnectionId::mint(&*self.clock);
@@ -189,10 +193,13 @@ impl Api {
             || state.scopes.clone(),
             |granted| granted.split_ascii_whitespace().map(str::to_owned).collect(),
         );
-        let tokens = Tokens::from(&answer);
         let mut tx = self.database.begin(zone).await?;
         // The zone first, so that two consents of one user come one after the other.
-        let change = Change::draw(&tx, &*self.clock, zone).await?;
+        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
+        // What has been withdrawn while the provider was asked is no connection.
+        if !connections::is_wanted(&tx, zone, &state.state_sha256).await? {
+            return Err(Refusal::OauthStateInvalid.into());
+        }
         let dek = self.dek(&mut tx, zone).await?;
         let new = NewConnection {
             zone_id: zone,
@@ -211,9 +218,9 @@ impl Api {
             view.insert("replaces".to_owned(), json!(replaced));
         }
         let deed = Deed::new(zone, "connection.create", id).to(&view);
-        let epoch = change.announce(&tx, FeedBody::ZoneChanged).await?;
-        self.record(&mut tx, by, deed, Some(epoch)).await?;
-        tx.commit().await?;
+        let epoch = self
+            .conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await?;
         Ok((row, epoch))
     }
 }

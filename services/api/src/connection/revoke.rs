@@ -2,11 +2,11 @@
 
 use super::ConnectionView;
 use crate::app::Api;
-use crate::change::{By, Deed, Written};
+use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
 use caracal_domain::FeedBody;
 use caracal_domain::id::{ConnectionId, ZoneId};
-use caracal_provider::Tokens;
+use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow};
 use caracal_storage::{providers, zones};
 
@@ -18,27 +18,51 @@ impl Api {
         zone: ZoneId,
         id: ConnectionId,
     ) -> Result<Written<ConnectionRow>, Failure> {
+        if let Some(ended) = self.end_connection(by, zone, id).await? {
+            if let Err(why) = self.tell_provider(&ended.value).await {
+                tracing::warn!(connection = %id, why, "a provider was not told that a connection has ended");
+            }
+            return Ok(ended);
+        }
+        let mut tx = self.database.begin(zone).await?;
+        let row = connections::find(&mut tx, zone, id)
+            .await?
+            .ok_or(Refusal::ConnectionNotFound)?;
+        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let nothing = Deed::new(zone, "connection.revoke", id).to(&ConnectionView::from(&row));
+        by.complete(&mut tx, &nothing.version(row.version), Some(epoch))
+            .await?;
+        tx.commit().await?;
+        Ok(Written { value: row, epoch })
+    }
+
+    /// The same for one that is active; `None` when it is not, or somebody else was faster.
+    async fn end_connection(
+        &self,
+        by: &By,
+        zone: ZoneId,
+        id: ConnectionId,
+    ) -> Result<Option<Written<ConnectionRow>>, Failure> {
         let mut tx = self.database.begin(zone).await?;
         let before = connections::find(&mut tx, zone, id)
             .await?
             .ok_or(Refusal::ConnectionNotFound)?;
+        if before.revoked_at.is_some() {
+            return Ok(None);
+        }
+        // The zone first, as whoever makes a connection has it.
+        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
         let Some(row) = connections::revoke(&mut tx, zone, id).await? else {
-            let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
-            let nothing = Deed::new(zone, "connection.revoke", id).to(&ConnectionView::from(&before));
-            by.complete(&mut tx, &nothing.version(before.version), Some(epoch))
-                .await?;
-            tx.commit().await?;
-            return Ok(Written { value: before, epoch });
+            return Ok(None);
         };
         let deed = Deed::new(zone, "connection.revoke", id)
             .from(&ConnectionView::from(&before))
             .to(&ConnectionView::from(&row))
             .version(row.version);
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        if let Err(why) = self.tell_provider(&row).await {
-            tracing::warn!(connection = %id, why, "a provider was not told that a connection has ended");
-        }
-        Ok(Written { value: row, epoch })
+        let epoch = self
+            .conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await?;
+        Ok(Some(Written { value: row, epoch }))
     }
 
     /// Tells the provider (RFC 7009): of the refresh token, which ends both, else of the access token.
@@ -63,11 +87,17 @@ impl Api {
             .discovered(provider)
             .await
             .map_err(|why| why.to_string())?;
+        self.give_back(&provider, &tokens)
+            .await
+            .map_err(|why| why.to_string())
+    }
+
+    /// Gives tokens back: the refresh token, with which both end, else the access token.
+    pub(super) async fn give_back(&self, provider: &OauthProvider, tokens: &Tokens) -> Result<(), Unasked> {
         let (token, hint) = match &tokens.refresh_token {
             Some(token) => (token, "refresh_token"),
             None => (&tokens.access_token, "access_token"),
         };
-        let revoked = self.asker.revoke(&provider, token, hint).await;
-        revoked.map_err(|why| why.to_string())
+        self.asker.revoke(provider, token, hint).await
     }
 }

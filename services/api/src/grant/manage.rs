@@ -70,7 +70,7 @@ impl Api {
         // Checked after the row is ours, so that nobody moves the version on meanwhile.
         if_match.check(after.version - 1)?;
         let ending = self.end_sessions_of(&mut tx, by, zone, &after.user_id).await?;
-        self.announce(&mut tx, zone, ending).await?;
+        self.announce(&mut tx, by, (zone, "grant.revoke"), ending).await?;
         let deed = Deed::new(zone, "grant.revoke", id)
             .from(&GrantView::from(&before))
             .to(&GrantView::from(&after));

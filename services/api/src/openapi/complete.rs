@@ -27,8 +27,9 @@ const REFUSALS: [(&str, &str); 14] = [
     ("503", "Something it needs cannot be reached; nothing was done."),
 ];
 
-/// What is a POST in a zone and tells of no epoch: it changes nothing.
-const WITHOUT_EPOCH: [&str; 3] = [
+/// What is a POST and stores nothing: it tells of no epoch, and a key has nothing to keep.
+const WITHOUT_TRACE: [&str; 4] = [
+    "/v1/policies/validate",
     "/v1/zones/{zone_id}/policy-sets/{id}/simulate",
     "/v1/zones/{zone_id}/policy-sets/{id}/replay",
     "/v1/zones/{zone_id}/providers/{id}/check",
@@ -52,6 +53,7 @@ pub(super) fn complete(document: &mut Value) {
     if let Some(members) = document.as_object_mut() {
         members.insert("tags".to_owned(), tags::list());
     }
+    settle_null(document);
     let Some(paths) = member(document, "paths") else {
         return;
     };
@@ -83,7 +85,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
             json!([{"admin_token": []}])
         },
     );
-    let parameters = parameters(method, path, public, operation);
+    let parameters = parameters(method, path, operation);
     let takes = |place: &str| {
         parameters
             .iter()
@@ -101,7 +103,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         ("403", !public),
         ("404", takes("path")),
         ("408", body),
-        ("409", !public && method != "get"),
+        ("409", method != "get"),
         ("412", named("If-Match")),
         ("413", body),
         ("415", body),
@@ -109,7 +111,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         ("503", true),
     ];
     let facts = Facts {
-        tells: !public && method != "get" && path.starts_with(ZONE) && !WITHOUT_EPOCH.contains(&path),
+        tells: !public && method != "get" && path.starts_with(ZONE) && !WITHOUT_TRACE.contains(&path),
         has_version: !WITHOUT_ETAG.contains(&path),
         item: path.ends_with("id}") && method != "delete",
         pages: named("cursor"),
@@ -143,12 +145,101 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     }
 }
 
+/// What a PATCH takes away by `null`; of its other fields `null` is a mistake.
+const REMOVABLE: [(&str, &str); 3] = [
+    ("ResourcePatch", "upstream_url"),
+    ("ResourcePatch", "credential_provider_id"),
+    ("SubjectIssuerPatch", "jwks_uri"),
+];
+
+/// Of the fields of a POST that may be left out `null` is as good as absent.
+fn settle_null(document: &mut Value) {
+    let bodies: Vec<(String, String)> = bodies(document).collect();
+    let Some(schemas) = document.pointer_mut("/components/schemas") else {
+        return;
+    };
+    for (method, name) in bodies {
+        let Some(schema) = schemas.get_mut(&name) else {
+            continue;
+        };
+        let required = schema.get("required").cloned().unwrap_or_default();
+        let is_required = |field: &str| {
+            required
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one == field))
+        };
+        let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+        for (field, schema) in fields.into_iter().flatten() {
+            let removable = REMOVABLE.contains(&(name.as_str(), field.as_str()));
+            if method == "patch" && !removable {
+                refuse_null(schema);
+            } else if !is_required(field) {
+                admit_null(schema);
+            }
+        }
+    }
+}
+
+/// The methods of what takes a body, and the name of its schema.
+fn bodies(document: &Value) -> impl Iterator<Item = (String, String)> {
+    let paths = document.get("paths").and_then(Value::as_object);
+    let operations = paths
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(Value::as_object)
+        .flatten();
+    operations.filter_map(|(method, operation)| {
+        let schema = operation.pointer("/requestBody/content/application~1json/schema")?;
+        let choices = schema.get("oneOf").and_then(Value::as_array);
+        let mut named = choices.into_iter().flatten().chain([schema]);
+        let name = named.find_map(|schema| schema.get("$ref")?.as_str()?.rsplit('/').next())?;
+        Some((method.clone(), name.to_owned()))
+    })
+}
+
+fn is_null(schema: &Value) -> bool {
+    schema.get("type").is_some_and(|kind| kind == "null")
+}
+
+fn refuse_null(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(kinds)) = members.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_slice() {
+            let only = only.clone();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = members.get_mut("oneOf") {
+        choices.retain(|choice| !is_null(choice));
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            members.remove("oneOf");
+            // What is said of the field itself says more.
+            for (name, value) in only {
+                members.entry(name).or_insert(value);
+            }
+        }
+    }
+}
+
+fn admit_null(schema: &mut Value) {
+    let kinds = schema.get("type").and_then(Value::as_array);
+    let choices = schema.get("oneOf").and_then(Value::as_array);
+    let admits = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
+        || choices.is_some_and(|choices| choices.iter().any(is_null));
+    if !admits {
+        *schema = json!({"oneOf": [{"type": "null"}, schema.take()]});
+    }
+}
+
 /// A body may be left out, but when it is there it is an object.
 fn leave_out_null(body: &mut Value) {
     let schemas = body.get_mut("content").and_then(Value::as_object_mut);
     for media in schemas.into_iter().flat_map(Map::values_mut) {
         let choices = media.pointer("/schema/oneOf").and_then(Value::as_array);
-        let is_null = |choice: &&Value| choice.get("type").is_some_and(|kind| kind == "null");
         let object = choices.and_then(|all| all.iter().find(|choice| !is_null(choice)).cloned());
         if let (Some(object), Some(media)) = (object, media.as_object_mut()) {
             media.insert("schema".to_owned(), object);
@@ -254,7 +345,7 @@ fn name(operation: &mut Map<String, Value>) {
 }
 
 /// What the handler names, the path's ids, and what every route of its kind takes.
-fn parameters(method: &str, path: &str, public: bool, operation: &mut Map<String, Value>) -> Vec<Value> {
+fn parameters(method: &str, path: &str, operation: &mut Map<String, Value>) -> Vec<Value> {
     let said = match operation.remove("parameters") {
         Some(Value::Array(said)) => said,
         _ => Vec::new(),
@@ -267,7 +358,7 @@ fn parameters(method: &str, path: &str, public: bool, operation: &mut Map<String
         said.into_iter()
             .filter(|parameter| parameter.get("in").is_none_or(|place| place != "path")),
     );
-    if method == "post" && !public {
+    if method == "post" && !WITHOUT_TRACE.contains(&path) {
         all.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "The same key and body within 24 hours are answered as the first time.",

@@ -55,7 +55,7 @@ impl Api {
         if taken {
             return Err(Refusal::PolicyAlreadyExists.into());
         }
-        let module = self.compiler.compile(&spec.content).await?;
+        let module = self.compile(zone.id, &spec.content).await?;
         let mut tx = self.database.begin(zone).await?;
         let (policy, version) = self.insert_policy(&mut tx, by, zone.id, spec, module).await?;
         let mut view = PolicyView::from(&policy);
@@ -96,6 +96,12 @@ impl Api {
         Ok((policy, version))
     }
 
+    /// Compiles a policy of the zone when it is its turn.
+    async fn compile(&self, zone: ZoneId, content: &str) -> Result<CompiledModule, Failure> {
+        let _turn = self.turns.take(zone).await?;
+        Ok(self.compiler.compile(content).await?)
+    }
+
     /// Adds a version to a policy.
     pub(super) async fn add_policy_version(
         &self,
@@ -105,7 +111,7 @@ impl Api {
         body: NewPolicyVersionBody,
     ) -> Result<Written<PolicyVersionRow>, Failure> {
         self.policy_exists(zone, id).await?;
-        let module = self.compiler.compile(&body.content).await?;
+        let module = self.compile(zone, &body.content).await?;
         let mut tx = self.database.begin(zone).await?;
         let policy = policies::find_for_update(&mut tx, zone, id)
             .await?

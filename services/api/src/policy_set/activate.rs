@@ -103,7 +103,7 @@ impl Api {
                 before.and_then(|b| b.shadow_version_id),
             ))
             .to(&active(Some(version_id), shadow_version_id));
-        let change = Change::draw(tx, &*self.clock, zone).await?;
+        let change = Change::draw(tx, &*self.clock, zone, by).await?;
         let (outbox_id, epoch) = (change.outbox_id, change.epoch);
         let done = Activated {
             version_id,

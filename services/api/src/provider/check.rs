@@ -317,10 +317,7 @@ async fn connection(
     provider: &ProviderRow,
     body: &CheckBody,
 ) -> Result<Option<Check>, Failure> {
-    let consented = matches!(
-        provider.kind.flow(&provider.config_json),
-        Flow::AuthorizationCode | Flow::Oidc
-    );
+    let consented = provider.kind.flow(&provider.config_json).is_consented();
     let (Some(user), Some(resource), true) = (&body.user_id, body.resource_id, consented) else {
         return Ok(None);
     };

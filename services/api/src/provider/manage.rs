@@ -3,7 +3,7 @@
 use super::configuration::{self, Configuration};
 use super::{NewProviderBody, ProviderPatch, ProviderView};
 use crate::app::Api;
-use crate::change::{By, Deed, Written};
+use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
@@ -12,7 +12,7 @@ use caracal_domain::{Epoch, FeedBody};
 use caracal_jose::{Dek, Purpose};
 use caracal_storage::providers::{self, NewProvider, ProviderChanges, ProviderRow, ProviderSecrets};
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Conn, keys};
+use caracal_storage::{Conn, connections, keys};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -111,7 +111,18 @@ impl Api {
             .from(&ProviderView::from(&before))
             .to(&ProviderView::from(&row));
         let deed = changed_secrets(deed, &held, &merged);
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        let was = before.kind.flow(&before.config_json);
+        let change = Change::draw(&tx, &*self.clock, zone.id, by).await?;
+        let deed = if was.is_consented() && row.kind.flow(&row.config_json) != was {
+            // What its users consented to is of no use any more.
+            let ended = connections::revoke_at(&mut tx, zone.id, id).await?;
+            deed.about("revoked_connections", ended)
+        } else {
+            deed
+        };
+        let epoch = self
+            .conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await?;
         Ok(Written { value: row, epoch })
     }
 
@@ -131,7 +142,11 @@ impl Api {
         if_match.check(before.version)?;
         providers::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "provider.archive", id).from(&ProviderView::from(&before));
-        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
+        let ended = connections::revoke_at(&mut tx, zone, id).await?;
+        let deed = deed.about("revoked_connections", ended);
+        self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await
     }
 
     /// The zone's data-encryption key.

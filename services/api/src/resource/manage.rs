@@ -3,18 +3,19 @@
 use super::binding::{auth_mode, check_credential_header, live_provider, provider_of};
 use super::{NewResourceBody, ResourcePatch, ResourceView};
 use crate::app::Api;
-use crate::change::{By, Deed, Written};
+use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ResourceId, ZoneId};
+use caracal_domain::resource::InvalidResourceIdentifier;
 use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
 use caracal_egress::headers::may_be_forwarded;
-use caracal_storage::providers;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
+use caracal_storage::{connections, providers};
 use std::collections::HashSet;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -29,8 +30,9 @@ impl Api {
     ) -> Result<Written<ResourceRow>, Failure> {
         let name = body
             .name
-            .map_or_else(|| body.identifier.to_string(), Name::into_string);
-        check_namespace(zone, &[body.identifier.as_str(), &name])?;
+            .map_or_else(|| body.identifier.clone(), Name::into_string);
+        check_namespace(zone, &[&body.identifier, &name])?;
+        let identifier = identifier(&body.identifier)?;
         let scopes: ScopeSet = body.scopes.iter().cloned().collect();
         check_scopes(&scopes)?;
         check_operations(&body.operations, &scopes)?;
@@ -49,7 +51,7 @@ impl Api {
             zone_id: zone.id,
             id: ResourceId::mint(&*self.clock),
             name,
-            identifier: body.identifier.into(),
+            identifier: identifier.into(),
             prefix: body.prefix,
             scopes: texts(&body.scopes),
             upstream_url: body.upstream_url.map(|url| self.upstream(&url)).transpose()?,
@@ -78,11 +80,9 @@ impl Api {
         if patch == ResourcePatch::default() {
             return Err(Refusal::NoFields.into());
         }
-        let names = [
-            patch.identifier.as_ref().map(ResourceIdentifier::as_str),
-            patch.name.as_ref().map(Name::as_str),
-        ];
+        let names = [patch.identifier.as_deref(), patch.name.as_ref().map(Name::as_str)];
         check_namespace(zone, &names.into_iter().flatten().collect::<Vec<_>>())?;
+        let identifier = patch.identifier.as_deref().map(identifier).transpose()?;
         check_forward_headers(patch.forward_headers.as_deref().unwrap_or_default())?;
         let mut tx = self.database.begin(zone).await?;
         providers::hold(&mut tx, zone.id).await?;
@@ -106,7 +106,7 @@ impl Api {
             .transpose()?;
         let changes = ResourceChanges {
             name: patch.name.map(Name::into_string),
-            identifier: patch.identifier.map(Into::into),
+            identifier: identifier.map(Into::into),
             prefix: patch.prefix,
             scopes: patch.scopes.as_deref().map(texts),
             upstream_url,
@@ -139,7 +139,11 @@ impl Api {
         if_match.check(before.version)?;
         resources::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "resource.archive", id).from(&ResourceView::from(&before));
-        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
+        let ended = connections::revoke_for(&mut tx, zone, id).await?;
+        let deed = deed.about("revoked_connections", ended);
+        self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await
     }
 
     fn upstream(&self, given: &str) -> Result<String, Failure> {
@@ -252,6 +256,12 @@ fn texts(scopes: &[Scope]) -> Vec<String> {
     let mut seen = HashSet::new();
     let first = scopes.iter().filter(|scope| seen.insert(*scope));
     first.map(ToString::to_string).collect()
+}
+
+/// Read once it is known not to belong to system zones, so that such a one is told so however it is written.
+fn identifier(text: &str) -> Result<ResourceIdentifier, Failure> {
+    text.parse()
+        .map_err(|why: InvalidResourceIdentifier| Failure::field("identifier", why.to_string()))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Api {
             .to(&to)
             .about("terminated_agents", agents.agents())
             .about("revoked_edges", agents.edges());
-        let change = Change::draw(&tx, &*self.clock, zone).await?;
+        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
         let anchors = revoked.anchors(&ended, change.epoch);
         for anchor in &anchors {
             anchors::insert(&mut tx, zone, anchor).await?;
@@ -50,7 +50,12 @@ impl Api {
         let epoch = change
             .announce(&tx, FeedBody::SessionsRevoked { anchors })
             .await?;
-        let epoch = self.announce(&mut tx, zone, agents).await?.unwrap_or(epoch);
+        let epoch = self
+            .announce(&mut tx, by, (zone, "session.revoke"), agents)
+            .await?
+            .unwrap_or(epoch);
+        let below: Vec<_> = ended.into_iter().filter(|session| session.id != id).collect();
+        self.note_ended(&tx, by, (zone, "session.revoke"), &below).await?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written {

@@ -131,7 +131,9 @@ impl Api {
             .map(|kid| (AnchorKind::Kid, kid.to_string(), expires_at))
             .collect();
         let epoch = self
-            .refuse(&mut tx, zone, named, |anchors| FeedBody::KeysChanged { anchors })
+            .refuse(&mut tx, by, zone, named, |anchors| FeedBody::KeysChanged {
+                anchors,
+            })
             .await?
             .ok_or(Failure::Fault("finding the active signing key"))?;
         let deed = deed.answered(StatusCode::OK, &views(&after));

@@ -2,7 +2,7 @@
 
 use super::{DcrShutdown, NewZoneBody, ZonePatch, ZoneView};
 use crate::app::Api;
-use crate::change::{By, Deed, Written};
+use crate::change::{By, Change, Deed, Written};
 use crate::ending::Ending;
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
@@ -196,7 +196,8 @@ impl Api {
         if shutdown == Some(DcrShutdown::RevokeLive) {
             // Those that slipped in before the row was ours; none can any more.
             let late = self.end_registrations(&mut tx, by, id).await?;
-            self.announce(&mut tx, id, ending.and(late)).await?;
+            self.announce(&mut tx, by, (id, "zone.update"), ending.and(late))
+                .await?;
         }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: zone, epoch })
@@ -217,9 +218,11 @@ impl Api {
         if before.slug == SYSTEM_SLUG {
             return Err(Refusal::SystemZoneProtected.into());
         }
+        let change = Change::draw(&tx, &*self.clock, id, by).await?;
         zones::archive(&mut tx, id).await?;
         let deed = Deed::new(id, "zone.archive", id).from(&ZoneView::from(&before));
-        self.conclude(tx, by, deed, FeedBody::ZoneChanged).await
+        self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
+            .await
     }
 
     /// How many self-registered applications of the zone are live.
