@@ -84,7 +84,7 @@ pub(super) fn attempted(body: &[u8]) -> Option<Map<String, Value>> {
 fn is_harmless(name: &str, text: &str) -> bool {
     let is_id = name.ends_with("_id") && text.parse::<Uuid>().is_ok();
     // A token of ours, pasted into the wrong field.
-    let is_token = ["cat_", "cinv_", "ccs_"]
+    let is_token = ["cat_", "cadm_", "cinv_", "ccs_"]
         .iter()
         .any(|prefix| text.contains(prefix));
     is_id || (PLAIN.contains(&name) && text.len() <= LONGEST_TEXT && !is_token)

@@ -204,3 +204,57 @@ async fn the_refusal_of_somebody_known_is_kept_before_it_is_answered() {
         1
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_place_of_an_id_is_not_in_the_ledger() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Misplaced").await;
+    let invitation = json!({"email": "ada@example.com", "role": "admin"});
+    let made = zone.post("invitations", &invitation).await;
+    let secret = made.member("token");
+    for path in [
+        zone.at(&format!("invitations/{secret}")),
+        zone.at(&format!("nonsense/{secret}")),
+        format!("/v1/admin-tokens/{secret}"),
+        format!("/v1/{secret}"),
+    ] {
+        let refused = zone.admin.delete(&path).await;
+        assert_eq!(refused.status, 404, "{path}: {}", refused.text);
+    }
+    let path = zone.at("invitations/[redacted]");
+    comes(&stack, &zone.id, "invitation.revoke", &path.replace('[', "%")).await;
+    let held = format!("SELECT count(*) FROM event_spool WHERE position('{secret}'::bytea in payload) > 0");
+    assert_eq!(stack.database().count(&held).await, 0);
+    assert!(!logs(&stack).contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_tells_what_would_have_changed() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Wanted").await;
+    let token = json!({"scope": "zone", "zone_id": zone.id});
+    let token = zone.admin.post("/v1/admin-tokens", &token).await;
+    let caller = stack.anonymous(Service::Api, 0).bearer(token.member("token"));
+    let wish = json!({"mint_rate_per_minute": 5, "name": "Mine", "login_flow": {"secret": "hunter2"}});
+    let refused = caller.patch(&format!("/v1/zones/{}", zone.id), &wish).await;
+    assert_eq!(refused.member("error"), "admin_token_zone_mismatch");
+    let told = stack
+        .database()
+        .connect()
+        .await
+        .query_one(
+            "SELECT encode(payload, 'escape') FROM event_spool
+             WHERE position('admin_token_zone_mismatch'::bytea in payload) > 0",
+            &[],
+        )
+        .await;
+    let told: String = told.expect("one record").get(0);
+    for part in [
+        r#""mint_rate_per_minute":{"to":5}"#,
+        r#""name":{"to":"Mine"}"#,
+        r#""login_flow":{"to":{"bytes":"#,
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// A zone with a provider at a real authorization server and a resource behind it.
 pub(super) struct Consents {
     pub(super) zone: Zone,
-    server: OauthServer,
+    pub(super) server: OauthServer,
     pub(super) provider: String,
     pub(super) resource: String,
     public: Client,
@@ -59,7 +59,7 @@ impl Consents {
     }
 
     /// The provider sends the user back.
-    async fn back(&self, query: &str) -> Answer {
+    pub(super) async fn back(&self, query: &str) -> Answer {
         self.public.get(&format!("/v1/oauth/callback?{query}")).await
     }
 

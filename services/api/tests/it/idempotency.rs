@@ -401,3 +401,26 @@ async fn crashed(stack: &Stack, key: &str, path: &str) {
         .await
         .expect("left behind");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_the_same_however_its_address_is_spelt() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Spelt").await;
+    let caller = keyed(&zone.admin, "spelt");
+    let grown = json!({"email": "ada@example.com", "role": "viewer"});
+    let first = caller.post(&zone.at("invitations"), &grown).await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    let (begins, rest) = zone.id.split_at(1);
+    let encoded = format!("/v1/zones/%{:02x}{rest}/invitations", begins.as_bytes()[0]);
+    let again = caller.post(&encoded, &grown).await;
+    assert_eq!(
+        (
+            again.status,
+            again.header("idempotency-replayed"),
+            again.member("id")
+        ),
+        (201, "true", first.member("id")),
+        "{encoded}: {}",
+        again.text
+    );
+}

@@ -26,6 +26,7 @@ mod invitation;
 mod isolation;
 mod ledger;
 mod lists;
+mod meanwhile;
 mod minting;
 mod names;
 mod openapi;

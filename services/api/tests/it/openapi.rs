@@ -1,8 +1,8 @@
-use super::alone;
+use super::{Zone, alone};
 use caracal_api::openapi::document;
 use caracal_api::routes::TABLE;
 use caracal_testkit::stack::Service;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -200,4 +200,73 @@ async fn the_description_is_public_and_its_page_loads_nothing_from_elsewhere() {
                 && !answer.text.contains("src=\"//")
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_is_described_as_it_is_taken() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Null").await;
+    let document: Value = serde_json::from_str(caracal_api::openapi::document()).expect("JSON");
+    let body = |path: &str, method: &str| {
+        let schema = &document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"];
+        let name = schema["$ref"]
+            .as_str()
+            .expect("a schema")
+            .rsplit('/')
+            .next()
+            .expect("a name");
+        document["components"]["schemas"][name].clone()
+    };
+    let admits = |schema: &Value| {
+        let is_null = |kind: &Value| kind == "null";
+        let choices = schema["oneOf"].as_array().into_iter().flatten();
+        let kinds = schema["type"].as_array().into_iter().flatten();
+        kinds.into_iter().any(is_null) || choices.into_iter().any(|choice| is_null(&choice["type"]))
+    };
+    let mut fields = 0;
+    for (noun, new) in [
+        (
+            "applications",
+            json!({"name": "n", "registration_method": "managed"}),
+        ),
+        (
+            "resources",
+            json!({"identifier": "resource://n", "scopes": ["a"]}),
+        ),
+        ("providers", json!({"identifier": "n", "kind": "apikey"})),
+        (
+            "subject-issuers",
+            json!({"issuer": "https://idp.example", "audience": "a", "subject_prefix": "n|", "jwks_uri": "https://idp.example/k"}),
+        ),
+    ] {
+        let list = format!("/v1/zones/{{zone_id}}/{noun}");
+        let made = body(&list, "post");
+        let mut all = new.clone();
+        for (field, schema) in made["properties"].as_object().expect("properties") {
+            fields += 1;
+            let required = made["required"]
+                .as_array()
+                .expect("a list")
+                .contains(&json!(field));
+            assert_eq!(admits(schema), !required, "POST {noun} {field}: {schema}");
+            if !required && new.get(field).is_none() {
+                all[field] = Value::Null;
+            }
+        }
+        let made = zone.post(noun, &all).await;
+        assert_eq!(made.status, 201, "{noun}: {}", made.text);
+        let changed = body(&format!("{list}/{{id}}"), "patch");
+        let path = zone.at(&format!("{noun}/{}", made.member("id")));
+        for (field, schema) in changed["properties"].as_object().expect("properties") {
+            fields += 1;
+            let answer = zone.admin.patch(&path, &json!({field: null})).await;
+            assert_eq!(
+                admits(schema),
+                answer.status == 200,
+                "PATCH {noun} {field}: {schema}: {}",
+                answer.text
+            );
+        }
+    }
+    assert!(fields > 50, "{fields}");
 }

@@ -2,7 +2,7 @@ use super::given::sql;
 use super::{ALLOW, Zone, alone};
 use caracal_jose::sha256_hex;
 use caracal_testkit::stack::Service;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,4 +393,31 @@ async fn fifty_policies_at_once_are_all_made() {
     let answers = join_all(bodies.iter().map(|body| zone.post("policies", body))).await;
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 201).collect();
     assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_too_much_for_the_compiler_is_no_good_and_nobody_elses_trouble() {
+    let stack = alone().start().await;
+    let (zone, other) = (Zone::new(&stack, "Heavy").await, Zone::new(&stack, "Light").await);
+    // Each rule's type is twice as large as that of the one before.
+    let rules: Vec<String> = (1..40)
+        .map(|n| format!("r{n} := [r{0}, r{0}]\n", n - 1))
+        .collect();
+    let rules = rules.concat();
+    let heavy = format!(
+        "package caracal.authz\n\nr0 := [input, input]\n{rules}result := {{\"decision\": \"allow\"}} if r39 == 1\n"
+    );
+    let heavy = json!({"name": "p", "content": heavy});
+    let light = json!({"name": "p", "content": ALLOW});
+    let (heavy, light) = join(zone.post("policies", &heavy), other.post("policies", &light)).await;
+    assert_eq!(
+        (heavy.status, heavy.member("error")),
+        (422, "invalid_rego"),
+        "{}",
+        heavy.text
+    );
+    let said = heavy.body["issues"][0]["message"].as_str().unwrap_or_default();
+    assert!(said.contains("takes longer than"), "{}", heavy.text);
+    assert_eq!(light.status, 201, "{}", light.text);
+    assert!(light.took < heavy.took, "{:?} after {:?}", light.took, heavy.took);
 }

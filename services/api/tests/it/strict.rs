@@ -101,6 +101,11 @@ async fn what_is_null_in_a_post_is_absent_and_what_is_missing_is_named() {
         manifest.body["issues"],
         json!([{"path": ["manifest", 0], "message": "invalid type: string \"x\", expected an object"}])
     );
+    let mistyped = zone.admin.post("/v1/admin-tokens", &json!({"scope": true})).await;
+    assert_eq!(
+        mistyped.body["issues"],
+        json!([{"path": ["scope"], "message": "is not of its type"}])
+    );
     let empty = zone
         .admin
         .send(Method::POST, &zone.at("policy-sets"), |request| request)

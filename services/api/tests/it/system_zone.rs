@@ -250,3 +250,40 @@ async fn the_system_zone_keeps_its_slug_and_a_taken_slug_is_taken() {
         .await;
     assert_eq!(derived.member("slug"), "caracal-sys-2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_names_are_told_as_such_whatever_else_is_wrong_with_them() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Plain").await;
+    for identifier in ["caracal.sys/x", " Caracal.SYS/x "] {
+        let new = json!({"identifier": identifier, "scopes": ["a"]});
+        let refused = zone.post("resources", &new).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "reserved_namespace"),
+            "{identifier:?}"
+        );
+    }
+    let odd = json!({"identifier": "a b", "scopes": ["a"]});
+    let refused = zone.post("resources", &odd).await;
+    assert_eq!(
+        (refused.member("error"), &refused.body["issues"][0]["path"]),
+        ("invalid_body", &json!(["identifier"]))
+    );
+    // A token is of its zone, or of none.
+    let token = |zone: Option<&str>| json!({"scope": if zone.is_some() { "zone" } else { "global" }, "zone_id": zone, "name": "Caracal.sys/x"});
+    for of in [None, Some(zone.id.as_str())] {
+        let refused = zone.admin.post("/v1/admin-tokens", &token(of)).await;
+        assert_eq!(
+            (refused.status, refused.member("error")),
+            (400, "reserved_namespace"),
+            "{of:?}"
+        );
+    }
+    let system = system(&stack).await;
+    let made = zone
+        .admin
+        .post("/v1/admin-tokens", &token(Some(&system.id)))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+}
