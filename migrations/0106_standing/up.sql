@@ -8,7 +8,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
       AND (admin_tokens.expires_at IS NULL OR admin_tokens.expires_at > clock_timestamp())
   )
 $$;
-REVOKE ALL ON FUNCTION caracal_admin_token_stands FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION caracal_admin_token_stands TO caracal_api;
 
 -- What the sessions of a subject ('subject') or of an application ('application') are locked by: those that begin share it,
@@ -16,6 +15,7 @@ GRANT EXECUTE ON FUNCTION caracal_admin_token_stands TO caracal_api;
 -- cut-off.
 CREATE FUNCTION caracal_sessions_lock(zone uuid, kind text, holder text) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$ SELECT hashtextextended(kind || ' ' || zone::text || ' ' || holder, 0) $$;
+GRANT EXECUTE ON FUNCTION caracal_sessions_lock TO caracal_api, caracal_sts;
 
 CREATE OR REPLACE FUNCTION caracal_refuse_cut_off_session() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

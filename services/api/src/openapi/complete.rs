@@ -149,7 +149,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
 const REMOVABLE: [(&str, &str); 3] = [
     ("ResourcePatch", "upstream_url"),
     ("ResourcePatch", "credential_provider_id"),
-    ("SubjectIssuerPatch", "jwks_uri"),
+    ("SubjectIssuerChanges", "jwks_uri"),
 ];
 
 /// Of the fields of a POST that may be left out `null` is as good as absent.
@@ -205,6 +205,9 @@ fn refuse_null(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else {
         return;
     };
+    if members.get("default").is_some_and(Value::is_null) {
+        members.remove("default");
+    }
     if let Some(Value::Array(kinds)) = members.get_mut("type") {
         kinds.retain(|kind| kind != "null");
         if let [only] = kinds.as_slice() {

@@ -116,23 +116,31 @@ pub(super) async fn agent(
     session: Option<&str>,
     parent: Option<&str>,
 ) -> String {
+    let (id, row) = agent_row(zone, application, session, parent);
+    sql(stack, &row).await;
+    id
+}
+
+/// The id of an agent to be, and the statement that makes it.
+pub(super) fn agent_row(
+    zone: &Zone,
+    application: &str,
+    session: Option<&str>,
+    parent: Option<&str>,
+) -> (String, String) {
     let id = Uuid::now_v7().to_string();
     let text = |value: Option<&str>| value.map_or("NULL".to_owned(), |value| format!("'{value}'"));
     let (depth, root) = parent.map_or((0, id.as_str()), |parent| (1, parent));
-    sql(
-        stack,
-        &format!(
-            "INSERT INTO agent_sessions
-               (zone_id, id, application_id, session_id, parent_id, root_id, depth, lifecycle, status, ttl_seconds, expires_at)
-             VALUES ('{}', '{id}', '{application}', {}, {}, '{root}', {depth}, 'task', 'active', 3600,
-               now() + interval '1 hour')",
-            zone.id,
-            text(session),
-            text(parent),
-        ),
-    )
-    .await;
-    id
+    let row = format!(
+        "INSERT INTO agent_sessions
+           (zone_id, id, application_id, session_id, parent_id, root_id, depth, lifecycle, status, ttl_seconds, expires_at)
+         VALUES ('{}', '{id}', '{application}', {}, {}, '{root}', {depth}, 'task', 'active', 3600,
+           now() + interval '1 hour')",
+        zone.id,
+        text(session),
+        text(parent),
+    );
+    (id, row)
 }
 
 /// A delegation edge, as the coordinator would make it; `parents` are the edges above it, root first.

@@ -1,4 +1,4 @@
-use super::given::{agent, deeds, rows, session, sql, tally};
+use super::given::{agent, agent_row, application, deeds, rows, session, sql, tally};
 use super::{Zone, alone};
 use caracal_testkit::eventually;
 use caracal_testkit::stack::Stack;
@@ -357,4 +357,39 @@ async fn a_shutdown_that_names_another_version_ends_nothing() {
         assert_eq!(zone.admin.patch(&path, &keep).await.status, 200);
     }
     assert_eq!(zone.get(&format!("applications/{made}")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_application_hosts_one_agent_which_spawns_none() {
+    let stack = alone().start().await;
+    let zone = open(&stack, "Hosts").await;
+    let registered = register(&zone, 1).await.member("id").to_owned();
+    let managed = application(&zone, "managed").await;
+    let refused = async |row: &str| {
+        let refused = stack.database().connect().await.batch_execute(row).await;
+        let refused = refused.expect_err("it is one too many");
+        let constraint = refused.as_db_error().and_then(|error| error.constraint());
+        constraint.unwrap_or_default().to_owned()
+    };
+    // Of two at once the second waits for the first.
+    let mut one = stack.database().connect().await;
+    let opened = one.transaction().await.expect("a transaction");
+    let (first, row) = agent_row(&zone, &registered, None, None);
+    opened.batch_execute(&row).await.expect("the first agent");
+    let (_, row) = agent_row(&zone, &registered, None, None);
+    let (second, committed) = futures::join!(refused(&row), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        opened.commit().await
+    });
+    committed.expect("the first agent is there");
+    assert_eq!(second, "agent_sessions_registered_one");
+    let (_, child) = agent_row(&zone, &managed, None, Some(&first));
+    assert_eq!(refused(&child).await, "agent_sessions_registered_spawn");
+    let ended = "UPDATE agent_sessions SET status = 'terminated', ended_at = now()";
+    sql(&stack, ended).await;
+    agent(&stack, &zone, &registered, None, None).await;
+    for _ in 0..2 {
+        let root = agent(&stack, &zone, &managed, None, None).await;
+        agent(&stack, &zone, &managed, None, Some(&root)).await;
+    }
 }

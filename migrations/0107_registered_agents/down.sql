@@ -1,0 +1,2 @@
+DROP TRIGGER agent_sessions_registered ON agent_sessions;
+DROP FUNCTION caracal_keep_registered_agent_alone;
