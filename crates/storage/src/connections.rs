@@ -256,38 +256,30 @@ pub async fn revoke(conn: &mut Conn, zone: ZoneId, id: ConnectionId) -> Result<O
         .optional()?)
 }
 
-/// Ends every active connection at a provider; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke_at(conn: &mut Conn, zone: ZoneId, provider: ProviderId) -> Result<usize> {
-    let active = provider_connections::table
-        .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
-        .filter(provider_connections::provider_id.eq(Uuid::from(provider)))
-        .filter(provider_connections::revoked_at.is_null());
-    Ok(diesel::update(active).set(ended!()).execute(conn).await?)
+/// Whose connections end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// A user's.
+    User(&'a str),
+    /// Those at a provider.
+    Provider(ProviderId),
+    /// Those for a resource.
+    Resource(ResourceId),
 }
 
-/// Ends every active connection for a resource; how many there were.
+/// Ends every active connection of these; how many there were.
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn revoke_for(conn: &mut Conn, zone: ZoneId, resource: ResourceId) -> Result<usize> {
+pub async fn revoke_all(conn: &mut Conn, zone: ZoneId, of: Of<'_>) -> Result<usize> {
     let active = provider_connections::table
         .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
-        .filter(provider_connections::resource_id.eq(Uuid::from(resource)))
         .filter(provider_connections::revoked_at.is_null());
-    Ok(diesel::update(active).set(ended!()).execute(conn).await?)
-}
-
-/// Ends every active connection of a user; how many there were.
-///
-/// # Errors
-/// When the database cannot be written.
-pub async fn revoke_of_user(conn: &mut Conn, zone: ZoneId, user: &str) -> Result<usize> {
-    let active = provider_connections::table
-        .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
-        .filter(provider_connections::user_id.eq(user))
-        .filter(provider_connections::revoked_at.is_null());
-    Ok(diesel::update(active).set(ended!()).execute(conn).await?)
+    let ended = diesel::update(active).set(ended!()).into_boxed();
+    let ended = match of {
+        Of::User(user) => ended.filter(provider_connections::user_id.eq(user)),
+        Of::Provider(id) => ended.filter(provider_connections::provider_id.eq(Uuid::from(id))),
+        Of::Resource(id) => ended.filter(provider_connections::resource_id.eq(Uuid::from(id))),
+    };
+    Ok(ended.execute(conn).await?)
 }

@@ -325,7 +325,7 @@ impl Api {
             self.keep(&tx, by, &deed),
             Change::draw(&tx, &*self.clock, deed.zone, by),
         )?;
-        seal(tx, by, &deed, change, body).await
+        settle(tx, by, &deed, change, body).await
     }
 
     /// The same for a write that has drawn its epoch already.
@@ -338,7 +338,7 @@ impl Api {
         body: FeedBody,
     ) -> Result<Epoch, Failure> {
         self.keep(&tx, by, &deed).await?;
-        seal(tx, by, &deed, change, body).await
+        settle(tx, by, &deed, change, body).await
     }
 
     /// Ends the write that made a zone: its row has its first epoch already.
@@ -437,7 +437,7 @@ impl Api {
 }
 
 /// The rest of a write whose record is kept: its message, the answer for whoever repeats it, the commit.
-async fn seal(
+async fn settle(
     mut tx: Transaction,
     by: &By,
     deed: &Deed,

@@ -11,7 +11,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{FeedBody, Timestamp};
-use caracal_storage::{connections, subject_blocks};
+use caracal_storage::connections::{self, Of};
+use caracal_storage::subject_blocks;
 use caracal_web::{ApiError, JsonBody, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -94,7 +95,7 @@ impl Api {
         // The zone's row is ours, so no consent becomes a connection that this does not find.
         let subject = &revocation.subject_id;
         connections::withdraw_states_of(&mut tx, zone, subject).await?;
-        revocation.revoked_connections = connections::revoke_of_user(&mut tx, zone, subject).await?;
+        revocation.revoked_connections = connections::revoke_all(&mut tx, zone, Of::User(subject)).await?;
         let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
             .from(&json!({"blocked_until": blocked_before}))
             .to(&revocation);

@@ -10,9 +10,10 @@ use crate::text::{Name, check_namespace};
 use caracal_domain::id::{ProviderId, ZoneId};
 use caracal_domain::{Epoch, FeedBody};
 use caracal_jose::{Dek, Purpose};
+use caracal_storage::connections::{self, Of};
 use caracal_storage::providers::{self, NewProvider, ProviderChanges, ProviderRow, ProviderSecrets};
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{Conn, connections, keys};
+use caracal_storage::{Conn, keys};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -115,7 +116,7 @@ impl Api {
         let change = Change::draw(&tx, &*self.clock, zone.id, by).await?;
         let deed = if was.is_consented() && row.kind.flow(&row.config_json) != was {
             // What its users consented to is of no use any more.
-            let ended = connections::revoke_at(&mut tx, zone.id, id).await?;
+            let ended = connections::revoke_all(&mut tx, zone.id, Of::Provider(id)).await?;
             deed.about("revoked_connections", ended)
         } else {
             deed
@@ -143,7 +144,7 @@ impl Api {
         providers::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "provider.archive", id).from(&ProviderView::from(&before));
         let change = Change::draw(&tx, &*self.clock, zone, by).await?;
-        let ended = connections::revoke_at(&mut tx, zone, id).await?;
+        let ended = connections::revoke_all(&mut tx, zone, Of::Provider(id)).await?;
         let deed = deed.about("revoked_connections", ended);
         self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
             .await

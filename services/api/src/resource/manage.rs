@@ -13,9 +13,10 @@ use caracal_domain::zone::{AuthMode, Operation};
 use caracal_domain::{Epoch, FeedBody, ResourceIdentifier, Scope, ScopeSet};
 use caracal_egress::check_url;
 use caracal_egress::headers::may_be_forwarded;
+use caracal_storage::connections::{self, Of};
+use caracal_storage::providers;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
-use caracal_storage::{connections, providers};
 use std::collections::HashSet;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -140,7 +141,7 @@ impl Api {
         resources::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "resource.archive", id).from(&ResourceView::from(&before));
         let change = Change::draw(&tx, &*self.clock, zone, by).await?;
-        let ended = connections::revoke_for(&mut tx, zone, id).await?;
+        let ended = connections::revoke_all(&mut tx, zone, Of::Resource(id)).await?;
         let deed = deed.about("revoked_connections", ended);
         self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
             .await

@@ -235,7 +235,7 @@ async fn consents(script: &mut Script<'_>) {
     let resource =
         json!({"identifier": "resource://calendar", "scopes": ["read"], "credential_provider_id": provider});
     let resource = script.make("resources", resource, "resource", "identifier").await;
-    let wish = json!({"user_id": "ada", "resource_id": resource, "provider_id": provider});
+    let wish = json!({"user_id": "bob", "resource_id": resource, "provider_id": provider});
     let authorize = "/v1/zones/{zone_id}/provider-connections/authorize";
     let begun = script.act(("post", authorize, ""), wish, "connection", &[]).await;
     let back = format!("/v1/oauth/callback?state={}&code={CODE}", begun.member("state"));

@@ -386,6 +386,13 @@ async fn what_comes_back_wrong_connects_nobody() {
     );
     bind(json!(world.provider)).await;
 
+    let active = world
+        .zone
+        .get("provider-connections?status=active")
+        .await
+        .expect(200);
+    assert_eq!(active.as_array().map(Vec::len), Some(1));
+
     let orphan = state().await;
     let path = world.zone.at(&format!("providers/{}", world.provider));
     assert_eq!(world.zone.admin.delete(&path).await.status, 204);
@@ -395,12 +402,6 @@ async fn what_comes_back_wrong_connects_nobody() {
         (400, "oauth_state_invalid"),
         "an archived provider"
     );
-    let active = world
-        .zone
-        .get("provider-connections?status=active")
-        .await
-        .expect(200);
-    assert_eq!(active.as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
