@@ -21,7 +21,14 @@ if ! install_from_pypi "$venv" "schemathesis==$VERSION" "openapi-spec-validator=
 fi
 
 export CARACAL_DIR=$ROOT/.caracal/fuzz-stack PORT_BASE=${PORT_BASE:-auto}
-trap 'CLEAN=1 "$here/stack.sh" down' EXIT
+# What failed is explained before the stack is gone.
+finish() {
+  local status=$?
+  ((status == 0)) || grep -h '"ERROR"' "$CARACAL_DIR"/log/*.log >&2 || true
+  CLEAN=1 "$here/stack.sh" down
+  exit "$status"
+}
+trap finish EXIT
 "$here/stack.sh" up
 set -a
 # shellcheck source=/dev/null

@@ -14,3 +14,4 @@ BEGIN
 END $$;
 DROP FUNCTION caracal_sessions_lock;
 DROP FUNCTION caracal_admin_token_stands;
+ALTER TABLE oauth_states DROP COLUMN provider_version;

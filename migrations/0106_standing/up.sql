@@ -10,6 +10,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$;
 GRANT EXECUTE ON FUNCTION caracal_admin_token_stands TO caracal_api;
 
+-- A consent is to the provider as it was when the user was sent there.
+ALTER TABLE oauth_states ADD COLUMN provider_version bigint;
+
 -- What the sessions of a subject ('subject') or of an application ('application') are locked by: those that begin share it,
 -- and who ends them all has it alone. So an end finds every session that began before it, and every later one finds its
 -- cut-off.

@@ -111,7 +111,8 @@ const fn is_constraint(kind: DatabaseErrorKind) -> bool {
 /// constraint, but neither the code nor itself. A server that translates its messages makes these a fault instead, which
 /// refuses as well.
 fn is_lost(kind: DatabaseErrorKind, message: &str) -> bool {
-    const TRANSIENT: [&str; 8] = [
+    const TRANSIENT: [&str; 9] = [
+        "deadlock detected",
         "terminating connection",
         "the database system is",
         "canceling statement due to statement timeout",

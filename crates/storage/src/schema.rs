@@ -218,6 +218,7 @@ table! {
         zone_id -> Uuid, state_sha256 -> Binary, user_id -> Text, resource_id -> Uuid, provider_id -> Uuid,
         scopes -> Array<Text>, verifier_key_id -> Text, verifier_sealed -> Binary, created_by -> Text,
         created_at -> Timestamptz, expires_at -> Timestamptz, consumed_at -> Nullable<Timestamptz>,
+        provider_version -> Nullable<BigInt>,
     }
 }
 

@@ -152,6 +152,23 @@ pub async fn get(conn: &mut Conn, zone: ZoneId) -> Result<ZoneRow> {
     find(conn, zone).await?.ok_or(Error::NotFound("zone"))
 }
 
+/// The zone, if it is live, held as it is until the transaction ends. Whoever holds it must not change it: two who hold it
+/// would wait for each other.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn hold(conn: &mut Conn, zone: ZoneId) -> Result<Option<ZoneRow>> {
+    let live = zones::table
+        .filter(zones::id.eq(Uuid::from(zone)))
+        .filter(zones::archived_at.is_null());
+    Ok(live
+        .select(ZoneRow::as_select())
+        .for_share()
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// The zone, if it is live, locked against other writers until the transaction ends.
 ///
 /// # Errors

@@ -38,5 +38,11 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     if query.contains("%00") {
         return Err(ApiError::invalid_query("A parameter holds U+0000."));
     }
-    serde_urlencoded::from_str(query).map_err(|error| ApiError::invalid_query(error.to_string()))
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map_err(|error| {
+        let (path, said) = (error.path().to_string(), error.inner().to_string());
+        // An unknown or repeated one is named already.
+        let named = path == "." || said.contains(&format!("`{path}`"));
+        ApiError::invalid_query(if named { said } else { format!("{path}: {said}") })
+    })
 }

@@ -18,6 +18,7 @@ use caracal_storage::{admin_tokens, zones};
 use caracal_web::{ApiError, bearer, query};
 use futures::future::LocalBoxFuture;
 use futures::try_join;
+use serde_json::Value;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,7 +256,8 @@ async fn authenticate(
 /// Notes who tries, for the record of a refusal.
 fn attempted(request: &HttpRequest, actor: &Actor, zone: Option<ZoneId>) {
     let actor = Some(actor.clone());
-    request.extensions_mut().insert(Attempt { actor, zone });
+    let about = Value::Null;
+    request.extensions_mut().insert(Attempt { actor, zone, about });
 }
 
 /// Who does it, and the rest of the request; a POST with an idempotency key goes on only if it is the first.

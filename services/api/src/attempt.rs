@@ -30,6 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) actor: Option<Actor>,
     /// In whose ledger it belongs, if not the system zone's: the actor's own zone, or the one it was let into.
     pub(crate) zone: Option<ZoneId>,
+    /// What else is known of it.
+    pub(crate) about: Value,
 }
 
 /// Calls the handler and sees how it ended.
@@ -105,6 +107,9 @@ async fn refused<B>(api: &Data<Api>, response: &ServiceResponse<B>) -> Option<Re
         "status": status.as_u16(),
         "source": source.to_string(),
     })));
+    metadata.extend(members(
+        attempt.map(|attempt| attempt.about.clone()).unwrap_or_default(),
+    ));
     // What somebody known wanted; strangers are asked for no body.
     let known = attempt.is_some_and(|attempt| attempt.actor.is_some());
     let body = extensions.get::<ReceivedBody>().filter(|_| known);

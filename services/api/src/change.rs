@@ -51,6 +51,14 @@ impl By {
             .map_or_else(|| "caracal-api".to_owned(), Actor::name)
     }
 
+    /// Refuses a zone's own token in a zone that is a system zone now.
+    fn check_zone(&self, is_system: bool) -> Result<(), Failure> {
+        if is_system && self.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
+            return Err(Refusal::SystemZoneReadOnly.into());
+        }
+        Ok(())
+    }
+
     /// The same without its idempotency key: for one deed of several, whose answer is another's to keep.
     pub(crate) fn within_another(&self) -> Self {
         Self {
@@ -237,9 +245,7 @@ impl Change {
         if bump.is_archived {
             return Err(Refusal::ZoneNotFound.into());
         }
-        if bump.is_system && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
-            return Err(Refusal::SystemZoneReadOnly.into());
-        }
+        by.check_zone(bump.is_system)?;
         Ok(Self {
             outbox_id: OutboxId::mint(clock),
             epoch: bump.epoch,
@@ -358,6 +364,14 @@ impl Api {
         by.complete(&mut tx, &deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(epoch)
+    }
+
+    /// The zone's epoch for a write that draws none. The zone stays as it is until the commit, so what it lets in is settled
+    /// here, as it is by [`Change::draw`].
+    pub(crate) async fn epoch_of(&self, tx: &mut Conn, by: &By, zone: ZoneId) -> Result<Epoch, Failure> {
+        let zone = zones::hold(tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        by.check_zone(zone.is_system)?;
+        Ok(zone.epoch)
     }
 
     /// Puts the record of a deed into the spool, so that it is in the ledger exactly when the deed is done, by somebody who

@@ -126,7 +126,8 @@ pub(crate) async fn entries(
 #[serde(deny_unknown_fields)]
 pub(crate) struct InclusionQuery {
     /// The event.
-    id: Uuid,
+    #[param(value_type = Uuid)]
+    id: EventId,
 }
 
 /// That an event is in the ledger (RFC 6962 §2.1.1); hashes in base64.
@@ -160,7 +161,7 @@ pub(crate) async fn inclusion(
     request: InZone<Review, QueryParams<InclusionQuery>>,
 ) -> Result<Json<InclusionProof>, ApiError> {
     let QueryParams(InclusionQuery { id }) = request.rest;
-    Ok(Json(api.prove_inclusion(request.zone.id, id.into()).await?))
+    Ok(Json(api.prove_inclusion(request.zone.id, id).await?))
 }
 
 /// The parameters of `GET …/ledger/proof/consistency`.

@@ -15,7 +15,6 @@ use caracal_domain::Timestamp;
 use caracal_domain::decision::ChallengeType;
 use caracal_domain::id::{AgentSessionId, ApplicationId, ChallengeId, SessionId, ZoneId};
 use caracal_storage::step_up::{self, ChallengeRow};
-use caracal_storage::zones;
 use caracal_web::{ApiError, OptionalBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -191,7 +190,7 @@ impl Api {
             .await?
             .filter(|row| row.expires_at > self.clock.now())
             .ok_or(Refusal::ChallengeNotFoundOrExpired)?;
-        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
         let Some(after) = step_up::satisfy(&mut tx, zone, id, &who).await? else {
             let same = |row: &ChallengeRow| row.satisfied_by.as_ref() == Some(&who);
             let done = step_up::find(&mut tx, zone, id).await?.filter(same);

@@ -61,6 +61,8 @@ pub struct NewState {
     pub resource_id: ResourceId,
     /// At which provider.
     pub provider_id: ProviderId,
+    /// The version of it that was read to send the user there.
+    pub provider_version: i64,
     /// To what.
     pub scopes: Vec<String>,
     /// The PKCE verifier, sealed.
@@ -82,6 +84,7 @@ pub async fn insert_state(conn: &mut Conn, new: &NewState) -> Result<()> {
         oauth_states::user_id.eq(&new.user_id),
         oauth_states::resource_id.eq(Uuid::from(new.resource_id)),
         oauth_states::provider_id.eq(Uuid::from(new.provider_id)),
+        oauth_states::provider_version.eq(new.provider_version),
         oauth_states::scopes.eq(&new.scopes),
         oauth_states::verifier_key_id.eq(&new.verifier.key_id),
         oauth_states::verifier_sealed.eq(&new.verifier.bytes),

@@ -41,7 +41,11 @@ impl Api {
         check_namespace(zone, &texts(&body.traits))?;
         check_redirect_uris(&body.redirect_uris)?;
         let expires_at = self.expiry(zone, body.registration_method, body.expires_in)?;
-        let credential_type = body.credential_type.unwrap_or(CredentialType::Public);
+        let credential_type = body.credential_type.unwrap_or(match body.client_secret {
+            // Whoever brings a secret means to prove itself with it.
+            Some(_) => CredentialType::Token,
+            None => CredentialType::Public,
+        });
         let offered = Offered {
             credential_type,
             secret: body.client_secret,

@@ -3,36 +3,37 @@
 
 use crate::routes::TABLE;
 use caracal_domain::event::REDACTED;
+use caracal_domain::id::EventId;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 /// A longer path, or a body with more members, is cut.
 const MOST: usize = 32;
-const LONGEST_WORD: usize = 40;
+const LONGEST_WORD: usize = 20;
 const LONGEST_TEXT: usize = 256;
 
 /// The fields whose texts a record of the deed itself would show as well.
-const PLAIN: [&str; 20] = [
+const NAMES: [&str; 9] = [
     "name",
     "identifier",
     "slug",
     "org_id",
     "login_flow",
-    "kind",
-    "registration_method",
-    "credential_type",
     "owner_type",
-    "schema_version",
     "subject_prefix",
     "subject_id",
     "user_id",
-    "auth_mode",
-    "mode",
-    "role",
-    "scope",
-    "dcr_shutdown",
-    "block_until",
-    "expires_at",
+];
+/// How what is no name begins or goes on, in whatever case: a token of ours or of others, a key, an address with a password.
+const NO_NAMES: [&str; 9] = [
+    "cat_",
+    "cadm_",
+    "cinv_",
+    "ccs_",
+    "ghp_",
+    "eyj",
+    "bearer ",
+    "-----begin",
+    "://",
 ];
 
 /// The path with every segment that is neither of a route, nor an id, nor a plain word, left out.
@@ -46,14 +47,13 @@ pub(super) fn path(path: &str) -> String {
 
 /// One segment, or that it is left out.
 pub(super) fn segment(text: &str) -> &str {
-    let is_plain = |b: u8| b.is_ascii_lowercase() || b == b'-' || b == b'.';
-    let is_word = text.len() <= LONGEST_WORD && text.bytes().all(is_plain);
+    let is_word = is_word(text);
     let is_ours = || {
         TABLE
             .iter()
             .any(|route| route.path.split('/').any(|part| part == text))
     };
-    if is_word || text.parse::<Uuid>().is_ok() || is_ours() {
+    if is_word || is_id(text) || is_ours() {
         text
     } else {
         REDACTED
@@ -71,10 +71,10 @@ pub(super) fn attempted(body: &[u8]) -> Option<Map<String, Value>> {
                 json!({"bytes": value.to_string().len()})
             }
         };
-        let name = if name.len() > LONGEST_WORD {
-            REDACTED.to_owned()
-        } else {
+        let name = if is_field(&name) {
             name
+        } else {
+            REDACTED.to_owned()
         };
         (name, json!({"to": to}))
     };
@@ -82,12 +82,24 @@ pub(super) fn attempted(body: &[u8]) -> Option<Map<String, Value>> {
 }
 
 fn is_harmless(name: &str, text: &str) -> bool {
-    let is_id = name.ends_with("_id") && text.parse::<Uuid>().is_ok();
-    // A token of ours, pasted into the wrong field.
-    let is_token = ["cat_", "cadm_", "cinv_", "ccs_"]
-        .iter()
-        .any(|prefix| text.contains(prefix));
-    is_id || (PLAIN.contains(&name) && text.len() <= LONGEST_TEXT && !is_token)
+    let lower = text.to_lowercase();
+    let is_name = || text.len() <= LONGEST_TEXT && !NO_NAMES.iter().any(|sign| lower.contains(sign));
+    is_id(text) || is_word(text) || (NAMES.contains(&name) && is_name())
+}
+
+/// A word, as a path or a choice has them.
+fn is_word(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b == b'-' || b == b'.';
+    text.len() <= LONGEST_WORD && text.bytes().all(is_plain)
+}
+
+/// An id as we spell it: 32 hexadecimal digits alone are many a key.
+fn is_id(text: &str) -> bool {
+    text.parse::<EventId>().is_ok()
+}
+
+fn is_field(name: &str) -> bool {
+    name.len() <= 2 * LONGEST_WORD && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 #[cfg(test)]
@@ -123,17 +135,25 @@ mod tests {
     #[test]
     fn a_body_shows_what_it_would_have_changed_and_no_secret() {
         let body = json!({"name": "a", "mint_rate_per_minute": 5, "dcr_enabled": true, "upstream_url": "https://u:p@h/",
-            "jwks": {"keys": [{"d": "private"}]}, "kind": "cat_token", "resource_id": "hunter2", "unheard_of": "hunter2"});
+            "jwks": {"keys": [{"d": "private"}]}, "kind": "Cat_token", "identifier": "CAT_token",
+            "resource_id": "0198c0de00007000800000000000dead", "unheard_of": "hunter2"});
         let shown = Value::Object(attempted(body.to_string().as_bytes()).unwrap_or_default());
         assert_eq!(shown["name"], json!({"to": "a"}));
         assert_eq!(shown["mint_rate_per_minute"], json!({"to": 5}));
         assert_eq!(shown["dcr_enabled"], json!({"to": true}));
-        for hidden in ["upstream_url", "jwks", "kind", "resource_id", "unheard_of"] {
+        for hidden in [
+            "upstream_url",
+            "jwks",
+            "kind",
+            "identifier",
+            "resource_id",
+            "unheard_of",
+        ] {
             assert!(shown[hidden]["to"]["bytes"].is_u64(), "{hidden}: {shown}");
         }
         let text = shown.to_string();
         assert!(
-            !["u:p", "private", "cat_", "hunter2"]
+            !["u:p", "private", "at_token", "0198c0de", "hunter2"]
                 .iter()
                 .any(|secret| text.contains(secret)),
             "{text}"

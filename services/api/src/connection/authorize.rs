@@ -17,7 +17,7 @@ use caracal_domain::id::{ProviderId, ResourceId, ZoneId};
 use caracal_jose::{Purpose, random_token};
 use caracal_provider::{OauthProvider, Unasked};
 use caracal_storage::connections::{self, NewState};
-use caracal_storage::{providers, resources, subject_blocks, zones};
+use caracal_storage::{providers, resources, subject_blocks};
 use caracal_web::{ApiError, JsonBody, to_completion};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
@@ -94,7 +94,7 @@ impl Api {
         body: AuthorizeBody,
     ) -> Result<Written<Authorization>, ApiError> {
         check_texts(&body)?;
-        let provider = self.connectable(zone, &body).await?;
+        let (provider, provider_version) = self.connectable(zone, &body).await?;
         let provider = self.asker.discovered(provider).await.map_err(undiscovered)?;
         let scopes = body.scopes.unwrap_or_else(|| provider.settings.scopes.clone());
         let (state, verifier) = (draw()?, draw()?);
@@ -119,6 +119,7 @@ impl Api {
             user_id: body.user_id,
             resource_id: body.resource_id,
             provider_id: body.provider_id,
+            provider_version,
             scopes,
             verifier: sealed.map_err(Failure::from)?,
             created_by: by.name(),
@@ -139,8 +140,7 @@ impl Api {
         // Whoever repeats the request needs the state again: it is in the address, and no use without the provider's code.
         let deed = Deed::new(zone, "connection.authorize", new.provider_id).to(&begun);
         let deed = deed.answered(StatusCode::OK, &authorization);
-        let epoch = zones::epoch(&mut tx, zone).await.map_err(Failure::from)?;
-        let epoch = epoch.ok_or(Refusal::ZoneNotFound)?;
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await.map_err(Failure::from)?;
         Ok(Written {
@@ -149,8 +149,8 @@ impl Api {
         })
     }
 
-    /// The provider, if users can connect to it.
-    async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<OauthProvider, Failure> {
+    /// The provider, if users can connect to it, and the version of it that this is.
+    async fn connectable(&self, zone: ZoneId, body: &AuthorizeBody) -> Result<(OauthProvider, i64), Failure> {
         let mut conn = self.database.acquire(zone).await?;
         if subject_blocks::blocked_until(&mut conn, zone, &body.user_id)
             .await?
@@ -171,7 +171,7 @@ impl Api {
         if resource.credential_provider_id != Some(row.id) {
             return Err(Failure::field("resource_id", "is not bound to this provider"));
         }
-        Ok(provider)
+        Ok((provider, row.version))
     }
 
     /// Where a provider sends the user back to.

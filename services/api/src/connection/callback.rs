@@ -76,6 +76,9 @@ pub(crate) async fn callback(
     let attempt = Attempt {
         actor: None,
         zone: Some(state.zone_id),
+        about: json!({
+            "user_id": state.user_id, "resource_id": state.resource_id, "provider_id": state.provider_id,
+        }),
     };
     request.extensions_mut().insert(attempt);
     let page = wants_page(&request);
@@ -116,7 +119,8 @@ impl Api {
             }
         };
         let failed = |why: Unasked| {
-            tracing::warn!(%why, "a provider did not exchange a code");
+            let cause: &(dyn std::error::Error + 'static) = &why;
+            tracing::warn!(error = cause, "a provider did not exchange a code");
             ApiError::from(Refusal::ProviderTokenExchangeFailed)
         };
         let provider = self.asker.discovered(provider).await.map_err(failed)?;
@@ -130,7 +134,7 @@ impl Api {
         let answer = self.asker.token(&provider, &grant).await.map_err(failed)?;
         let tokens = Tokens::from(&answer);
         let kept = self.keep_connection(by, state, answer, &tokens).await;
-        if matches!(kept, Err(Failure::Refused(Refusal::OauthStateInvalid)))
+        if kept.is_err()
             && let Err(why) = self.give_back(&provider, &tokens).await
         {
             tracing::warn!(%why, "a provider did not take back the tokens of an unwanted consent");
@@ -195,7 +199,15 @@ impl Api {
         );
         let mut tx = self.database.begin(zone).await?;
         // The zone first, so that two consents of one user come one after the other.
-        let change = Change::draw(&tx, &*self.clock, zone, by).await?;
+        let change = Change::draw(&tx, &*self.clock, zone, by).await;
+        let change = change.map_err(|failure| {
+            let gone = matches!(failure, Failure::Refused(Refusal::ZoneNotFound));
+            if gone {
+                Refusal::OauthStateInvalid.into()
+            } else {
+                failure
+            }
+        })?;
         // What has been withdrawn while the provider was asked is no connection.
         if !connections::is_wanted(&tx, zone, &state.state_sha256).await? {
             return Err(Refusal::OauthStateInvalid.into());

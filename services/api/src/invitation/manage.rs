@@ -14,7 +14,6 @@ use caracal_domain::id::{AdminTokenId, InvitationId, ZoneId};
 use caracal_jose::random_token;
 use caracal_storage::admin_tokens::{self, AdminTokenRow, NewAdminToken};
 use caracal_storage::invitations::{self, InvitationRow, NewInvitation};
-use caracal_storage::zones;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -42,7 +41,7 @@ impl Api {
         let mut tx = self.database.begin(zone).await?;
         let row = invitations::insert(&mut tx, &new).await?;
         let deed = Deed::new(zone, "invitation.create", row.id).to(&InvitationView::of(&row, now));
-        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
         self.record(&mut tx, by, deed.version(row.version), Some(epoch))
             .await?;
         tx.commit().await?;
@@ -65,7 +64,7 @@ impl Api {
         if_match.check(row.version - 1)?;
         let view = InvitationView::of(&row, self.clock.now());
         let deed = Deed::new(zone, "invitation.revoke", id).from(&view);
-        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(epoch)

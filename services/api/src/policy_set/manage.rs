@@ -94,7 +94,7 @@ impl Api {
             .to(&shown)
             .answered(StatusCode::CREATED, &PolicySetVersionView::from(&version))
             .version(version.version.into());
-        let epoch = zones::epoch(&mut tx, zone).await?.ok_or(Refusal::ZoneNotFound)?;
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
         self.record(&mut tx, by, deed, Some(epoch)).await?;
         tx.commit().await?;
         Ok(Written {

@@ -17,7 +17,8 @@ use caracal_storage::zones::{self, NewZone, ZoneChanges, ZoneRow};
 use caracal_storage::{Conn, applications, keys};
 use futures::try_join;
 
-/// How often a zone is tried to be made while others take, by asking for it, the very slug that was free for it.
+/// How often a zone is tried to be made while others take, by asking for it, the very slug that was free for it; and how
+/// often its door is tried to be closed while others come through it.
 const ATTEMPTS: u32 = 8;
 
 /// A zone to be, with everything defaulted but its slug.
@@ -155,9 +156,28 @@ impl Api {
         if changes == ZoneChanges::default() && shutdown.is_none() {
             return Err(Refusal::NoFields.into());
         }
+        for _ in 0..ATTEMPTS {
+            let changed = self.try_change_zone(by, id, if_match, &changes, shutdown).await?;
+            if let Some(written) = changed {
+                return Ok(written);
+            }
+        }
+        Err(Failure::Busy("Applications go on registering themselves."))
+    }
+
+    /// The same once; `None` when applications that are to end registered themselves meanwhile.
+    async fn try_change_zone(
+        &self,
+        by: &By,
+        id: ZoneId,
+        if_match: &IfMatch,
+        changes: &ZoneChanges,
+        shutdown: Option<DcrShutdown>,
+    ) -> Result<Option<Written<ZoneRow>>, Failure> {
         let mut tx = self.database.begin(id).await?;
         let mut ending = Ending::default();
-        if shutdown == Some(DcrShutdown::RevokeLive) {
+        let ends = shutdown == Some(DcrShutdown::RevokeLive);
+        if ends {
             // Before the zone's row is ours, as whoever changes one of them has it; taken back with all else on refusal.
             ending = self.end_registrations(&mut tx, by, id).await?;
         }
@@ -189,18 +209,19 @@ impl Api {
                 return Err(Failure::DcrShutdownRequired(live));
             }
         }
-        let zone = zones::update(&mut tx, id, &changes).await?;
+        if ends && applications::live_dcr(&mut tx, id).await? > 0 {
+            // Whoever changes one of them waits for the zone's row, so they are not waited for while it is ours.
+            return Ok(None);
+        }
+        let zone = zones::update(&mut tx, id, changes).await?;
         let deed = Deed::new(id, "zone.update", id)
             .from(&ZoneView::from(&before))
             .to(&ZoneView::from(&zone));
-        if shutdown == Some(DcrShutdown::RevokeLive) {
-            // Those that slipped in before the row was ours; none can any more.
-            let late = self.end_registrations(&mut tx, by, id).await?;
-            self.announce(&mut tx, by, (id, "zone.update"), ending.and(late))
-                .await?;
+        if ends {
+            self.announce(&mut tx, by, (id, "zone.update"), ending).await?;
         }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written { value: zone, epoch })
+        Ok(Some(Written { value: zone, epoch }))
     }
 
     /// Archives a zone: replicas that reload it find nothing, so nothing is minted or passed any more.

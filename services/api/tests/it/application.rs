@@ -414,3 +414,24 @@ async fn a_type_without_its_proof_is_settled_by_what_is_there_when_it_changes() 
         WHERE (credential_type IN ('token', 'password')) <> (secret_hash IS NOT NULL)";
     assert_eq!(stack.database().count(kept).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_brings_a_secret_proves_itself_with_it() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Brings").await;
+    let new = json!({"name": "a", "registration_method": "managed", "client_secret": "of-the-caller"});
+    let made = zone.post("applications", &new).await;
+    assert_eq!(
+        (
+            made.status,
+            made.member("credential_type"),
+            made.member("client_secret")
+        ),
+        (201, "token", ""),
+        "{}",
+        made.text
+    );
+    let contradicted = json!({"name": "b", "registration_method": "managed", "client_secret": "s", "credential_type": "public"});
+    let refused = zone.post("applications", &contradicted).await;
+    assert_eq!((refused.status, refused.member("error")), (400, "invalid_body"));
+}

@@ -173,13 +173,18 @@ async fn a_zone_that_becomes_or_ceases_to_be_a_system_zone_is_written_to_as_what
     let [_, of_zone] = token(&stack, &json!({"scope": "zone", "zone_id": zone.id})).await;
     let at = zone.at("resources");
     let theirs = Begun::post(&stack, &of_zone, &at, &named(1)).await;
+    // One that draws no epoch.
+    let invitation = json!({"email": "ada@example.com", "role": "admin"});
+    let invites = Begun::post(&stack, &of_zone, &zone.at("invitations"), &invitation).await;
     let_in().await;
     let mark = async |is_system: bool| {
         let marked = zone.admin.patch(&path, &json!({"is_system": is_system})).await;
         assert_eq!(marked.status, 200, "{}", marked.text);
     };
     mark(true).await;
-    assert_eq!(theirs.end().await, (403, "system_zone_read_only".to_owned()));
+    for request in [theirs, invites] {
+        assert_eq!(request.end().await, (403, "system_zone_read_only".to_owned()));
+    }
     let reserved = json!({"identifier": "caracal.sys/x", "scopes": ["read"]});
     let ours = Begun::post(&stack, settings::ADMIN_TOKEN, &at, &reserved).await;
     let plain = Begun::post(&stack, settings::ADMIN_TOKEN, &at, &named(2)).await;
@@ -279,6 +284,15 @@ async fn a_consent_that_is_withdrawn_on_the_way_connects_nobody_and_its_tokens_g
     .await;
     invalid(&gone, "a resource that is gone");
     assert_eq!(active(&world).await, 0, "and those for it went with it");
+    let world = Consents::new(&stack).await;
+    let archived = while_exchanged(&world, "ann", async || {
+        let path = format!("/v1/zones/{}", world.zone.id);
+        assert_eq!(world.zone.admin.delete(&path).await.status, 204);
+    })
+    .await;
+    invalid(&archived, "a zone that is gone");
+    let told = world.server.asked().pop().expect("a request");
+    assert_eq!(told.path, "/revoke", "and its tokens go back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -393,3 +393,38 @@ async fn a_registered_application_hosts_one_agent_which_spawns_none() {
         agent(&stack, &zone, &managed, None, Some(&root)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_closes_while_those_inside_are_changed_and_leave() {
+    let stack = alone().start().await;
+    let zone = open(&stack, "Moving").await;
+    let mut inside = Vec::new();
+    for n in 0..5 {
+        inside.push(register(&zone, n).await.member("id").to_owned());
+    }
+    let mut holder = stack.database().connect().await;
+    let held = holder.transaction().await.expect("a transaction");
+    let lock = format!("SELECT FROM zones WHERE id = '{}' FOR NO KEY UPDATE", zone.id);
+    held.batch_execute(&lock).await.expect("the zone's row");
+    let path = format!("/v1/zones/{}", zone.id);
+    let shut = json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"});
+    let leaving = join_all(inside.iter().map(|id| {
+        let path = zone.at(&format!("applications/{id}"));
+        let admin = &zone.admin;
+        async move { admin.delete(&path).await }
+    }));
+    let releasing = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        held.rollback().await
+    };
+    let closing = join_all((0..2).map(|_| zone.admin.patch(&path, &shut)));
+    let coming = join_all((5..8).map(|n| register(&zone, n)));
+    let (left, closed, came, released) = futures::join!(leaving, closing, coming, releasing);
+    released.expect("the zone's row is free");
+    for answer in left.iter().chain(&closed).chain(&came) {
+        assert!(answer.status < 500, "{}: {:?}", answer.text, answer.took);
+    }
+    assert!(closed.iter().all(|answer| answer.status == 200), "{closed:?}");
+    let status = zone.get("dcr-status").await.expect(200);
+    assert_eq!(status, json!({"dcr_enabled": false, "live_applications": 0}));
+}
