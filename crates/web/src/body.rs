@@ -52,10 +52,11 @@ impl<T: DeserializeOwned + Validate> FromRequest for JsonBody<T> {
 pub struct JsonBytes(Bytes);
 
 impl JsonBytes {
-    /// Whether the body is an object with such a member, whatever its value.
+    /// Whether the body is an object with one of these members, whatever its value.
     #[must_use]
-    pub fn names(&self, member: &str) -> bool {
-        serde_json::from_slice(&self.0).is_ok_and(|body: Value| body.get(member).is_some())
+    pub fn names_any(&self, members: &[&str]) -> bool {
+        let named = |body: Value| members.iter().any(|member| body.get(member).is_some());
+        serde_json::from_slice(&self.0).is_ok_and(named)
     }
 
     /// The body itself, as [`JsonBody`] has it.

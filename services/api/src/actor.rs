@@ -129,13 +129,7 @@ impl<R: FromRequest> FromRequest for Public<R> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let Some(key) = key_of(&request)? else {
-                let rest = rest(&request, &mut payload).await?;
-                return Ok(Self { held: None, rest });
-            };
-            let key = (Owner::Bearer, None, key);
-            let (held, rest) = idempotency::admit(api(&request)?, key, &request, &mut payload).await?;
-            let held = Some(held);
+            let (held, rest) = once(Owner::Bearer, None, &request, &mut payload).await?;
             Ok(Self { held, rest })
         })
     }
@@ -272,15 +266,26 @@ async fn admit<A: Access, R: FromRequest>(
         return Err(ApiError::unavailable("This replica is not ready.").into());
     }
     let by = by(actor, request)?;
-    match key_of(request)? {
-        Some(key) if A::WRITES => {
-            let key = (Owner::Actor(by.name()), zone, key);
-            let (held, rest) = idempotency::admit(api(request)?, key, request, payload).await?;
-            let held = Some(held);
-            Ok((By { held, ..by }, rest))
-        }
-        _ => Ok((by, rest(request, payload).await?)),
+    if !A::WRITES {
+        key_of(request)?;
+        return Ok((by, rest(request, payload).await?));
     }
+    let (held, rest) = once(Owner::Actor(by.name()), zone, request, payload).await?;
+    Ok((By { held, ..by }, rest))
+}
+
+/// The rest of the request, and the lease of its idempotency key if it is a POST that came with one.
+async fn once<R: FromRequest>(
+    owner: Owner,
+    zone: Option<ZoneId>,
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<(Option<Arc<Held>>, R), Error> {
+    let Some(key) = key_of(request)? else {
+        return Ok((None, rest(request, payload).await?));
+    };
+    let (held, rest) = idempotency::admit(api(request)?, (owner, zone, key), request, payload).await?;
+    Ok((Some(held), rest))
 }
 
 fn api(request: &HttpRequest) -> Result<&Data<Api>, ApiError> {

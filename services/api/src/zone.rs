@@ -171,8 +171,8 @@ pub(crate) async fn change(
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, (if_match, body)) = request.open();
     // Permission comes before the body, so what is named counts, whatever it is to be.
-    let governs = body.names("is_system") || body.names("mint_rate_per_minute");
-    if governs && by.actor.as_ref().is_some_and(|actor| !actor.is_global()) {
+    let limited = by.actor.as_ref().is_some_and(|actor| !actor.is_global());
+    if limited && body.names_any(&["is_system", "mint_rate_per_minute"]) {
         return Err(Refusal::AdminTokenZoneMismatch.into());
     }
     let patch: ZonePatch = body.parse()?;

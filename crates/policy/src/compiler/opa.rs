@@ -181,6 +181,7 @@ impl Opa {
             .spawn()
             .map_err(|error| unavailable("starting opa", &error))?;
         let process = child.id();
+        // Kept beyond its time: one that is dropped is killed, and nobody could say any more what it did.
         let mut work = pin!(child.wait_with_output());
         match tokio::time::timeout(TIME_LIMIT, &mut work).await {
             Ok(Ok(output)) if output.status.code().is_some() => Ok(output),
