@@ -267,11 +267,11 @@ pub enum Of<'a> {
     Resource(ResourceId),
 }
 
-/// Ends every active connection of these; how many there were.
+/// Ends every active connection of these, and gives them.
 ///
 /// # Errors
 /// When the database cannot be written.
-pub async fn revoke_all(conn: &mut Conn, zone: ZoneId, of: Of<'_>) -> Result<usize> {
+pub async fn revoke_all(conn: &mut Conn, zone: ZoneId, of: Of<'_>) -> Result<Vec<ConnectionRow>> {
     let active = provider_connections::table
         .filter(provider_connections::zone_id.eq(Uuid::from(zone)))
         .filter(provider_connections::revoked_at.is_null());
@@ -281,5 +281,5 @@ pub async fn revoke_all(conn: &mut Conn, zone: ZoneId, of: Of<'_>) -> Result<usi
         Of::Provider(id) => ended.filter(provider_connections::provider_id.eq(Uuid::from(id))),
         Of::Resource(id) => ended.filter(provider_connections::resource_id.eq(Uuid::from(id))),
     };
-    Ok(ended.execute(conn).await?)
+    Ok(ended.returning(ConnectionRow::as_returning()).load(conn).await?)
 }

@@ -91,6 +91,21 @@ pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<Invi
     Ok(ascending!(rows, invitations, page).load(conn).await?)
 }
 
+/// The invitation, if it was not taken back.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn find(conn: &mut Conn, zone: ZoneId, id: InvitationId) -> Result<Option<InvitationRow>> {
+    let kept = invitations::table
+        .find((Uuid::from(zone), Uuid::from(id)))
+        .filter(invitations::revoked_at.is_null());
+    Ok(kept
+        .select(InvitationRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
+}
+
 /// Takes an invitation back and answers with it; `None` when there is none to take back: unknown, accepted, or taken
 /// back before.
 ///

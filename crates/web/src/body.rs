@@ -134,10 +134,8 @@ fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
     if plain && is_json(declared) {
         return Ok(());
     }
-    Err(ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-    ))
+    let refused = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type");
+    Err(refused.with_detail("A body is `Content-Type: application/json`, in UTF-8 and not compressed."))
 }
 
 async fn collect(request: &HttpRequest, payload: Payload) -> Result<BytesMut, ApiError> {
@@ -301,6 +299,8 @@ fn is_json(declared: &str) -> bool {
     is_json && parts.all(is_ours)
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
+/// `413 payload_too_large`: contract §1, "Error envelope".
+#[must_use]
+pub fn too_large() -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large").with_detail("A body has at most 1 MiB.")
 }

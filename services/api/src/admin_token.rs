@@ -5,7 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed};
 use crate::error::{Failure, Refusal};
 use crate::paging::{List, ListQuery};
-use crate::reply::{IfMatch, etag};
+use crate::reply::{self, IfMatch, etag};
 use crate::sight::Sight;
 use crate::text::{Moment, Name, is_reserved, or_default};
 use actix_web::web::Data;
@@ -110,6 +110,23 @@ pub(crate) async fn list(
         .await?;
     let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     Ok(paged.array(&http, |row| AdminTokenView::of(row.clone(), None)))
+}
+
+/// Shows an admin token.
+///
+/// Without its secret.
+#[utoipa::path(get, path = "/v1/admin-tokens/{id}", responses((status = 200, body = AdminTokenView)))]
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: Everywhere<Read, PathId<AdminTokenId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let row = api
+        .read(Sight::Everything, async |conn| admin_tokens::find(conn, id).await)
+        .await?;
+    let row = row.ok_or(Refusal::AdminTokenNotFound)?;
+    let version = row.version;
+    Ok(reply::item(&AdminTokenView::of(row, None), version))
 }
 
 /// Makes an admin token.

@@ -19,6 +19,7 @@ use caracal_domain::Timestamp;
 use caracal_domain::id::{ConnectionId, ProviderId, ResourceId, ZoneId};
 use caracal_storage::connections::{self, ConnectionFilter, ConnectionRow, ConnectionStatus};
 use caracal_web::{ApiError, OptionalBody, PathId, QueryParams, to_completion};
+pub(crate) use revoke::tell_providers;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

@@ -18,6 +18,11 @@ macro_rules! refusals {
             pub(crate) const fn parts(self) -> (StatusCode, &'static str) {
                 match self { $(Self::$name => (StatusCode::$status, $code),)+ }
             }
+
+            /// What it says to whoever does not know the code: `detail`, where nothing more is known.
+            const fn what(self) -> &'static str {
+                match self { $(Self::$name => $what,)+ }
+            }
         }
     };
 }
@@ -144,7 +149,7 @@ impl From<caracal_policy::CompileError> for Failure {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = refusal.parts();
-        let error = Self::new(status, code);
+        let error = Self::new(status, code).with_detail(refusal.what());
         if refusal == Refusal::InvalidAdminToken {
             return error.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -21,7 +21,7 @@ use caracal_domain::Epoch;
 use caracal_domain::id::ZoneId;
 use caracal_storage::Conn;
 use caracal_storage::idempotency::{self, Claim, Earlier, Key, Lease};
-use caracal_web::body::MAX_BODY_BYTES;
+use caracal_web::body::{MAX_BODY_BYTES, too_large};
 use caracal_web::{ApiError, finish, to_completion, zone_epoch};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -272,7 +272,7 @@ async fn buffer(payload: &mut Payload) -> Result<Bytes, ApiError> {
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::invalid_body("", "The body ended early."))?;
         if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"));
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }

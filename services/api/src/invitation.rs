@@ -7,6 +7,7 @@ use crate::actor::{InZone, Public, Read, Write};
 use crate::admin_token::AdminTokenView;
 use crate::app::Api;
 use crate::change::By;
+use crate::error::Refusal;
 use crate::paging::{List, ListQuery};
 use crate::reply::{self, IfMatch};
 use actix_web::http::StatusCode;
@@ -174,6 +175,31 @@ pub(crate) async fn create(
         .insert_header(reply::etag(written.value.version))
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(view))
+}
+
+/// Shows an invitation.
+///
+/// Whether it was accepted or not, without its token.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/invitations/{id}",
+    params(("zone_id" = Uuid, Path), ("id" = Uuid, Path)),
+    responses((status = 200, body = InvitationView), (status = 404, description = "invitation_not_found"))
+)]
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<InvitationId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let row = api
+        .read(request.zone.id, async |conn| {
+            invitations::find(conn, request.zone.id, id).await
+        })
+        .await?;
+    let row = row.ok_or(Refusal::InvitationNotFound)?;
+    Ok(reply::item(
+        &InvitationView::of(&row, api.clock.now()),
+        row.version,
+    ))
 }
 
 /// Takes back an invitation.

@@ -89,7 +89,7 @@ table! {
     "/v1/local/bootstrap" => post bootstrap::bootstrap as "local.bootstrap";
     "/v1/oauth/callback" => get connection::callback as "connection.create";
     "/v1/admin-tokens" => get admin_token::list, post admin_token::create;
-    "/v1/admin-tokens/{id}" => delete admin_token::revoke;
+    "/v1/admin-tokens/{id}" => get admin_token::item, delete admin_token::revoke;
     "/v1/invitations/accept" => post invitation::accept;
     "/v1/policies/validate" => post policy::validate;
     "/v1/zones" => get zone::list, post zone::create;
@@ -135,8 +135,9 @@ table! {
     "/v1/zones/{zone_id}/step-up-challenges/{id}" => get step_up::item;
     "/v1/zones/{zone_id}/step-up-challenges/{id}/satisfy" => post step_up::satisfy;
     "/v1/zones/{zone_id}/invitations" => get invitation::list, post invitation::create;
-    "/v1/zones/{zone_id}/invitations/{id}" => delete invitation::revoke;
+    "/v1/zones/{zone_id}/invitations/{id}" => get invitation::item, delete invitation::revoke;
     "/v1/zones/{zone_id}/sessions" => get session::list;
+    "/v1/zones/{zone_id}/sessions/{id}" => get session::item;
     "/v1/zones/{zone_id}/sessions/{id}/revoke" => post session::revoke;
     "/v1/zones/{zone_id}/audit" => get audit::list;
     "/v1/zones/{zone_id}/audit/tail" => get audit::tail;

@@ -4,6 +4,7 @@ mod revoke;
 
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
+use crate::error::Refusal;
 use crate::openapi::words::{SessionStatusWord, SubjectTypeWord};
 use crate::paging::{List, Rows};
 use crate::reply;
@@ -11,7 +12,6 @@ use crate::text::Nothing;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-
 use caracal_domain::id::{ApplicationId, SessionId, ZoneId};
 use caracal_domain::{SubjectType, Timestamp};
 use caracal_storage::sessions::{self, SessionFilter, SessionRow, SessionStatus};
@@ -105,6 +105,27 @@ pub(crate) async fn list(
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
     let now = api.clock.now();
     Ok(paged.object(|row| SessionView::of(&row, now)))
+}
+
+/// Shows a session.
+///
+/// Whether it has ended or not.
+#[utoipa::path(
+    get, path = "/v1/zones/{zone_id}/sessions/{id}",
+    responses((status = 200, body = SessionView))
+)]
+pub(crate) async fn item(
+    api: Data<Api>,
+    request: InZone<Read, PathId<SessionId>>,
+) -> Result<HttpResponse, ApiError> {
+    let PathId(id) = request.rest;
+    let row = api
+        .read(request.zone.id, async |conn| {
+            sessions::find(conn, request.zone.id, id).await
+        })
+        .await?;
+    let row = row.ok_or(Refusal::SessionNotFound)?;
+    Ok(HttpResponse::Ok().json(SessionView::of(&row, api.clock.now())))
 }
 
 /// Revokes a session.

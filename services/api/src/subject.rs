@@ -3,6 +3,7 @@
 use crate::actor::{InZone, Write};
 use crate::app::Api;
 use crate::change::{By, Deed, Written};
+use crate::connection::tell_providers;
 use crate::error::Failure;
 use crate::reply;
 use crate::text::{Moment, SubjectText};
@@ -11,7 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use caracal_domain::id::ZoneId;
 use caracal_domain::{FeedBody, Timestamp};
-use caracal_storage::connections::{self, Of};
+use caracal_storage::connections::{self, ConnectionRow, Of};
 use caracal_storage::subject_blocks;
 use caracal_web::{ApiError, JsonBody, to_completion};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub(crate) struct SubjectRevocation {
 
 /// Revokes everything that a subject holds.
 ///
-/// Its sessions, agents, edges and connections. A subject nobody has heard of is no mistake: what it holds ends, which
+/// Its sessions, agents, edges and connections; the providers of those are told (RFC 7009) when it is done. A subject nobody has heard of is no mistake: what it holds ends, which
 /// is nothing.
 #[utoipa::path(
     post, path = "/v1/zones/{zone_id}/subjects/revoke",
@@ -59,17 +60,23 @@ pub(crate) async fn revoke(
     request: InZone<Write, JsonBody<SubjectRevocationBody>>,
 ) -> Result<HttpResponse, ApiError> {
     let (by, zone, JsonBody(body)) = request.open();
-    let written = to_completion(async move { api.revoke_subject(&by, zone.id, body).await }).await?;
+    let revocation = async move {
+        let (written, ended) = api.revoke_subject(&by, zone.id, body).await?;
+        tell_providers(&api, ended);
+        Ok::<_, Failure>(written)
+    };
+    let written = to_completion(revocation).await?;
     Ok(reply::written(StatusCode::OK, written.epoch).json(written.value))
 }
 
 impl Api {
+    /// What ended, and the connections among it.
     async fn revoke_subject(
         &self,
         by: &By,
         zone: ZoneId,
         body: SubjectRevocationBody,
-    ) -> Result<Written<SubjectRevocation>, Failure> {
+    ) -> Result<(Written<SubjectRevocation>, Vec<ConnectionRow>), Failure> {
         let block_until = body.block_until.map(|Moment(until)| until);
         if block_until.is_some_and(|until| until <= self.clock.now()) {
             return Err(Failure::field("block_until", "must be in the future"));
@@ -95,15 +102,14 @@ impl Api {
         // The zone's row is ours, so no consent becomes a connection that this does not find.
         let subject = &revocation.subject_id;
         connections::withdraw_states_of(&mut tx, zone, subject).await?;
-        revocation.revoked_connections = connections::revoke_all(&mut tx, zone, Of::User(subject)).await?;
+        let connections = connections::revoke_all(&mut tx, zone, Of::User(subject)).await?;
+        revocation.revoked_connections = connections.len();
         let deed = Deed::new(zone, "subject.revoke", &revocation.subject_id)
             .from(&json!({"blocked_until": blocked_before}))
             .to(&revocation);
         // Directives that hold a credential of the subject's must be asked for again.
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written {
-            value: revocation,
-            epoch,
-        })
+        let value = revocation;
+        Ok((Written { value, epoch }, connections))
     }
 }

@@ -26,17 +26,26 @@ const NUL: &str = "\u{FFFD}";
 /// What stands in place of a redacted value.
 pub const REDACTED: &str = "[redacted]";
 
-/// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit"); and U+0000,
-/// which PostgreSQL keeps in no text, so that nobody hides a decision by writing one.
+/// How deep a value may nest: readers of JSON give up (ours at 128), and an event nobody can read would hide what it is
+/// about. A value is cut before it is wrapped, in a few levels of the event's own.
+const DEEPEST: usize = 64;
+
+/// What stands in place of what nests deeper.
+const TOO_DEEP: &str = "[too deep]";
+
+/// Replaces the value of every key that by its name may hold a secret, at any depth (contract §1, "Audit"); and what could
+/// not be kept or read, so that nobody hides a decision by writing it: U+0000, which PostgreSQL has in no text, and what
+/// nests too deep.
 #[must_use]
 pub fn redact(mut value: Value) -> Value {
-    redact_within(&mut value);
+    redact_within(&mut value, DEEPEST);
     value
 }
 
 /// In place: every decision passes through here.
-fn redact_within(value: &mut Value) {
+fn redact_within(value: &mut Value, levels: usize) {
     match value {
+        Value::Object(_) | Value::Array(_) if levels == 0 => *value = Value::String(TOO_DEEP.into()),
         Value::Object(map) => {
             if map.keys().any(|key| key.contains('\0')) {
                 let members = std::mem::take(map).into_iter();
@@ -48,11 +57,11 @@ fn redact_within(value: &mut Value) {
                 if is_secret_key(key) && !shows_nothing(inner) && !is_key_set(key, inner) {
                     *inner = Value::String(REDACTED.into());
                 } else {
-                    redact_within(inner);
+                    redact_within(inner, levels - 1);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(redact_within),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_within(item, levels - 1)),
         Value::String(text) if text.contains('\0') => *text = text.replace('\0', NUL),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -198,6 +207,16 @@ mod tests {
         let kept =
             json!({"a\u{FFFD}b": ["c\u{FFFD}", {"d": "\u{FFFD}"}], "tok\u{FFFD}en": REDACTED, "e": "f"});
         assert_eq!(told, kept);
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_cut_where_everybody_can_still_read_it() {
+        let nested = |depth| (0..depth).fold(json!("core"), |inner, _| json!([{ "in": inner }]));
+        assert_eq!(redact(nested(DEEPEST / 2)), nested(DEEPEST / 2));
+        let cut = redact(nested(DEEPEST / 2 + 1)).to_string();
+        assert!(cut.contains(TOO_DEEP) && !cut.contains("core"), "{cut}");
+        let wrapped = json!({ "delegator": { "policies": [{ "diagnostics": redact(nested(DEEPEST)) }] } });
+        assert!(serde_json::from_str::<Value>(&wrapped.to_string()).is_ok());
     }
 
     #[test]

@@ -84,8 +84,10 @@ pub(super) fn issues(ast: &Value, content: &str) -> Vec<Issue> {
     }
     let mut formats = Vec::new();
     collect_formats(ast, &mut formats);
-    if let Some(reason) = formats.into_iter().find_map(unsupported_format) {
-        issues.push(Issue::new(line_of(content, "sprintf"), 1, reason));
+    let refused = |format| Some((format, unsupported_format(format)?));
+    if let Some((format, reason)) = formats.into_iter().find_map(refused) {
+        let (line, column) = place_of(content, format);
+        issues.push(Issue::new(line, column, reason));
     }
     issues
 }
@@ -159,11 +161,24 @@ fn unsupported_format(format: Option<&Value>) -> Option<&'static str> {
         let known = verb.is_some_and(|verb| "sdiuxXofFeEgGc%".contains(verb));
         if !known || most_digits > MOST_DIGITS || verbs > MOST_VERBS {
             return Some(
-                "sprintf formats only %s (text) and %d %x %o %f %e %g (numbers), at most 64 of them and 2 digits wide",
+                "sprintf formats only %s (text) and %d %x %o %f %e %g (numbers), so no %v; at most 64 of them and 2 digits wide",
             );
         }
     }
     None
+}
+
+/// Where a format is written; of one that is no constant only that there is a `sprintf`.
+fn place_of(content: &str, format: Option<&Value>) -> (u32, u32) {
+    let text = format.and_then(|term| term.get("value")?.as_str());
+    let place = text.and_then(|text| {
+        let spelt = [format!("`{text}`"), Value::from(text).to_string()];
+        content.lines().zip(1_u32..).find_map(|(line, row)| {
+            let at = spelt.iter().find_map(|spelt| line.find(spelt.as_str()))?;
+            Some((row, u32::try_from(line[..at].chars().count() + 1).ok()?))
+        })
+    });
+    place.unwrap_or_else(|| (line_of(content, "sprintf"), 1))
 }
 
 fn line_of(content: &str, word: &str) -> u32 {

@@ -116,6 +116,23 @@ async fn a_builtin_cannot_be_smuggled_in() {
 }
 
 #[tokio::test]
+async fn a_format_that_is_refused_is_pointed_at() {
+    let source = r#"package caracal.authz
+
+# sprintf says why
+fine := sprintf("%s", [input.a])
+
+result := {"decision": "deny", "diagnostics": [sprintf(FORMAT, [input.b])]}
+"#;
+    for format in ["\"b is %v\"", "`b is %v`", "\"\\\"b\\\" is %v\""] {
+        let found = issues(&source.replace("FORMAT", format)).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].line, found[0].column), (6, 56), "{format}: {found:?}");
+        assert!(found[0].message.contains("no %v"), "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn sizes_are_bounded() {
     assert!(!issues("").await.is_empty());
     let padding = "#".repeat(262_144 - GOOD.len());

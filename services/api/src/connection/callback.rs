@@ -193,10 +193,10 @@ impl Api {
         let expires_at = answer
             .expires_in
             .map(|seconds| self.clock.now() + TimeDelta::seconds(seconds));
-        let scopes = answer.scope.as_ref().map_or_else(
-            || state.scopes.clone(),
-            |granted| granted.split_ascii_whitespace().map(str::to_owned).collect(),
-        );
+        let scopes = answer
+            .scope
+            .as_ref()
+            .map_or_else(|| state.scopes.clone(), |granted| scopes_of(granted));
         let mut tx = self.database.begin(zone).await?;
         // The zone first, so that two consents of one user come one after the other.
         let change = Change::draw(&tx, &*self.clock, zone, by).await;
@@ -329,6 +329,12 @@ fn thousandths(q: &str) -> u16 {
     }
 }
 
+/// The scopes that a provider says it granted: separated by spaces (RFC 6749 §3.3), or by commas, as GitHub has it.
+fn scopes_of(granted: &str) -> Vec<String> {
+    let scopes = granted.split([' ', ',']).filter(|scope| !scope.is_empty());
+    scopes.map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,5 +381,13 @@ mod tests {
             assert!(read(bad).is_none(), "{bad}");
         }
         assert!(read(&format!("state=s&code={}", "c".repeat(5000))).is_none());
+    }
+
+    #[test]
+    fn scopes_are_separated_by_spaces_or_commas() {
+        for granted in ["repo gist", "repo,gist", " repo,  gist "] {
+            assert_eq!(scopes_of(granted), ["repo", "gist"]);
+        }
+        assert!(scopes_of("").is_empty());
     }
 }

@@ -9,6 +9,20 @@ use caracal_domain::id::{ConnectionId, ZoneId};
 use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow};
 use caracal_storage::{providers, zones};
+use std::sync::Arc;
+
+/// Tells the providers of connections that have ended, one after the other, while the caller has its answer.
+pub(crate) fn tell_providers(api: &Arc<Api>, ended: Vec<ConnectionRow>) {
+    if ended.is_empty() {
+        return;
+    }
+    let teller = Arc::clone(api);
+    api.tasks.spawn("provider-revocations", async move {
+        for connection in &ended {
+            teller.tell_provider(connection).await;
+        }
+    });
+}
 
 impl Api {
     /// Ends a connection. One that has ended stays as it is and takes no epoch.
@@ -19,9 +33,7 @@ impl Api {
         id: ConnectionId,
     ) -> Result<Written<ConnectionRow>, Failure> {
         if let Some(ended) = self.end_connection(by, zone, id).await? {
-            if let Err(why) = self.tell_provider(&ended.value).await {
-                tracing::warn!(connection = %id, why, "a provider was not told that a connection has ended");
-            }
+            self.tell_provider(&ended.value).await;
             return Ok(ended);
         }
         let mut tx = self.database.begin(zone).await?;
@@ -65,8 +77,14 @@ impl Api {
         Ok(Some(Written { value: row, epoch }))
     }
 
-    /// Tells the provider (RFC 7009): of the refresh token, which ends both, else of the access token.
-    async fn tell_provider(&self, row: &ConnectionRow) -> Result<(), String> {
+    /// Tells the provider (RFC 7009), as far as it listens.
+    async fn tell_provider(&self, row: &ConnectionRow) {
+        if let Err(why) = self.give_back_what_it_holds(row).await {
+            tracing::warn!(connection = %row.id, why, "a provider was not told that a connection has ended");
+        }
+    }
+
+    async fn give_back_what_it_holds(&self, row: &ConnectionRow) -> Result<(), String> {
         let told = |why: Failure| why.to_string();
         let mut conn = self
             .database

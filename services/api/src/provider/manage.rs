@@ -116,7 +116,9 @@ impl Api {
         let change = Change::draw(&tx, &*self.clock, zone.id, by).await?;
         let deed = if was.is_consented() && row.kind.flow(&row.config_json) != was {
             // What its users consented to is of no use any more.
-            let ended = connections::revoke_all(&mut tx, zone.id, Of::Provider(id)).await?;
+            let ended = connections::revoke_all(&mut tx, zone.id, Of::Provider(id))
+                .await?
+                .len();
             deed.about("revoked_connections", ended)
         } else {
             deed
@@ -144,7 +146,9 @@ impl Api {
         providers::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "provider.archive", id).from(&ProviderView::from(&before));
         let change = Change::draw(&tx, &*self.clock, zone, by).await?;
-        let ended = connections::revoke_all(&mut tx, zone, Of::Provider(id)).await?;
+        let ended = connections::revoke_all(&mut tx, zone, Of::Provider(id))
+            .await?
+            .len();
         let deed = deed.about("revoked_connections", ended);
         self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
             .await

@@ -141,7 +141,9 @@ impl Api {
         resources::archive(&mut tx, zone, id).await?;
         let deed = Deed::new(zone, "resource.archive", id).from(&ResourceView::from(&before));
         let change = Change::draw(&tx, &*self.clock, zone, by).await?;
-        let ended = connections::revoke_all(&mut tx, zone, Of::Resource(id)).await?;
+        let ended = connections::revoke_all(&mut tx, zone, Of::Resource(id))
+            .await?
+            .len();
         let deed = deed.about("revoked_connections", ended);
         self.conclude_at(tx, by, deed, change, FeedBody::ZoneChanged)
             .await

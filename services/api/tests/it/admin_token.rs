@@ -42,12 +42,14 @@ async fn a_token_is_global_or_of_a_zone_that_is_there() {
         );
     }
     for absent in ABSENT {
-        let refused = admin.delete(&format!("{path}/{absent}")).await;
-        assert_eq!(
-            (refused.status, refused.member("error")),
-            (404, "admin_token_not_found"),
-            "{absent}"
-        );
+        let item = format!("{path}/{absent}");
+        for refused in [admin.delete(&item).await, admin.get(&item).await] {
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (404, "admin_token_not_found"),
+                "{absent}"
+            );
+        }
     }
     let made = admin
         .post(path, &json!({"scope": "zone", "zone_id": zone.id, "name": "ci"}))
@@ -65,6 +67,10 @@ async fn a_token_is_global_or_of_a_zone_that_is_there() {
     );
     assert_eq!(stack.database().count(&kept).await, 1, "only its hash is kept");
     let item = format!("{path}/{}", made.member("id"));
+    let shown = admin.get(&item).await.expect(200);
+    assert_eq!((shown["name"].as_str(), shown.get("token")), (Some("ci"), None));
+    let listed = admin.get(path).await.expect(200);
+    assert!(listed.as_array().is_some_and(|tokens| tokens.contains(&shown)));
     let stale = admin.clone().with("If-Match", "\"2\"").delete(&item).await;
     assert_eq!((stale.status, stale.member("error")), (412, "version_conflict"));
     let caller = stack.anonymous(Service::Api, 0).bearer(made.member("token"));
@@ -75,6 +81,7 @@ async fn a_token_is_global_or_of_a_zone_that_is_there() {
     );
     assert_eq!(admin.delete(&item).await.status, 204);
     assert_eq!(admin.delete(&item).await.member("error"), "admin_token_not_found");
+    assert_eq!(admin.get(&item).await.member("error"), "admin_token_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

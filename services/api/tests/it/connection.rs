@@ -3,9 +3,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caracal_testkit::oauth_server::{CLIENT_ID, CLIENT_SECRET, CODE, Manner, OauthServer};
 use caracal_testkit::stack::{Service, Stack};
-use caracal_testkit::{Answer, Client};
+use caracal_testkit::{Answer, Client, eventually};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// A zone with a provider at a real authorization server and a resource behind it.
 pub(super) struct Consents {
@@ -252,6 +253,23 @@ async fn reconnecting_replaces_and_revoking_tells_the_provider() {
         .await
         .expect(200);
     assert_eq!(left, json!([]));
+
+    // Those that end with their user, too: at once here, and there when the answer is out.
+    assert_eq!(world.connect("cyd").await.status, 200);
+    let asked = world.server.asked().len();
+    let killed = world
+        .zone
+        .post("subjects/revoke", &json!({"subject_id": "cyd"}))
+        .await;
+    assert_eq!(killed.expect(200)["revoked_connections"], 1);
+    let told = eventually("the provider is told", Duration::from_secs(10), || async {
+        world.server.asked().get(asked).cloned()
+    })
+    .await;
+    assert_eq!(
+        (told.path.as_str(), told.form["token"].as_str()),
+        ("/revoke", "refresh-4")
+    );
 
     // A provider that is gone does not keep a connection alive.
     let bob = world

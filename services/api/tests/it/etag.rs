@@ -137,6 +137,12 @@ async fn every_change_and_every_end_asks_whether_the_object_is_still_the_same() 
             );
         };
         assert!(etag.len() > 2, "{path}: {etag}");
+        let shown = zone.admin.get(path).await;
+        assert_eq!(
+            (shown.status, shown.header("etag")),
+            (200, etag.as_str()),
+            "{path}"
+        );
         let other = "\"99\", \"98\"";
         let mut now = etag.clone();
         if patch.is_some() {

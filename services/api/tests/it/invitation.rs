@@ -232,13 +232,21 @@ async fn bad_invitations_and_foreign_ones_are_refused() {
     let body = json!({"email": "a@b.example", "role": "admin", "expires_in": 60});
     let theirs = other.post("invitations", &body).await.member("id").to_owned();
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
-        let refused = zone.admin.delete(&zone.at(&format!("invitations/{id}"))).await;
-        assert_eq!(
-            (refused.status, refused.member("error")),
-            (404, "invitation_not_found"),
-            "{id}"
-        );
+        let item = format!("invitations/{id}");
+        for refused in [zone.admin.delete(&zone.at(&item)).await, zone.get(&item).await] {
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (404, "invitation_not_found"),
+                "{id}"
+            );
+        }
     }
+    let item = format!("invitations/{theirs}");
+    let shown = other.get(&item).await.expect(200);
+    assert_eq!(other.get("invitations").await.expect(200), json!([shown]));
+    assert_eq!(shown.get("token"), None);
+    assert_eq!(other.admin.delete(&other.at(&item)).await.status, 204);
+    assert_eq!(other.get(&item).await.member("error"), "invitation_not_found");
     for token in ["", "nonsense", "cinv_nonsense"] {
         assert_eq!(
             accept(&stack, token).await.member("error"),

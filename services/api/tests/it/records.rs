@@ -9,6 +9,7 @@ use caracal_testkit::{Answer, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
+use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -329,4 +330,33 @@ async fn a_consent_that_came_to_nothing_is_in_the_ledger_of_its_zone() {
         );
         assert!(!found[0].to_string().contains(state), "nor its state");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_makes_a_record_unreadable_or_comes_back_as_another() {
+    let stack = recording().await;
+    let zone = Zone::new(&stack, "Numbers").await;
+    for number in [
+        json!(f64::MAX),
+        json!(f64::MIN),
+        json!(5e-324),
+        json!(0.1 + 0.2),
+        json!(u64::MAX),
+        json!(9_007_199_254_740_993.0),
+    ] {
+        let request = Uuid::now_v7().to_string();
+        let refused = zone
+            .admin
+            .send(Method::POST, &zone.at("applications"), |wish| {
+                wish.header("X-Request-Id", &request)
+                    .json(&json!({"size": number}))
+            })
+            .await
+            .expect("an answer");
+        assert_eq!(refused.member("error"), "invalid_body");
+        let told = events(&zone, &format!("request_id={request}"), 1).await;
+        assert_eq!(told[0]["metadata_json"]["changes"]["size"]["to"], number);
+    }
+    let all = zone.get("audit").await.expect(200);
+    assert!(all["rows"].as_array().is_some_and(|rows| rows.len() > 6), "{all}");
 }

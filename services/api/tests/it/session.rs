@@ -113,13 +113,20 @@ async fn foreign_sessions_are_absent_and_viewers_end_none() {
     let app = application(&other, "agent").await;
     let theirs = session(&stack, &other, &app, "ada").await;
     for id in ABSENT.iter().copied().chain([theirs.as_str()]) {
-        let refused = zone.post(&format!("sessions/{id}/revoke"), &json!({})).await;
-        assert_eq!(
-            (refused.status, refused.member("error")),
-            (404, "session_not_found"),
-            "{id}"
-        );
+        for refused in [
+            zone.post(&format!("sessions/{id}/revoke"), &json!({})).await,
+            zone.get(&format!("sessions/{id}")).await,
+        ] {
+            assert_eq!(
+                (refused.status, refused.member("error")),
+                (404, "session_not_found"),
+                "{id}"
+            );
+        }
     }
+    let item = format!("sessions/{theirs}");
+    let listed = || async { other.get("sessions").await.expect(200)["rows"][0].clone() };
+    assert_eq!(other.get(&item).await.expect(200), listed().await);
     let viewer = viewer(&stack, &other).await;
     let refused = viewer
         .post(&other.at(&format!("sessions/{theirs}/revoke")), &json!({}))
@@ -132,6 +139,12 @@ async fn foreign_sessions_are_absent_and_viewers_end_none() {
         other.get("sessions?status=active").await.expect(200)["rows"][0]["id"],
         json!(theirs)
     );
+    assert_eq!(
+        other.post(&format!("{item}/revoke"), &json!({})).await.status,
+        200
+    );
+    let ended = other.get(&item).await.expect(200);
+    assert_eq!((&ended["status"], &ended), (&json!("revoked"), &listed().await));
 }
 
 #[tokio::test(flavor = "multi_thread")]

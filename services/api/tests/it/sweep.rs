@@ -42,6 +42,7 @@ const REACH: &[(&str, &str, Reach)] = &[
     ("post", "/v1/local/bootstrap", Govern),
     ("get", "/v1/admin-tokens", GlobalRead),
     ("post", "/v1/admin-tokens", Govern),
+    ("get", "/v1/admin-tokens/{id}", GlobalRead),
     ("delete", "/v1/admin-tokens/{id}", Govern),
     ("get", "/v1/zones", GlobalRead),
     ("post", "/v1/zones", Govern),
