@@ -236,15 +236,23 @@ pub async fn find_named_for_update(
         .optional()?)
 }
 
-/// A page of the zone's live applications.
+/// A page of the zone's live applications, or of those with this name, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ApplicationRow>> {
+pub async fn list(
+    conn: &mut Conn,
+    zone: ZoneId,
+    name: Option<&str>,
+    page: &Page,
+) -> Result<Vec<ApplicationRow>> {
     let of_zone = applications::table
         .filter(applications::zone_id.eq(Uuid::from(zone)))
         .filter(applications::archived_at.is_null());
-    let rows = of_zone.select(ApplicationRow::as_select()).into_boxed();
+    let mut rows = of_zone.select(ApplicationRow::as_select()).into_boxed();
+    if let Some(name) = name {
+        rows = rows.filter(applications::name.eq(name));
+    }
     Ok(ascending!(rows, applications, page).load(conn).await?)
 }
 

@@ -183,15 +183,18 @@ pub async fn is_taken(conn: &mut Conn, zone: ZoneId, name: &str) -> Result<bool>
     Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
 }
 
-/// A page of the zone's live policies.
+/// A page of the zone's live policies, or of those with this name, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<PolicyRow>> {
+pub async fn list(conn: &mut Conn, zone: ZoneId, name: Option<&str>, page: &Page) -> Result<Vec<PolicyRow>> {
     let of_zone = policies::table
         .filter(policies::zone_id.eq(Uuid::from(zone)))
         .filter(policies::archived_at.is_null());
-    let rows = of_zone.select(PolicyRow::as_select()).into_boxed();
+    let mut rows = of_zone.select(PolicyRow::as_select()).into_boxed();
+    if let Some(name) = name {
+        rows = rows.filter(policies::name.eq(name));
+    }
     Ok(ascending!(rows, policies, page).load(conn).await?)
 }
 

@@ -181,15 +181,23 @@ pub async fn find_for_update(conn: &mut Conn, zone: ZoneId, id: PolicySetId) -> 
         .optional()?)
 }
 
-/// A page of the zone's live policy sets.
+/// A page of the zone's live policy sets, or of those with this name, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<PolicySetRow>> {
+pub async fn list(
+    conn: &mut Conn,
+    zone: ZoneId,
+    name: Option<&str>,
+    page: &Page,
+) -> Result<Vec<PolicySetRow>> {
     let of_zone = policy_sets::table
         .filter(policy_sets::zone_id.eq(Uuid::from(zone)))
         .filter(policy_sets::archived_at.is_null());
-    let rows = of_zone.select(PolicySetRow::as_select()).into_boxed();
+    let mut rows = of_zone.select(PolicySetRow::as_select()).into_boxed();
+    if let Some(name) = name {
+        rows = rows.filter(policy_sets::name.eq(name));
+    }
     Ok(ascending!(rows, policy_sets, page).load(conn).await?)
 }
 

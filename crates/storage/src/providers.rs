@@ -231,15 +231,23 @@ pub async fn lock(conn: &mut Conn, zone: ZoneId) -> Result<()> {
     Ok(())
 }
 
-/// A page of the zone's live providers.
+/// A page of the zone's live providers, or of those with this identifier, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ProviderRow>> {
+pub async fn list(
+    conn: &mut Conn,
+    zone: ZoneId,
+    identifier: Option<&str>,
+    page: &Page,
+) -> Result<Vec<ProviderRow>> {
     let of_zone = providers::table
         .filter(providers::zone_id.eq(Uuid::from(zone)))
         .filter(providers::archived_at.is_null());
-    let rows = of_zone.select(ProviderRow::as_select()).into_boxed();
+    let mut rows = of_zone.select(ProviderRow::as_select()).into_boxed();
+    if let Some(identifier) = identifier {
+        rows = rows.filter(providers::identifier.eq(identifier));
+    }
     Ok(ascending!(rows, providers, page).load(conn).await?)
 }
 

@@ -204,15 +204,23 @@ pub async fn is_taken(conn: &mut Conn, zone: ZoneId, identifier: &str) -> Result
     Ok(diesel::select(diesel::dsl::exists(live)).get_result(conn).await?)
 }
 
-/// A page of the zone's live resources.
+/// A page of the zone's live resources, or of those with this identifier, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, zone: ZoneId, page: &Page) -> Result<Vec<ResourceRow>> {
+pub async fn list(
+    conn: &mut Conn,
+    zone: ZoneId,
+    identifier: Option<&str>,
+    page: &Page,
+) -> Result<Vec<ResourceRow>> {
     let of_zone = resources::table
         .filter(resources::zone_id.eq(Uuid::from(zone)))
         .filter(resources::archived_at.is_null());
-    let rows = of_zone.select(ResourceRow::as_select()).into_boxed();
+    let mut rows = of_zone.select(ResourceRow::as_select()).into_boxed();
+    if let Some(identifier) = identifier {
+        rows = rows.filter(resources::identifier.eq(identifier));
+    }
     Ok(ascending!(rows, resources, page).load(conn).await?)
 }
 

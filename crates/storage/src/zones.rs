@@ -242,15 +242,18 @@ pub async fn free_slug(mut conn: &Conn, base: &str) -> Result<String> {
     Ok(free.slug)
 }
 
-/// A page of live zones.
+/// A page of live zones, or of those with this slug, of which there is one at most.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn list(conn: &mut Conn, page: &Page) -> Result<Vec<ZoneRow>> {
-    let live = zones::table
+pub async fn list(conn: &mut Conn, slug: Option<&str>, page: &Page) -> Result<Vec<ZoneRow>> {
+    let mut live = zones::table
         .filter(zones::archived_at.is_null())
         .select(ZoneRow::as_select())
         .into_boxed();
+    if let Some(slug) = slug {
+        live = live.filter(zones::slug.eq(slug));
+    }
     Ok(ascending!(live, zones, page).load(conn).await?)
 }
 

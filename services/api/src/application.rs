@@ -7,8 +7,8 @@ mod reap;
 use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::error::Refusal;
-use crate::openapi::words::{CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
-use crate::paging::{List, ListQuery};
+use crate::openapi::words::{ConsentWord, CredentialTypeWord, JwkSetWord, RegistrationMethodWord};
+use crate::paging::{List, NameQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, Nothing, given, or_default};
 use actix_web::web::Data;
@@ -35,6 +35,7 @@ pub(crate) struct ApplicationView<'a> {
     registration_method: RegistrationMethod,
     credential_type: CredentialType,
     traits: &'a [String],
+    #[schema(value_type = ConsentWord)]
     consent: &'a str,
     redirect_uris: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,19 +194,19 @@ impl From<RegistrationBody> for NewApplicationBody {
 /// Oldest first, without their secrets.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/applications",
-    params(ListQuery),
+    params(NameQuery),
     responses((status = 200, body = [ApplicationView]))
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+    request: InZone<Read, (QueryParams<NameQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
     let list = List::of("applications", request.zone.id);
-    let page = list.plain(&query)?;
+    let page = query.page(list)?;
     let rows = api
         .read(request.zone.id, async |conn| {
-            applications::list(conn, request.zone.id, &page).await
+            applications::list(conn, request.zone.id, query.name.as_deref(), &page).await
         })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));

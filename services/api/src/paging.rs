@@ -41,6 +41,41 @@ pub(crate) struct ListQuery {
     cursor: Option<String>,
 }
 
+/// The parameters of a list whose objects have something that no two live ones share.
+macro_rules! by_key {
+    ($($(#[doc = $what:literal])+ $query:ident: $key:ident;)+) => {$(
+        $(#[doc = $what])+
+        #[derive(Debug, Deserialize, utoipa::IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $query {
+            /// The one with exactly this, if it is there.
+            pub(crate) $key: Option<String>,
+            /// How many, at most.
+            #[param(minimum = 1, maximum = 1000, default = 200)]
+            limit: Option<i64>,
+            /// Where the page before ended.
+            cursor: Option<String>,
+        }
+
+        impl $query {
+            /// The page that is asked for.
+            pub(crate) fn page(&self, list: List) -> Result<Page, ApiError> {
+                list.page(self.limit, self.cursor.as_deref())
+            }
+        }
+    )+};
+}
+
+by_key! {
+    /// Of zones.
+    SlugQuery: slug;
+    /// Of what goes by a name.
+    NameQuery: name;
+    /// Of what goes by an identifier.
+    IdentifierQuery: identifier;
+}
+
 /// A page as sessions and audit answer it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Rows<V> {

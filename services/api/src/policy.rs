@@ -11,7 +11,7 @@ use crate::actor::{Anyone, InZone, Read, Write};
 use crate::app::Api;
 use crate::error::{Failure, Refusal, rego_issue};
 use crate::openapi::IssueView;
-use crate::paging::{List, ListQuery};
+use crate::paging::{List, ListQuery, NameQuery};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, or_default};
 use actix_web::web::Data;
@@ -187,19 +187,19 @@ pub(crate) async fn validate(
 /// Oldest first, without their sources.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policies",
-    params(ListQuery),
+    params(NameQuery),
     responses((status = 200, body = [PolicyView]))
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+    request: InZone<Read, (QueryParams<NameQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
     let list = List::of("policies", request.zone.id);
-    let page = list.plain(&query)?;
+    let page = query.page(list)?;
     let rows = api
         .read(request.zone.id, async |conn| {
-            policies::list(conn, request.zone.id, &page).await
+            policies::list(conn, request.zone.id, query.name.as_deref(), &page).await
         })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));

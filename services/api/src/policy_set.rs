@@ -10,7 +10,7 @@ use crate::actor::{InZone, Read, Write};
 use crate::app::Api;
 use crate::change::Written;
 use crate::error::Refusal;
-use crate::paging::{List, ListQuery};
+use crate::paging::{List, ListQuery, NameQuery};
 use crate::policy::SchemaVersion;
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, or_default};
@@ -152,19 +152,19 @@ impl From<&Activated> for ActivatedView {
 /// Oldest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/policy-sets",
-    params(ListQuery),
+    params(NameQuery),
     responses((status = 200, body = [PolicySetView]))
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+    request: InZone<Read, (QueryParams<NameQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
     let list = List::of("policy-sets", request.zone.id);
-    let page = list.plain(&query)?;
+    let page = query.page(list)?;
     let rows = api
         .read(request.zone.id, async |conn| {
-            policy_sets::list(conn, request.zone.id, &page).await
+            policy_sets::list(conn, request.zone.id, query.name.as_deref(), &page).await
         })
         .await?;
     let activation = api

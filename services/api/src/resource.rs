@@ -8,7 +8,7 @@ use crate::app::Api;
 use crate::change::Written;
 use crate::error::Refusal;
 use crate::openapi::words::{AuthModeWord, OperationWord, ResourceIdentifierWord, ScopeWord};
-use crate::paging::{List, ListQuery};
+use crate::paging::{IdentifierQuery, List};
 use crate::reply::{self, IfMatch};
 use crate::text::{Name, given, given_or_null, or_default};
 use actix_web::web::Data;
@@ -116,19 +116,19 @@ pub(crate) struct ResourcePatch {
 /// Oldest first.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/resources",
-    params(ListQuery),
+    params(IdentifierQuery),
     responses((status = 200, body = [ResourceView]))
 )]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: InZone<Read, (QueryParams<ListQuery>, HttpRequest)>,
+    request: InZone<Read, (QueryParams<IdentifierQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
     let list = List::of("resources", request.zone.id);
-    let page = list.plain(&query)?;
+    let page = query.page(list)?;
     let rows = api
         .read(request.zone.id, async |conn| {
-            resources::list(conn, request.zone.id, &page).await
+            resources::list(conn, request.zone.id, query.identifier.as_deref(), &page).await
         })
         .await?;
     let paged = list.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));

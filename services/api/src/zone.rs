@@ -7,7 +7,7 @@ use crate::actor::{Everywhere, Govern, InZone, Read, Write};
 use crate::app::Api;
 use crate::change::Written;
 use crate::error::{Failure, Refusal};
-use crate::paging::{List, ListQuery};
+use crate::paging::{List, SlugQuery};
 use crate::reply::{self, IfMatch};
 use crate::sight::Sight;
 use crate::text::{Name, Slug, given};
@@ -21,6 +21,7 @@ use caracal_web::{ApiError, JsonBody, JsonBytes, QueryParams, to_completion};
 use pages::Rendered;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use uuid::Uuid;
 use validator::Validate;
 
 pub(crate) use manage::{NewZoneSpec, SlugWish, new_signing_key};
@@ -123,14 +124,23 @@ pub(crate) enum DcrShutdown {
 /// Lists zones.
 ///
 /// Every live one, oldest first.
-#[utoipa::path(get, path = "/v1/zones", params(ListQuery), responses((status = 200, body = [ZoneView])))]
+#[utoipa::path(get, path = "/v1/zones", params(SlugQuery), responses((status = 200, body = [ZoneView])))]
 pub(crate) async fn list(
     api: Data<Api>,
-    request: Everywhere<Read, (QueryParams<ListQuery>, HttpRequest)>,
+    request: Everywhere<Read, (QueryParams<SlugQuery>, HttpRequest)>,
 ) -> Result<HttpResponse, ApiError> {
     let (QueryParams(query), http) = request.rest;
-    let page = api.zones(LIST.plain(&query)?).await?;
-    Ok(page.answer(&http))
+    let page = query.page(LIST)?;
+    let Some(slug) = &query.slug else {
+        return Ok(api.zones(page).await?.answer(&http));
+    };
+    let rows = api
+        .read(Sight::Everything, async |conn| {
+            zones::list(conn, Some(slug), &page).await
+        })
+        .await?;
+    let paged = LIST.cut(rows, &page, |row| (row.created_at, Uuid::from(row.id)));
+    Ok(paged.array(&http, ZoneView::from))
 }
 
 /// Makes a zone.
@@ -214,7 +224,7 @@ impl Api {
                 return Ok(last);
             }
         }
-        let rows = zones::list(&mut conn, &page).await?;
+        let rows = zones::list(&mut conn, None, &page).await?;
         drop(conn);
         self.zone_pages.render(page, rows)
     }

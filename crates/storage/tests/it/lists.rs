@@ -22,13 +22,13 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
     let conn = &mut *scratch.database.acquire().await.unwrap();
     let (mut page, mut seen) = (Page::first(3), Vec::new());
     loop {
-        let rows = applications::list(conn, zone, &page).await.unwrap();
+        let rows = applications::list(conn, zone, None, &page).await.unwrap();
         let Some(last) = rows.last() else { break };
         page.after = Some((last.created_at, Uuid::from(last.id)));
         seen.extend(rows.iter().map(|row| row.id));
     }
     assert_eq!(seen, made);
-    assert_eq!(zones::list(conn, &Page::first(10)).await.unwrap().len(), 2);
+    assert_eq!(zones::list(conn, None, &Page::first(10)).await.unwrap().len(), 2);
 
     let application = made.first().copied().unwrap();
     for _ in 0..5 {

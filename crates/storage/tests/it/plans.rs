@@ -243,11 +243,15 @@ async fn keys_of_policies(url: &str, client: &tokio_postgres::Client, zone: Zone
     wrong
 }
 
+/// What nothing is called.
+const NOBODY: Option<&str> = Some("nobody");
+
 /// What only a global token lists.
 async fn lists_of_all(at: &mut Watched) -> Vec<String> {
     let mut wrong = Vec::new();
     let within = somewhere_within();
-    judge_pages!(at, wrong, within, zones::list());
+    judge_pages!(at, wrong, within, zones::list(None));
+    judge_pages!(at, wrong, within, zones::list(NOBODY));
     judge_pages!(at, wrong, within, stamps());
     judge_pages!(at, wrong, within, admin_tokens::list());
     wrong
@@ -263,11 +267,16 @@ async fn stamps(conn: &mut Conn, page: &Page) -> caracal_storage::Result<Vec<Sta
 async fn plain_lists(at: &mut Watched, zone: ZoneId) -> Vec<String> {
     let mut wrong = Vec::new();
     let within = somewhere_within();
-    judge_pages!(at, wrong, within, applications::list(zone));
-    judge_pages!(at, wrong, within, resources::list(zone));
-    judge_pages!(at, wrong, within, providers::list(zone));
-    judge_pages!(at, wrong, within, policies::list(zone));
-    judge_pages!(at, wrong, within, policy_sets::list(zone));
+    judge_pages!(at, wrong, within, applications::list(zone, None));
+    judge_pages!(at, wrong, within, applications::list(zone, NOBODY));
+    judge_pages!(at, wrong, within, resources::list(zone, None));
+    judge_pages!(at, wrong, within, resources::list(zone, NOBODY));
+    judge_pages!(at, wrong, within, providers::list(zone, None));
+    judge_pages!(at, wrong, within, providers::list(zone, NOBODY));
+    judge_pages!(at, wrong, within, policies::list(zone, None));
+    judge_pages!(at, wrong, within, policies::list(zone, NOBODY));
+    judge_pages!(at, wrong, within, policy_sets::list(zone, None));
+    judge_pages!(at, wrong, within, policy_sets::list(zone, NOBODY));
     judge_pages!(at, wrong, within, step_up::list(zone));
     judge_pages!(at, wrong, within, invitations::list(zone));
     judge!(at, wrong, subject_issuers::list(zone, &Page::first(PAGE)));

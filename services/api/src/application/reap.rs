@@ -54,7 +54,7 @@ impl Api {
         let mut ending = Ending::default();
         let mut page = Page::first(500);
         loop {
-            let rows = applications::list(tx, zone, &page).await?;
+            let rows = applications::list(tx, zone, None, &page).await?;
             let Some(last) = rows.last() else {
                 return Ok(ending);
             };

@@ -13,7 +13,10 @@ const REFUSALS: [(&str, &str); 14] = [
         "The body, a query parameter or a header is not what the route takes.",
     ),
     ("401", "No token, or not one that is live."),
-    ("403", "The token does not reach so far."),
+    (
+        "403",
+        "The token does not reach so far: `admin_token_zone_mismatch`, `admin_token_read_only`, `system_zone_read_only`.",
+    ),
     ("404", "No such object, or not one the token may see."),
     ("408", "The body did not arrive within ten seconds."),
     ("409", "It contradicts what is there."),
@@ -35,8 +38,9 @@ const WITHOUT_TRACE: [&str; 4] = [
     "/v1/zones/{zone_id}/providers/{id}/check",
 ];
 /// What is made or shown without a version of its own.
-const WITHOUT_ETAG: [&str; 2] = [
+const WITHOUT_ETAG: [&str; 3] = [
     "/v1/local/bootstrap",
+    "/v1/zones/{zone_id}/sessions/{id}",
     "/v1/zones/{zone_id}/audit/by-request/{request_id}",
 ];
 

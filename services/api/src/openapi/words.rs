@@ -40,6 +40,8 @@ closed! {
     AuthModeWord: "caracal_jwt" | "provider_oauth" | "provider_apikey" | "none";
     /// What proof is asked for.
     ChallengeTypeWord: "mfa" | "human_approval" | "software_attestation";
+    /// Whether users are asked before an application acts for them.
+    ConsentWord: "implicit" | "required";
     /// How an application proves itself.
     CredentialTypeWord: "token" | "password" | "public-key" | "url" | "public";
     /// What a policy or a set of them says.

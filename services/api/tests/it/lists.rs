@@ -8,6 +8,7 @@ use caracal_api::routes::TABLE;
 use caracal_testkit::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 fn rows(answer: &Answer) -> usize {
     let rows = answer.body.get("rows").unwrap_or(&answer.body);
@@ -304,4 +305,61 @@ async fn times_are_written_as_rfc_3339_has_them() {
         let replay = zone.post(&format!("policy-sets/{set}/replay"), &replay).await;
         assert_eq!(replay.member("error"), code, "{time}: {}", replay.text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_two_share_finds_the_one_that_has_it() {
+    let stack = alone().start().await;
+    let (zone, other) = (Zone::new(&stack, "Mine").await, Zone::new(&stack, "Theirs").await);
+    for (list, key, body) in [
+        (
+            "applications",
+            "name",
+            json!({"name": "a b", "registration_method": "managed"}),
+        ),
+        (
+            "resources",
+            "identifier",
+            json!({"identifier": "resource://a?b=1&c", "scopes": ["read"]}),
+        ),
+        (
+            "providers",
+            "identifier",
+            json!({"identifier": "a", "kind": "apikey"}),
+        ),
+        ("policies", "name", json!({"name": "a", "content": ALLOW})),
+        ("policy-sets", "name", json!({"name": "a"})),
+    ] {
+        let value = body[key].as_str().expect("a text").to_owned();
+        let found = async |zone: &Zone, value: &str| {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair(key, value)
+                .finish();
+            let answer = zone.get(&format!("{list}?{query}&limit=1")).await;
+            assert_eq!(next(&answer), None, "{list}");
+            answer.expect(200)
+        };
+        let mut another = body.clone();
+        another[key] = json!(format!("{value}2"));
+        for body in [&another, &body] {
+            assert_eq!(zone.post(list, body).await.status, 201, "{list}");
+        }
+        let all = zone.get(list).await.expect(200);
+        assert_eq!(found(&zone, &value).await, json!([all[1]]), "{list}");
+        for nobody in [&value.to_uppercase(), "%", "", "nobody"] {
+            assert_eq!(found(&zone, nobody).await, json!([]), "{list} {nobody}");
+        }
+        assert_eq!(found(&other, &value).await, json!([]), "{list}");
+        let item = format!("{list}/{}", all[1]["id"].as_str().expect("an id"));
+        assert_eq!(zone.admin.delete(&zone.at(&item)).await.status, 204, "{list}");
+        assert_eq!(found(&zone, &value).await, json!([]), "{list}");
+    }
+    let zones = "/v1/zones?slug=mine";
+    let found = zone.admin.get(zones).await.expect(200);
+    assert_eq!((&found[0]["id"], &found[1]), (&json!(zone.id), &Value::Null));
+    assert_eq!(zone.admin.get("/v1/zones?slug=MINE").await.expect(200), json!([]));
+    let itself = format!("/v1/zones/{}", zone.id);
+    let renamed = zone.admin.patch(&itself, &json!({"slug": "not-mine"})).await;
+    assert_eq!(renamed.status, 200, "{}", renamed.text);
+    assert_eq!(zone.admin.get(zones).await.expect(200), json!([]));
 }
