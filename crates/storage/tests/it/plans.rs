@@ -243,15 +243,13 @@ async fn keys_of_policies(url: &str, client: &tokio_postgres::Client, zone: Zone
     wrong
 }
 
-/// What nothing is called.
-const NOBODY: Option<&str> = Some("nobody");
-
 /// What only a global token lists.
 async fn lists_of_all(at: &mut Watched) -> Vec<String> {
     let mut wrong = Vec::new();
     let within = somewhere_within();
     judge_pages!(at, wrong, within, zones::list(None));
-    judge_pages!(at, wrong, within, zones::list(NOBODY));
+    let late = Some("large-1500");
+    judge!(at, wrong, zones::list(late, &Page::first(PAGE)));
     judge_pages!(at, wrong, within, stamps());
     judge_pages!(at, wrong, within, admin_tokens::list());
     wrong
@@ -268,15 +266,35 @@ async fn plain_lists(at: &mut Watched, zone: ZoneId) -> Vec<String> {
     let mut wrong = Vec::new();
     let within = somewhere_within();
     judge_pages!(at, wrong, within, applications::list(zone, None));
-    judge_pages!(at, wrong, within, applications::list(zone, NOBODY));
+    judge!(
+        at,
+        wrong,
+        applications::list(zone, Some("application 3005"), &Page::first(PAGE))
+    );
     judge_pages!(at, wrong, within, resources::list(zone, None));
-    judge_pages!(at, wrong, within, resources::list(zone, NOBODY));
+    judge!(
+        at,
+        wrong,
+        resources::list(zone, Some("resource://3005"), &Page::first(PAGE))
+    );
     judge_pages!(at, wrong, within, providers::list(zone, None));
-    judge_pages!(at, wrong, within, providers::list(zone, NOBODY));
+    judge!(
+        at,
+        wrong,
+        providers::list(zone, Some("provider://3005"), &Page::first(PAGE))
+    );
     judge_pages!(at, wrong, within, policies::list(zone, None));
-    judge_pages!(at, wrong, within, policies::list(zone, NOBODY));
+    judge!(
+        at,
+        wrong,
+        policies::list(zone, Some("policy 3005"), &Page::first(PAGE))
+    );
     judge_pages!(at, wrong, within, policy_sets::list(zone, None));
-    judge_pages!(at, wrong, within, policy_sets::list(zone, NOBODY));
+    judge!(
+        at,
+        wrong,
+        policy_sets::list(zone, Some("set 3005"), &Page::first(PAGE))
+    );
     judge_pages!(at, wrong, within, step_up::list(zone));
     judge_pages!(at, wrong, within, invitations::list(zone));
     judge!(at, wrong, subject_issuers::list(zone, &Page::first(PAGE)));
