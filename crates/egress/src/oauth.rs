@@ -21,10 +21,10 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// Nobody answered, or may be asked.
-    #[error("asking for a token")]
+    #[error("asking the provider")]
     Egress(#[from] EgressError),
     /// The server refused; its own `error`, if it gave one.
-    #[error("the token endpoint answered {status} {}", .error.as_deref().unwrap_or("without a reason"))]
+    #[error("the provider answered {status} {}", .error.as_deref().unwrap_or("without a reason"))]
     Refused {
         /// The status.
         status: u16,
@@ -32,7 +32,7 @@ pub enum TokenError {
         error: Option<String>,
     },
     /// The answer cannot be used.
-    #[error("reading the token endpoint's answer")]
+    #[error("reading the provider's answer")]
     Unusable(#[from] UnusableAnswer),
 }
 

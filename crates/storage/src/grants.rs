@@ -66,8 +66,8 @@ pub struct NewGrant {
     pub user_id: String,
     /// The resource it may act on.
     pub resource_id: ResourceId,
-    /// What it may do, at least one scope.
-    pub scopes: ScopeSet,
+    /// What it may do, at least one scope, each once.
+    pub scopes: Vec<String>,
     /// Who makes it.
     pub created_by: String,
 }
@@ -91,14 +91,13 @@ pub struct GrantFilter {
 /// [`Error::Conflict`] `grants_one_active` when the application has one for this user and resource,
 /// `grants_application` or `grants_resource` when the zone has no such thing.
 pub async fn insert(conn: &mut Conn, new: &NewGrant) -> Result<GrantRow> {
-    let scopes: Vec<&str> = new.scopes.iter().map(Scope::as_str).collect();
     let values = (
         grants::zone_id.eq(Uuid::from(new.zone_id)),
         grants::id.eq(Uuid::from(new.id)),
         grants::application_id.eq(Uuid::from(new.application_id)),
         grants::user_id.eq(&new.user_id),
         grants::resource_id.eq(Uuid::from(new.resource_id)),
-        grants::scopes.eq(scopes),
+        grants::scopes.eq(&new.scopes),
         grants::created_by.eq(&new.created_by),
     );
     let inserted = diesel::insert_into(grants::table).values(values);

@@ -2,7 +2,7 @@
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use serde_json::Value;
@@ -111,10 +111,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_query").with_detail(message.into())
     }
 
-    /// `503 temporarily_unavailable`.
+    /// `503 temporarily_unavailable`, to be tried again in a second.
     #[must_use]
     pub fn unavailable(detail: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").with_detail(detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+            .with_detail(detail)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// Our own fault: the cause goes to the log, once and with its whole chain; the caller gets the request id.

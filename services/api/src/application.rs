@@ -85,15 +85,18 @@ impl<'a> From<&'a ApplicationRow> for ApplicationView<'a> {
 pub(crate) struct NewApplicationBody {
     name: Name,
     registration_method: RegistrationMethod,
+    /// `public` when absent; `token` when a `client_secret` is given.
     credential_type: Option<CredentialType>,
     client_secret: Option<SecretText>,
     #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     traits: Vec<Name>,
     #[serde(default, deserialize_with = "or_default")]
     consent: bool,
     #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 32, message = "must hold at most 32"))]
+    #[schema(max_items = 32)]
     redirect_uris: Vec<String>,
     #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
@@ -111,6 +114,7 @@ pub(crate) struct RegistrationBody {
     client_secret: Option<SecretText>,
     #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     traits: Vec<Name>,
     #[schema(value_type = Option<JwkSetWord>)]
     jwks: Option<Value>,
@@ -131,11 +135,13 @@ pub(crate) struct ApplicationPatch {
     client_secret: Option<SecretText>,
     #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     traits: Option<Vec<Name>>,
     #[serde(default, deserialize_with = "given")]
     consent: Option<bool>,
     #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 32, message = "must hold at most 32"))]
+    #[schema(max_items = 32)]
     redirect_uris: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<JwkSetWord>)]

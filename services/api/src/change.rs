@@ -203,6 +203,19 @@ impl Api {
         settle(tx, by, &deed, change, body).await
     }
 
+    /// Ends a write that [changes nothing](Deed::changes_nothing): the object keeps its version, no replica is told, and
+    /// there is nothing to record.
+    pub(crate) async fn leave<R>(
+        &self,
+        mut tx: Transaction,
+        by: &By,
+        zone: ZoneId,
+        before: R,
+    ) -> Result<Written<R>, Failure> {
+        let epoch = self.epoch_of(&mut tx, by, zone).await?;
+        Ok(Written { value: before, epoch })
+    }
+
     /// The same for a write that has drawn its epoch already.
     pub(crate) async fn conclude_at(
         &self,

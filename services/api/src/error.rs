@@ -149,12 +149,20 @@ impl From<caracal_policy::CompileError> for Failure {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let (status, code) = refusal.parts();
-        let error = Self::new(status, code).with_detail(refusal.what());
+        let error = Self::new(status, code);
+        if status == StatusCode::NOT_FOUND {
+            // The code says it all; nor is a malformed id told from one that is nobody's.
+            return error;
+        }
+        let error = error.with_detail(refusal.what());
         if refusal == Refusal::InvalidAdminToken {
             return error.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if refusal == Refusal::DcrRateLimitExceeded {
-            // Of the ten in any one second, the first will have been longer ago than that.
+        // Of the ten in any one second, the first will have been longer ago than that.
+        if matches!(
+            refusal,
+            Refusal::DcrRateLimitExceeded | Refusal::IdempotencyKeyInFlight
+        ) {
             return error.with_header(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         error

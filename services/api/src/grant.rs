@@ -12,7 +12,7 @@ use crate::text::SubjectText;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::id::{ApplicationId, GrantId, ResourceId, ZoneId};
-use caracal_domain::{ScopeSet, Timestamp};
+use caracal_domain::{Scope, Timestamp};
 use caracal_storage::grants::{self, GrantFilter, GrantRow};
 use caracal_web::{ApiError, JsonBody, PathId, QueryParams, to_completion};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ pub(crate) struct NewGrantBody {
     resource_id: ResourceId,
     /// 1 to 64 scopes, all of them the resource's.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 64)]
-    scopes: ScopeSet,
+    scopes: Vec<Scope>,
 }
 
 /// The parameters of `GET …/grants`.

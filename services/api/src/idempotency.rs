@@ -30,7 +30,11 @@ use std::fmt;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+/// As long as a lease lasts, which ends by itself then.
+const RELEASES: usize = 60;
+const BETWEEN_RELEASES: Duration = Duration::from_secs(1);
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -100,16 +104,30 @@ impl Held {
     }
 }
 
-/// Gives the lease back if nothing was done under it: an answer that was committed stays.
+/// Gives the lease back if nothing was done under it: an answer that was committed stays. When the database cannot be
+/// asked, it goes on trying without the caller.
 async fn release(database: Store, lease: Lease) {
-    let given_back = async {
-        let mut conn = database.acquire(Sight::Everything).await?;
-        idempotency::release(&mut conn, &lease).await
+    let Err(error) = try_release(&database, &lease).await else {
+        return;
     };
-    if let Err(error) = given_back.await {
-        let cause: &(dyn std::error::Error + 'static) = &error;
-        tracing::warn!(error = cause, "an idempotency key stays leased for a minute");
-    }
+    let cause: &(dyn std::error::Error + 'static) = &error;
+    tracing::warn!(
+        error = cause,
+        "an idempotency key stays leased until the database is back"
+    );
+    finish(async move {
+        for _ in 0..RELEASES {
+            tokio::time::sleep(BETWEEN_RELEASES).await;
+            if try_release(&database, &lease).await.is_ok() {
+                return;
+            }
+        }
+    });
+}
+
+async fn try_release(database: &Store, lease: &Lease) -> caracal_storage::Result<()> {
+    let mut conn = database.acquire(Sight::Everything).await?;
+    idempotency::release(&mut conn, lease).await
 }
 
 /// The key of this request, if it is a POST that has one; on any other it means nothing.

@@ -109,6 +109,7 @@ pub(crate) struct NewInvitationBody {
         email(message = "must be an e-mail address"),
         length(max = 254, message = "must be at most 254 characters")
     )]
+    #[schema(max_length = 254)]
     email: String,
     role: Role,
     /// Seconds, 1 to 604800 (7 days), which is also the default.

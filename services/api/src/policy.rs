@@ -102,7 +102,8 @@ pub(crate) struct NewPolicyBody {
     name: Name,
     #[schema(min_length = 1, max_length = 262_144)]
     content: String,
-    #[validate(length(max = 2000, message = "must hold at most 2000"))]
+    #[validate(length(max = 2000, message = "must be at most 2000 characters"))]
+    #[schema(max_length = 2000)]
     description: Option<String>,
     owner_type: Option<Name>,
     #[serde(default, deserialize_with = "or_default")]

@@ -97,7 +97,8 @@ impl<'a> From<&'a PolicySetVersionRow> for PolicySetVersionView<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPolicySetBody {
     name: Name,
-    #[validate(length(max = 2000, message = "must hold at most 2000"))]
+    #[validate(length(max = 2000, message = "must be at most 2000 characters"))]
+    #[schema(max_length = 2000)]
     description: Option<String>,
 }
 

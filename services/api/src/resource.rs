@@ -68,6 +68,7 @@ impl<'a> From<&'a ResourceRow> for ResourceView<'a> {
 pub(crate) struct NewResourceBody {
     #[schema(value_type = ResourceIdentifierWord)]
     identifier: String,
+    #[schema(min_items = 1, max_items = 256)]
     scopes: Vec<Scope>,
     name: Option<Name>,
     upstream_url: Option<String>,
@@ -77,9 +78,11 @@ pub(crate) struct NewResourceBody {
     auth_mode: Option<AuthMode>,
     #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 256, message = "must hold at most 256"))]
+    #[schema(max_items = 256)]
     operations: Vec<Operation>,
     #[serde(default, deserialize_with = "or_default")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     forward_headers: Vec<String>,
 }
 
@@ -92,6 +95,7 @@ pub(crate) struct ResourcePatch {
     #[schema(value_type = Option<ResourceIdentifierWord>)]
     identifier: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(min_items = 1, max_items = 256)]
     scopes: Option<Vec<Scope>>,
     #[serde(default, deserialize_with = "given")]
     name: Option<Name>,
@@ -105,9 +109,11 @@ pub(crate) struct ResourcePatch {
     auth_mode: Option<AuthMode>,
     #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 256, message = "must hold at most 256"))]
+    #[schema(max_items = 256)]
     operations: Option<Vec<Operation>>,
     #[serde(default, deserialize_with = "given")]
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     forward_headers: Option<Vec<String>>,
 }
 

@@ -53,6 +53,15 @@ impl SessionView {
             revoked_at: row.revoked_at,
         }
     }
+
+    /// A session changes by its end only: by time, or sooner.
+    fn version(&self) -> i64 {
+        match (self.revoked_at, self.status) {
+            (Some(_), _) => 3,
+            (None, "active") => 1,
+            (None, _) => 2,
+        }
+    }
 }
 
 /// The parameters of `GET …/sessions`.
@@ -125,7 +134,8 @@ pub(crate) async fn item(
         })
         .await?;
     let row = row.ok_or(Refusal::SessionNotFound)?;
-    Ok(HttpResponse::Ok().json(SessionView::of(&row, api.clock.now())))
+    let view = SessionView::of(&row, api.clock.now());
+    Ok(reply::item(&view, view.version()))
 }
 
 /// Revokes a session.

@@ -1,10 +1,11 @@
 //! Names and slugs: parsed once, so that no handler checks them.
 
 use crate::error::{Failure, Refusal};
-use caracal_domain::{Timestamp, is_subject_name};
+use caracal_domain::{Scope, Timestamp, is_subject_name};
 use caracal_storage::zones::ZoneRow;
 use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::HashSet;
 use validator::Validate;
 
 const MAX_NAME_CHARS: usize = 200;
@@ -177,6 +178,13 @@ pub(crate) fn given_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Scopes as they are kept: in the order they were given, each once.
+pub(crate) fn once_each(scopes: &[Scope]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let first = scopes.iter().filter(|scope| seen.insert(*scope));
+    first.map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ pub(crate) struct ZonePatch {
     is_system: Option<bool>,
     #[serde(default, deserialize_with = "given")]
     #[validate(range(min = 1, max = 1_000_000, message = "must be from 1 to 1000000"))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     mint_rate_per_minute: Option<i32>,
     #[serde(default, deserialize_with = "given")]
     dcr_shutdown: Option<DcrShutdown>,

@@ -3,7 +3,7 @@
 use super::credential::{Offered, check_redirect_uris, is_shared};
 use super::{ApplicationPatch, ApplicationView, NewApplicationBody};
 use crate::app::Api;
-use crate::change::{By, Deed};
+use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
 use crate::text::{Name, check_namespace};
@@ -237,6 +237,10 @@ impl Api {
             .version(row.version);
         if let Some(new) = &changes.secret_hash {
             deed = deed.secret("client_secret", before.secret_hash.is_some(), new.is_some());
+        }
+        if deed.changes_nothing() {
+            let Written { value: row, epoch } = self.leave(tx, by, before.zone_id, before.clone()).await?;
+            return Ok(Registered { row, secret, epoch });
         }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Registered { row, secret, epoch })

@@ -79,6 +79,11 @@ impl Deed {
         self
     }
 
+    /// Whether nothing that it is about looks otherwise than before, secrets included.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.secrets.is_empty() && difference(&self.before, &self.after).is_empty()
+    }
+
     fn changes(&self) -> Value {
         let mut changes = difference(&self.before, &self.after);
         let shown = |there: bool| there.then_some(REDACTED);

@@ -37,6 +37,7 @@ const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 pub(crate) struct AuthorizeBody {
     /// Who is to consent.
     #[validate(length(min = 1, max = 512, message = "must be 1 to 512 characters"))]
+    #[schema(min_length = 1, max_length = 512)]
     user_id: String,
     /// For which resource.
     resource_id: ResourceId,
@@ -44,6 +45,7 @@ pub(crate) struct AuthorizeBody {
     provider_id: ProviderId,
     /// To what; what the provider is configured with when absent.
     #[validate(length(max = 64, message = "must hold at most 64"))]
+    #[schema(max_items = 64)]
     scopes: Option<Vec<String>>,
 }
 

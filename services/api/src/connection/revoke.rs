@@ -9,19 +9,51 @@ use caracal_domain::id::{ConnectionId, ZoneId};
 use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow};
 use caracal_storage::{providers, zones};
+use futures::{StreamExt, stream};
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
-/// Tells the providers of connections that have ended, one after the other, while the caller has its answer.
+/// So many providers are asked at once, so that one that hangs holds up nobody's.
+const TOLD_AT_ONCE: usize = 16;
+/// How much longer providers are told once the service stops.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// Tells the providers of connections that have ended, while the caller has its answer. Whoever is not told is in the log,
+/// also when the service stops before.
 pub(crate) fn tell_providers(api: &Arc<Api>, ended: Vec<ConnectionRow>) {
     if ended.is_empty() {
         return;
     }
-    let teller = Arc::clone(api);
-    api.tasks.spawn("provider-revocations", async move {
-        for connection in &ended {
-            teller.tell_provider(connection).await;
+    let (teller, late) = (Arc::clone(api), CancellationToken::new());
+    let (stopping, too_late) = (api.tasks.stopping(), late.clone());
+    api.tasks.spawn_to_end("provider-revocations", async move {
+        let telling = stream::iter(&ended).for_each_concurrent(TOLD_AT_ONCE, |connection| {
+            let (teller, late) = (&teller, &late);
+            async move {
+                tokio::select! {
+                    biased;
+                    () = late.cancelled() => not_told(connection, "the service stops"),
+                    () = teller.tell_provider(connection) => {}
+                }
+            }
+        });
+        let countdown = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(LAST_CALL).await;
+            too_late.cancel();
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = telling => {}
+            () = countdown => {}
         }
     });
+}
+
+fn not_told(connection: &ConnectionRow, why: &str) {
+    tracing::warn!(connection = %connection.id, why, "a provider was not told that a connection has ended");
 }
 
 impl Api {
@@ -80,7 +112,7 @@ impl Api {
     /// Tells the provider (RFC 7009), as far as it listens.
     async fn tell_provider(&self, row: &ConnectionRow) {
         if let Err(why) = self.give_back_what_it_holds(row).await {
-            tracing::warn!(connection = %row.id, why, "a provider was not told that a connection has ended");
+            not_told(row, &why);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::app::Api;
 use crate::change::{By, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
+use crate::text::once_each;
 use caracal_domain::id::{GrantId, ZoneId};
 use caracal_domain::{Epoch, FeedBody, Scope};
 use caracal_storage::grants::{self, GrantRow, NewGrant};
@@ -20,7 +21,8 @@ impl Api {
         zone: ZoneId,
         body: NewGrantBody,
     ) -> Result<Written<GrantRow>, Failure> {
-        if !(1..=MOST_SCOPES).contains(&body.scopes.len()) {
+        let scopes = once_each(&body.scopes);
+        if !(1..=MOST_SCOPES).contains(&scopes.len()) {
             return Err(Failure::field("scopes", "must hold 1 to 64 scopes"));
         }
         let mut tx = self.database.begin(zone).await?;
@@ -40,7 +42,7 @@ impl Api {
             application_id: body.application_id,
             user_id: body.user_id.into_string(),
             resource_id: body.resource_id,
-            scopes: body.scopes,
+            scopes,
             created_by: by.name(),
         };
         let row = grants::insert(&mut tx, &new).await?;

@@ -30,6 +30,8 @@ const REFUSALS: [(&str, &str); 14] = [
     ("503", "Something it needs cannot be reached; nothing was done."),
 ];
 
+const REQUEST_ID: &str = "The caller's, or a new one; the ledger knows the request by it.";
+
 /// What is a POST and stores nothing: it tells of no epoch, and a key has nothing to keep.
 const WITHOUT_TRACE: [&str; 4] = [
     "/v1/policies/validate",
@@ -38,16 +40,15 @@ const WITHOUT_TRACE: [&str; 4] = [
     "/v1/zones/{zone_id}/providers/{id}/check",
 ];
 /// What is made or shown without a version of its own.
-const WITHOUT_ETAG: [&str; 3] = [
+const WITHOUT_ETAG: [&str; 2] = [
     "/v1/local/bootstrap",
-    "/v1/zones/{zone_id}/sessions/{id}",
     "/v1/zones/{zone_id}/audit/by-request/{request_id}",
 ];
 
 /// Completes a document that holds what the handlers say of themselves.
 pub(super) fn complete(document: &mut Value) {
     if let Some(components) = member(document, "components") {
-        let responses = REFUSALS.map(|(status, why)| (status.to_owned(), refusal(why)));
+        let responses = REFUSALS.map(|(status, why)| (status.to_owned(), refusal(status, why)));
         components.insert("responses".to_owned(), Value::Object(Map::from_iter(responses)));
         let scheme = json!({"admin_token": {
             "type": "http", "scheme": "bearer", "description": "CARACAL_ADMIN_TOKEN, or one of /v1/admin-tokens",
@@ -71,9 +72,20 @@ pub(super) fn complete(document: &mut Value) {
     probes::add(paths);
 }
 
-fn refusal(why: &str) -> Value {
+fn refusal(status: &str, why: &str) -> Value {
+    let text = |what: &str, always: bool| json!({"description": what, "required": always, "schema": {"type": "string"}});
+    let mut headers = Map::from_iter([("X-Request-Id".to_owned(), text(REQUEST_ID, true))]);
+    match status {
+        "401" => headers.insert("WWW-Authenticate".to_owned(), text("`Bearer` (RFC 6750).", true)),
+        "409" | "429" | "503" => headers.insert(
+            "Retry-After".to_owned(),
+            text("Seconds, where trying again may help.", false),
+        ),
+        _ => None,
+    };
     json!({
         "description": why,
+        "headers": headers,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
     })
 }
@@ -118,7 +130,8 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         tells: !public && method != "get" && path.starts_with(ZONE) && !WITHOUT_TRACE.contains(&path),
         has_version: !WITHOUT_ETAG.contains(&path),
         item: path.ends_with("id}") && method != "delete",
-        pages: named("cursor"),
+        // Sessions name the next page in the answer itself.
+        pages: named("cursor") && !path.ends_with("/sessions"),
     };
     operation.insert("parameters".to_owned(), Value::Array(parameters));
     if let Some(body) = operation.get_mut("requestBody") {
@@ -136,13 +149,15 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         } else {
             // What the handler says of its own codes, or what is said everywhere.
             let said = answer.get("description").and_then(Value::as_str);
-            let said = said.filter(|said| !said.is_empty()).map(refusal);
+            let said = said
+                .filter(|said| !said.is_empty())
+                .map(|said| refusal(status, said));
             *answer = said.unwrap_or_else(|| reference(status));
         }
     }
     for (status, _) in reasons.iter().filter(|(_, applies)| *applies) {
         let usual = match *status {
-            "404" => refusal(&not_found),
+            "404" => refusal("404", &not_found),
             status => reference(status),
         };
         responses.entry(*status).or_insert(usual);
@@ -319,10 +334,7 @@ fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
             json!({"description": what, "required": always, "schema": {"type": "string"}}),
         );
     };
-    header(
-        "X-Request-Id",
-        "The caller's, or a new one; the ledger knows the request by it.",
-    );
+    header("X-Request-Id", REQUEST_ID);
     if facts.tells {
         header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
     }

@@ -112,6 +112,9 @@ impl Api {
             .from(&ProviderView::from(&before))
             .to(&ProviderView::from(&row));
         let deed = changed_secrets(deed, &held, &merged);
+        if deed.changes_nothing() {
+            return self.leave(tx, by, zone.id, before).await;
+        }
         let was = before.kind.flow(&before.config_json);
         let change = Change::draw(&tx, &*self.clock, zone.id, by).await?;
         let deed = if was.is_consented() && row.kind.flow(&row.config_json) != was {

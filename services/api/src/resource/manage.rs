@@ -6,7 +6,7 @@ use crate::app::Api;
 use crate::change::{By, Change, Deed, Written};
 use crate::error::{Failure, Refusal};
 use crate::reply::IfMatch;
-use crate::text::{Name, check_namespace};
+use crate::text::{Name, check_namespace, once_each};
 use caracal_domain::id::{ResourceId, ZoneId};
 use caracal_domain::resource::InvalidResourceIdentifier;
 use caracal_domain::zone::{AuthMode, Operation};
@@ -17,7 +17,6 @@ use caracal_storage::connections::{self, Of};
 use caracal_storage::providers;
 use caracal_storage::resources::{self, NewResource, ResourceChanges, ResourceRow};
 use caracal_storage::zones::ZoneRow;
-use std::collections::HashSet;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -54,7 +53,7 @@ impl Api {
             name,
             identifier: identifier.into(),
             prefix: body.prefix,
-            scopes: texts(&body.scopes),
+            scopes: once_each(&body.scopes),
             upstream_url: body.upstream_url.map(|url| self.upstream(&url)).transpose()?,
             credential_provider_id: body.credential_provider_id,
             auth_mode,
@@ -109,7 +108,7 @@ impl Api {
             name: patch.name.map(Name::into_string),
             identifier: identifier.map(Into::into),
             prefix: patch.prefix,
-            scopes: patch.scopes.as_deref().map(texts),
+            scopes: patch.scopes.as_deref().map(once_each),
             upstream_url,
             credential_provider_id: patch.credential_provider_id,
             auth_mode: Some(auth_mode),
@@ -121,6 +120,9 @@ impl Api {
         let deed = deed
             .from(&ResourceView::from(&before))
             .to(&ResourceView::from(&row));
+        if deed.changes_nothing() {
+            return self.leave(tx, by, zone.id, before).await;
+        }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }
@@ -252,13 +254,6 @@ fn check_forward_headers(headers: &[String]) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// As they were given, each once.
-fn texts(scopes: &[Scope]) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let first = scopes.iter().filter(|scope| seen.insert(*scope));
-    first.map(ToString::to_string).collect()
 }
 
 /// Read once it is known not to belong to system zones, so that such a one is told so however it is written.

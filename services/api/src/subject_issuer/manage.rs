@@ -103,6 +103,9 @@ impl Api {
         let deed = Deed::new(zone, "subject_issuer.update", id)
             .from(&SubjectIssuerView::from(&before))
             .to(&SubjectIssuerView::from(&row));
+        if deed.changes_nothing() {
+            return self.leave(tx, by, zone, before).await;
+        }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Written { value: row, epoch })
     }

@@ -219,6 +219,8 @@ impl Api {
             .to(&ZoneView::from(&zone));
         if ends {
             self.announce(&mut tx, by, (id, "zone.update"), ending).await?;
+        } else if deed.changes_nothing() {
+            return Ok(Some(self.leave(tx, by, id, before).await?));
         }
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Some(Written { value: zone, epoch }))

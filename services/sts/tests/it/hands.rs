@@ -227,7 +227,7 @@ impl Hands {
             application_id: world.application_id.parse().expect("an id"),
             user_id: user.to_owned(),
             resource_id: world.resource_id.parse().expect("an id"),
-            scopes: scopes.parse().expect("scopes"),
+            scopes: scopes.split(' ').map(str::to_owned).collect(),
             created_by: "tests".to_owned(),
         };
         let mut tx = self.begin().await;
