@@ -2,7 +2,7 @@
 
 mod redaction;
 
-pub use redaction::{REDACTED, redact, shortened};
+pub use redaction::{REDACTED, conceal, redact, shortened};
 
 use crate::clock::Timestamp;
 use crate::decision::Ruling;

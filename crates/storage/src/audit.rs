@@ -9,11 +9,11 @@ use crate::schema::{audit_event_ids, audit_heads, audit_ledger};
 use caracal_chain::Frontier;
 use caracal_domain::id::{EventId, PolicySetId, PolicySetVersionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
-use diesel::dsl::{AsExprOf, AsSelect};
+use diesel::dsl::{AsExprOf, AsSelect, count_star};
 use diesel::expression::{SqlLiteral, UncheckedBind};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use std::cmp::Reverse;
@@ -190,8 +190,8 @@ pub async fn known(conn: &mut Conn, zone: ZoneId, ids: &[EventId]) -> Result<Has
     Ok(found.into_iter().map(|found| found.id.into()).collect())
 }
 
-/// The first `limit` events of a request, in order of what happened: callers choose their request ids, so there may be
-/// any number.
+/// The first events of a request, in order of what happened: at most `limit`, and, but for the first, no more than
+/// `bytes` of them as they were hashed. Callers choose their request ids, so there may be any number of any size.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -199,16 +199,55 @@ pub async fn by_request(
     conn: &mut Conn,
     zone: ZoneId,
     request: &RequestId,
-    limit: i64,
+    (limit, bytes): (i64, i64),
 ) -> Result<Vec<AuditRow>> {
+    #[derive(QueryableByName)]
+    struct First {
+        #[diesel(sql_type = BigInt)]
+        seq: i64,
+    }
+    let query = diesel::sql_query(include_str!("audit/first_of_request.sql"))
+        .bind::<SqlUuid, _>(Uuid::from(zone))
+        .bind::<Text, _>(request.as_str())
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(bytes);
+    let first: Vec<First> = Kept(query).load(conn).await?;
+    let places: Vec<i64> = first.into_iter().map(|first| first.seq).collect();
+    let of_request = audit_ledger::table
+        .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
+        .filter(audit_ledger::seq.eq_any(places));
+    let sorted = of_request
+        .order((audit_ledger::occurred_at, audit_ledger::seq))
+        .select(AuditRow::as_select());
+    Ok(sorted.load(conn).await?)
+}
+
+/// What was decided in a request, in events of which type, and how many times.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Decided {
+    /// The type.
+    pub event_type: String,
+    /// The decision.
+    #[diesel(deserialize_as = Stored<AuditDecision>)]
+    pub decision: AuditDecision,
+    /// How many events.
+    pub events: i64,
+}
+
+/// What all events of a request come to, however many there are.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn decided_in(conn: &mut Conn, zone: ZoneId, request: &RequestId) -> Result<Vec<Decided>> {
     let of_request = audit_ledger::table
         .filter(audit_ledger::zone_id.eq(Uuid::from(zone)))
         .filter(audit_ledger::request_id.eq(request.as_str()));
-    let sorted = of_request
-        .order((audit_ledger::occurred_at, audit_ledger::seq))
-        .limit(limit)
-        .select(AuditRow::as_select());
-    Ok(sorted.load(conn).await?)
+    let kind = (audit_ledger::event_type, audit_ledger::decision);
+    let counted =
+        of_request
+            .group_by(kind)
+            .select((audit_ledger::event_type, audit_ledger::decision, count_star()));
+    Ok(counted.load(conn).await?)
 }
 
 /// One event.

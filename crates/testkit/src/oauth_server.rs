@@ -252,6 +252,10 @@ async fn revoke(
     form: web::Form<BTreeMap<String, String>>,
     state: Data<Shared>,
 ) -> HttpResponse {
+    let manner = state.lock().expect("no holder panics").manner;
+    if let Manner::Late(how) = manner {
+        tokio::time::sleep(how).await;
+    }
     note(&state, &request, &form);
     HttpResponse::Ok().finish()
 }

@@ -60,6 +60,7 @@ struct Parts {
     status: StatusCode,
     body: Envelope,
     headers: Vec<(HeaderName, HeaderValue)>,
+    page: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -84,6 +85,7 @@ impl ApiError {
             status,
             body,
             headers: Vec::new(),
+            page: None,
         }))
     }
 
@@ -147,6 +149,13 @@ impl ApiError {
         self
     }
 
+    /// The same as a page of HTML, for a person at a browser, in place of the envelope.
+    #[must_use]
+    pub fn with_page(mut self, html: &'static str) -> Self {
+        self.0.page = Some(html);
+        self
+    }
+
     /// The code in `error`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -172,6 +181,9 @@ impl ResponseError for ApiError {
         for (name, value) in &self.0.headers {
             answer.append_header((name.clone(), value.clone()));
         }
-        answer.json(&self.0.body)
+        match self.0.page {
+            Some(html) => answer.content_type("text/html; charset=utf-8").body(html),
+            None => answer.json(&self.0.body),
+        }
     }
 }

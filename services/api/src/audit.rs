@@ -13,7 +13,7 @@ use crate::paging::{List, Rows};
 use crate::text::Moment;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use caracal_domain::event::redact;
+use caracal_domain::event::conceal;
 use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
@@ -25,8 +25,9 @@ use serde_json::Value;
 pub(crate) use tail::{__path_tail, tail};
 use uuid::Uuid;
 
-/// How many events of one request are shown at once; the list, filtered by `request_id`, has them all.
-const MOST_OF_REQUEST: i64 = 1000;
+/// How many events of one request are shown at once, and how many bytes of them; the list, filtered by `request_id`, has
+/// them all.
+const MOST_OF_REQUEST: (i64, i64) = (1000, 8 << 20);
 
 /// The parameters of `GET …/audit`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -138,7 +139,7 @@ pub(crate) async fn list(
 
 /// Lists the events of one request.
 ///
-/// In order, with full detail; of more than a thousand the first.
+/// In order, with full detail; of more than a thousand, or 8 MiB, the first: `GET …/audit?request_id=` has them all.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit/by-request/{request_id}",
     responses((status = 200, body = [DetailedView]))
@@ -186,8 +187,8 @@ fn detailed(row: AuditRow) -> DetailedView {
         policy_set_id: row.policy_set_id.map(Uuid::from),
         policy_set_version_id: row.policy_set_version_id.map(Uuid::from),
         manifest_sha: row.manifest_sha.clone(),
-        determining_policies_json: redact(row.determining_policies_json.clone()),
-        diagnostics_json: redact(row.diagnostics_json.clone()),
+        determining_policies_json: conceal(row.determining_policies_json.clone()),
+        diagnostics_json: conceal(row.diagnostics_json.clone()),
         seq: row.seq,
         hash: hex::encode(&row.hash),
         previous_hash: hex::encode(&row.previous_hash),
@@ -205,7 +206,7 @@ fn event(row: AuditRow) -> EventView {
         evaluation_status: row.evaluation_status,
         reason: row.reason,
         // Redacted before it was stored; once more costs nothing and covers what older versions wrote.
-        metadata_json: redact(row.metadata_json),
+        metadata_json: conceal(row.metadata_json),
         occurred_at: row.occurred_at,
         ingested_at: row.ingested_at,
     }

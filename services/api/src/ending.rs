@@ -19,6 +19,9 @@ use std::fmt::Display;
 /// No token lives longer: a session token an hour, and what is minted under it no longer than that; an agent a day.
 const LONGEST_TOKEN: TimeDelta = TimeDelta::hours(24);
 
+/// One takes 72 bytes, or as many more as a subject's name is long (512); NATS carries a mebibyte.
+const ANCHORS_OF_MESSAGE: usize = 1000;
+
 /// Names to refuse, and until when.
 type Named = Vec<(AnchorKind, String, Timestamp)>;
 
@@ -136,31 +139,33 @@ impl Api {
         Ok(third.or(second).or(first))
     }
 
-    /// Draws an epoch, adds the anchors at it and announces them; without any, nothing happens.
+    /// Draws an epoch, adds the anchors at it and announces them, so many at a time as a message carries; without any,
+    /// nothing happens.
     pub(crate) async fn refuse(
         &self,
         tx: &mut Conn,
         by: &By,
         zone: ZoneId,
         named: Named,
-        body: impl FnOnce(Vec<Anchor>) -> FeedBody,
+        body: impl Fn(Vec<Anchor>) -> FeedBody,
     ) -> Result<Option<Epoch>, Failure> {
-        if named.is_empty() {
-            return Ok(None);
+        let mut last = None;
+        for some in named.chunks(ANCHORS_OF_MESSAGE) {
+            let change = Change::draw(tx, &*self.clock, zone, by).await?;
+            let mut drawn = Vec::with_capacity(some.len());
+            for (kind, value, expires_at) in some {
+                let anchor = Anchor {
+                    kind: *kind,
+                    value: value.clone(),
+                    epoch: change.epoch,
+                    expires_at: *expires_at,
+                };
+                anchors::insert(tx, zone, &anchor).await?;
+                drawn.push(anchor);
+            }
+            last = Some(change.announce(tx, body(drawn)).await?);
         }
-        let change = Change::draw(tx, &*self.clock, zone, by).await?;
-        let mut drawn = Vec::with_capacity(named.len());
-        for (kind, value, expires_at) in named {
-            let anchor = Anchor {
-                kind,
-                value,
-                epoch: change.epoch,
-                expires_at,
-            };
-            anchors::insert(tx, zone, &anchor).await?;
-            drawn.push(anchor);
-        }
-        Ok(Some(change.announce(tx, body(drawn)).await?))
+        Ok(last)
     }
 
     /// When the last token that is out now has expired.

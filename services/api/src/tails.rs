@@ -10,7 +10,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How many may follow at once.
-const MOST: usize = 64;
+const MOST: usize = 256;
+/// How many of them one zone's ledger: nobody's readers keep another zone from being read.
+const MOST_OF_ZONE: usize = 32;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -37,13 +39,16 @@ impl Default for Tails {
 }
 
 impl Tails {
-    /// A place among the followers of a zone, unless all are taken.
+    /// A place among the followers of a zone, unless all of its own or all there are are taken.
     pub(crate) fn join(&self, zone: ZoneId) -> Option<Place> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut zones = self.zones.lock();
         zones.retain(|_, followed| followed.receiver_count() > 0);
-        let grown = zones.entry(zone).or_default().subscribe();
-        Some(Place { grown, _place: place })
+        let followed = zones.entry(zone).or_default();
+        (followed.receiver_count() < MOST_OF_ZONE).then(|| Place {
+            grown: followed.subscribe(),
+            _place: place,
+        })
     }
 
     /// Wakes the followers of every ledger that grows, for as long as the process lives.
@@ -88,9 +93,14 @@ mod tests {
         place.grown.mark_unchanged();
         tails.wake(None);
         assert!(place.grown.has_changed().expect("the sender lives"));
-        let rest: Vec<_> = (1..MOST).map(|_| tails.join(other)).collect();
+        let rest: Vec<_> = (0..MOST_OF_ZONE).map(|_| tails.join(other)).collect();
         assert!(rest.iter().all(Option::is_some) && tails.join(other).is_none());
+        assert!(tails.join(mine).is_some(), "others follow all the same");
+        drop(rest);
+        let zones = (10_u128..).map(|n| ZoneId::from(uuid::Uuid::from_u128(n)));
+        let held: Vec<_> = zones.map_while(|zone| tails.join(zone)).collect();
+        assert_eq!(held.len(), MOST - 1);
         drop(place);
-        assert!(tails.join(other).is_some());
+        assert!(tails.join(mine).is_some());
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Failure, Refusal};
 use caracal_domain::{Scope, Timestamp, is_subject_name};
 use caracal_storage::zones::ZoneRow;
-use chrono::{DateTime, Datelike};
+use chrono::{DateTime, Datelike, SubsecRound, Timelike};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashSet;
 use validator::Validate;
@@ -134,8 +134,9 @@ impl TryFrom<String> for Moment {
             .get(10)
             .is_some_and(|b| b.eq_ignore_ascii_case(&b'T'));
         let time = DateTime::parse_from_rfc3339(&text).ok().filter(|_| separated);
-        time.map(|time| time.to_utc())
-            .filter(|time| (1..=9999).contains(&time.year()))
+        // To the microsecond, as it is kept. A leap second is none of those that the database counts.
+        time.map(|time| time.to_utc().trunc_subsecs(6))
+            .filter(|time| (1..=9999).contains(&time.year()) && time.nanosecond() < 1_000_000_000)
             .map(Self)
             .ok_or("must be a time as RFC 3339 writes it, such as 2026-05-11T20:00:00Z")
     }
@@ -245,6 +246,8 @@ mod tests {
         ] {
             assert!(read(good).is_ok(), "{good}");
         }
+        let kept = read("2026-05-11T20:00:00.1234567Z");
+        assert_eq!(kept, read("2026-05-11T20:00:00.123456Z"), "as it is kept");
         for bad in [
             "",
             "2026",
@@ -257,6 +260,8 @@ mod tests {
             "0000-12-31T23:59:59Z",
             "0001-01-01T00:00:00+01:00",
             "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:60Z",
+            "2026-06-30T23:59:60Z",
             "1789000000",
         ] {
             assert!(read(bad).is_err(), "{bad}");

@@ -10,7 +10,7 @@ use caracal_domain::decision::PolicyVerdict;
 use caracal_domain::event::redact;
 use caracal_domain::id::{EventId, ZoneId};
 use caracal_domain::zone::Application;
-use caracal_domain::{AuditDecision, AuditEvent, Claims, EventType, Refusal, RequestId};
+use caracal_domain::{AuditDecision, AuditEvent, Claims, EventType, Refusal, RequestId, ResourceIdentifier};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -168,19 +168,15 @@ pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claim
         None => (AuditDecision::Allow, token),
         Some(_) => (AuditDecision::Deny, None),
     };
-    let mut metadata = json!({
-        "application_id": asked.application.id,
-        "session_id": asked.session.map(|session| session.sid).or(token.map(|claims| claims.sid)),
-        "resource": finding.name,
-        "subject_id": asked.session.map(|session| &session.sub).or(asked.signing_in.map(|user| &user.subject)),
-        "actor_id": asked.actor.map(|actor| &actor.sub),
-        "requested_scopes": asked.requested_scopes(),
-        "class": class(asked),
-        "epoch": asked.view.epoch,
-    });
-    if let (Some(agent), Some(map)) = (&asked.acting.agent, metadata.as_object_mut()) {
-        map.insert("agent_session_id".to_owned(), json!(agent.id));
-        map.insert("labels".to_owned(), json!(agent.labels));
+    let mut metadata = about(asked, &finding.name);
+    if let Some(map) = metadata.as_object_mut() {
+        if let (None, Some(claims)) = (asked.session, token) {
+            map.insert("session_id".to_owned(), json!(claims.sid));
+        }
+        map.insert("actor_id".to_owned(), json!(asked.actor.map(|actor| &actor.sub)));
+        map.insert("requested_scopes".to_owned(), json!(asked.requested_scopes()));
+        map.insert("class".to_owned(), json!(class(asked)));
+        map.insert("epoch".to_owned(), json!(asked.view.epoch));
     }
     if let (Some(delegation), Some(map)) = (&asked.acting.delegation, metadata.as_object_mut()) {
         map.insert("delegation_edge_id".to_owned(), json!(delegation.leaf.id));
@@ -209,6 +205,22 @@ pub fn decision_event(asked: &Asked<'_>, finding: &Finding, token: Option<&Claim
         explain(&mut event, evaluated);
     }
     event
+}
+
+/// Whose question it is and what it is about, by which the ledger's filters find it.
+#[must_use]
+pub fn about(asked: &Asked<'_>, resource: &ResourceIdentifier) -> Value {
+    let mut about = json!({
+        "application_id": asked.application.id,
+        "session_id": asked.session.map(|session| session.sid),
+        "resource": resource,
+        "subject_id": asked.session.map(|session| &session.sub).or(asked.signing_in.map(|user| &user.subject)),
+    });
+    if let (Some(agent), Some(about)) = (&asked.acting.agent, about.as_object_mut()) {
+        about.insert("agent_session_id".to_owned(), json!(agent.id));
+        about.insert("labels".to_owned(), json!(agent.labels));
+    }
+    about
 }
 
 fn class(asked: &Asked<'_>) -> &'static str {

@@ -4,7 +4,7 @@
 use crate::decide::Asked;
 use crate::evaluate::Evaluated;
 use crate::metrics::Metrics;
-use crate::record::verdict;
+use crate::record::{about, verdict};
 use crate::zones::Zones;
 use caracal_bus::Recorder;
 use caracal_domain::decision::{ChallengeType, PolicyFault, Ruling};
@@ -27,7 +27,8 @@ pub struct Shadowed {
     zone: ZoneId,
     request_id: RequestId,
     at: Timestamp,
-    resource: ResourceIdentifier,
+    /// Who asked for what, as the record of the decision itself names it.
+    about: Value,
     manifest: Arc<Manifest>,
     input: Arc<RawValue>,
     /// What the active set said.
@@ -55,7 +56,7 @@ impl Shadowed {
             zone: asked.view.zone.config.id,
             request_id: asked.exchange.request_id.clone(),
             at: asked.exchange.now,
-            resource: resource.clone(),
+            about: about(asked, resource),
             manifest: Arc::clone(manifest),
             input: Arc::clone(&said.input),
             said: self::said(said.ruling.as_ref().ok()),
@@ -151,10 +152,13 @@ impl Watcher {
     fn outcome(&self, question: &Shadowed, ruling: Option<Ruling>, policies: &[Value]) -> AuditEvent {
         let would = said(ruling.as_ref());
         let (decision, step_up) = would.unwrap_or((Decision::Deny, None));
-        let metadata = json!({
+        let mut metadata = json!({
             "version_id": question.manifest.version_id, "decision": decision, "differs": would != question.said,
-            "step_up": step_up, "resource": question.resource, "policies": policies,
+            "step_up": step_up, "policies": policies,
         });
+        if let (Some(metadata), Some(about)) = (metadata.as_object_mut(), question.about.as_object()) {
+            metadata.extend(about.clone());
+        }
         let mut event = AuditEvent::new(
             EventId::mint(&*self.clock),
             question.zone,

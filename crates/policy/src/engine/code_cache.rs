@@ -181,13 +181,17 @@ fn bound(module: &str, body: &[u8]) -> Vec<u8> {
     [LABEL, &[0], module.as_bytes(), &[0], body].concat()
 }
 
-/// The files of code below `dir`, each with when it was written; statistics lie beside them, with an extension.
+/// The files of code below `dir`, each with when it was written; statistics lie beside them, with an extension. wasmtime
+/// goes on writing and renaming those meanwhile: what is gone by the time it is looked at was none of code.
 fn code_files(dir: &Path) -> Result<Vec<(SystemTime, PathBuf)>> {
     let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let about = entry.metadata()?;
+            let about = match entry.metadata() {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                about => about?,
+            };
             if about.is_dir() {
                 folders.push(entry.path());
             } else if entry.path().extension().is_none() {

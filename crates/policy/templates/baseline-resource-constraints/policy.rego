@@ -2,8 +2,9 @@
 #
 # Denies resources whose identifier does not begin with `resource:`, `https:` or `urn:`; resources with `internal` in their
 # host or path, or with an escape that may stand for it, for applications without the trait `network:internal`; and, when
-# the gateway asks about one call, paths with a detour (`..`), and paths below `/admin` for applications without the trait
-# `paths:administrative`. Escapes, capitals and superfluous slashes do not hide a path.
+# the gateway asks about one call, paths with a detour (`..`), and paths below `/admin`, or with an escape that may stand for
+# it, for applications without the trait `paths:administrative`. Escapes, capitals, parameters (`;…`), blanks and superfluous
+# slashes do not hide a path.
 
 package caracal.authz
 
@@ -46,9 +47,18 @@ violations contains {"code": "administrative_path"} if {
 	not "paths:administrative" in input.principal.traits
 }
 
-# What the path names: decoded, in small letters, without its query and without what means nothing.
+# Who decodes twice reads another path than who decodes once.
+violations contains {"code": "escaped_path"} if {
+	contains(path, "%")
+	not "paths:administrative" in input.principal.traits
+}
+
+# The path decoded, in small letters, without its query.
+path := lower(urlquery.decode(split(input.action.path, "?")[0]))
+
+# What it names, without what means nothing to one server or another.
 segments := [segment |
-	path := lower(urlquery.decode(split(input.action.path, "?")[0]))
-	some segment in split(replace(path, "\\", "/"), "/")
+	some part in split(replace(path, "\\", "/"), "/")
+	segment := trim(split(split(part, ";")[0], "#")[0], " \t\r\n\u0000")
 	not segment in {"", "."}
 ]

@@ -119,7 +119,19 @@ async fn a_redelivered_event_is_chained_once_and_reads_back_as_it_was() {
         1
     );
 
-    let rows = audit::by_request(conn, zone, &first.request_id, 10)
+    for (limits, shown) in [((10, 1 << 20), 2), ((1, 1 << 20), 1), ((10, 1), 1)] {
+        let rows = audit::by_request(conn, zone, &first.request_id, limits).await;
+        assert_eq!(rows.unwrap().len(), shown, "{limits:?}");
+    }
+    let decided = audit::decided_in(conn, zone, &first.request_id).await.unwrap();
+    assert_eq!(
+        decided
+            .iter()
+            .map(|of| (of.decision, of.events))
+            .collect::<Vec<_>>(),
+        [(AuditDecision::Deny, 2)]
+    );
+    let rows = audit::by_request(conn, zone, &first.request_id, (10, 1 << 20))
         .await
         .unwrap();
     assert_eq!(

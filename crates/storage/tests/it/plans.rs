@@ -472,6 +472,6 @@ async fn lists_of_the_ledger(at: &mut Watched, client: &tokio_postgres::Client, 
     };
     judge!(at, wrong, audit::list(zone, &request, &Page::first(PAGE)));
     let request_id = RequestId::accept("request-500").unwrap();
-    judge!(at, wrong, audit::by_request(zone, &request_id, 1000));
+    judge!(at, wrong, audit::by_request(zone, &request_id, (1000, 8 << 20)));
     wrong
 }

@@ -9,9 +9,9 @@ use crate::openapi::words::{AuditDecisionWord, DecisionWord};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::AuditDecision;
-use caracal_domain::event::redact;
+use caracal_domain::event::conceal;
 use caracal_domain::id::ZoneId;
-use caracal_storage::audit::AuditRow;
+use caracal_storage::audit::{self, AuditRow, Decided};
 use caracal_storage::{applications, policies};
 use caracal_web::ApiError;
 use serde::Serialize;
@@ -49,7 +49,8 @@ pub(crate) struct Denial {
     /// What the policies saw, redacted; null when they were not asked.
     #[schema(value_type = Option<Object>)]
     input: Value,
-    /// What was said of the root of the delegation, which must be allowed as well; null when it was not asked about.
+    /// What was said of the root of the delegation, which must be allowed as well; absent when it was not asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
     delegator: Option<Delegator>,
     /// What would have to change.
     needs: Vec<String>,
@@ -84,7 +85,8 @@ pub(crate) struct Opinion {
 
 /// Explains what became of a request.
 ///
-/// From its events: who asked for what, what was decided, and which policies said so.
+/// From its events: who asked for what, what was decided, and which policies said so. Of more than a thousand events, or
+/// 8 MiB, the first are told; `final_decision` is that of all.
 #[utoipa::path(
     get,
     path = "/v1/zones/{zone_id}/audit/by-request/{request_id}/explain",
@@ -100,11 +102,18 @@ pub(crate) async fn explain(
     let zone = request.zone.id;
     let (request_id, rows) = api.events_of(zone, &request.rest).await?;
     let names = api.names_in(zone, &rows).await?;
+    let decided = api
+        .read(zone, async |conn| {
+            audit::decided_in(conn, zone, &request_id).await
+        })
+        .await?;
+    let mut story: Vec<String> = rows.iter().map(|row| story::sentence(row, &names)).collect();
+    story.extend(story::rest(&decided, rows.len()));
     Ok(HttpResponse::Ok().json(Explanation {
         request_id: request_id.to_string(),
         zone_id: zone.into(),
-        final_decision: final_decision(&rows),
-        story: rows.iter().map(|row| story::sentence(row, &names)).collect(),
+        final_decision: final_decision(&decided),
+        story,
         denied: rows.iter().filter(|row| is_refusal(row)).map(denial).collect(),
         events: rows.into_iter().map(detailed).collect(),
     }))
@@ -129,11 +138,11 @@ impl Api {
 }
 
 /// The gateway has the last word where it spoke; otherwise all, none or some of what was asked for was given.
-fn final_decision(rows: &[AuditRow]) -> AuditDecision {
-    let decides = |row: &&AuditRow| !matches!(row.event_type.as_str(), "policy_shadow" | "gateway_response");
+fn final_decision(all: &[Decided]) -> AuditDecision {
+    let decides = |row: &&Decided| !matches!(row.event_type.as_str(), "policy_shadow" | "gateway_response");
     let by_gateway =
-        |row: &&AuditRow| matches!(row.event_type.as_str(), "gateway_request" | "replay_detected");
-    let gateway: Vec<_> = rows.iter().filter(by_gateway).collect();
+        |row: &&Decided| matches!(row.event_type.as_str(), "gateway_request" | "replay_detected");
+    let gateway: Vec<_> = all.iter().filter(by_gateway).collect();
     if !gateway.is_empty() {
         let refused = gateway.iter().any(|row| row.decision == AuditDecision::Deny);
         return if refused {
@@ -142,7 +151,7 @@ fn final_decision(rows: &[AuditRow]) -> AuditDecision {
             AuditDecision::Allow
         };
     }
-    let decided: Vec<_> = rows.iter().filter(decides).map(|row| row.decision).collect();
+    let decided: Vec<_> = all.iter().filter(decides).map(|row| row.decision).collect();
     if decided.iter().all(|decision| *decision == AuditDecision::Allow) {
         AuditDecision::Allow
     } else if decided.iter().all(|decision| *decision == AuditDecision::Deny) {
@@ -165,9 +174,9 @@ fn denial(row: &AuditRow) -> Denial {
         policies: story::policies(&row.metadata_json).iter().map(opinion).collect(),
         delegator: known("delegator").map(|asked| Delegator {
             policies: story::policies(&asked).iter().map(opinion).collect(),
-            input: redact(asked.get("input").cloned().unwrap_or_default()),
+            input: conceal(asked.get("input").cloned().unwrap_or_default()),
         }),
-        input: redact(known("input").unwrap_or_default()),
+        input: conceal(known("input").unwrap_or_default()),
         needs: story::needs(row, &reason),
         reason,
     }
@@ -181,6 +190,6 @@ fn opinion(policy: &Value) -> Opinion {
         policy_version_id: said("policy_version_id").unwrap_or_default(),
         decision: said("decision").unwrap_or_default(),
         determining_policies: list("determining_policies"),
-        diagnostics: redact(failed.unwrap_or_else(|| list("diagnostics"))),
+        diagnostics: conceal(failed.unwrap_or_else(|| list("diagnostics"))),
     }
 }

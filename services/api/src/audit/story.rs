@@ -2,7 +2,7 @@
 
 use caracal_domain::id::PolicyVersionId;
 use caracal_domain::{AuditDecision, Timestamp};
-use caracal_storage::audit::AuditRow;
+use caracal_storage::audit::{AuditRow, Decided};
 use serde_json::Value;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -245,6 +245,20 @@ fn administered(row: &AuditRow, what: &str) -> String {
         text(row, "object_id"),
         because(row)
     )
+}
+
+/// What the rest of the events came to, where not all were `told`.
+pub(super) fn rest(all: &[Decided], told: usize) -> Option<String> {
+    let of = |decision: AuditDecision| {
+        let such = all.iter().filter(move |decided| decided.decision == decision);
+        such.map(|decided| decided.events).sum::<i64>()
+    };
+    let (allowed, denied) = (of(AuditDecision::Allow), of(AuditDecision::Deny));
+    let all: i64 = all.iter().map(|decided| decided.events).sum();
+    let left = all - i64::try_from(told).unwrap_or(i64::MAX);
+    (left > 0).then(|| {
+        format!("{left} events more are not told: of all {all}, {allowed} allow and {denied} deny; the list has them, by request_id.")
+    })
 }
 
 /// What would have to change for the refused request to be allowed.

@@ -88,12 +88,14 @@ pub(crate) async fn tail(
     }
     let place = api.tails.join(zone).ok_or(Refusal::TailLimitExceeded)?;
     let head = api.read(zone, async |conn| audit::head(conn, zone).await).await?;
+    // A place beyond the end is not of this chain: what comes next is what there is to follow.
+    let seen = resumed.map_or(head, |seen| seen.min(head));
     let tail = Tail {
-        // A place beyond the end is not of this chain: what comes next is what there is to follow.
-        seen: resumed.map_or(head, |seen| seen.min(head)),
+        seen,
         actor: request.by.actor,
         filter: filter(query),
-        waiting: VecDeque::from([Bytes::from_static(b"retry: 2000\n\n")]),
+        // The place is told before anything happens there, so that who is cut off early misses nothing either.
+        waiting: VecDeque::from([Bytes::from(format!("id: {seen}\nretry: 2000\n\n"))]),
         stale: true,
         look_at: Instant::now() + HEARTBEAT,
         api,

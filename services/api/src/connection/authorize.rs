@@ -23,6 +23,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::HashSet;
 use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -98,7 +99,9 @@ impl Api {
         check_texts(&body)?;
         let (provider, provider_version) = self.connectable(zone, &body).await?;
         let provider = self.asker.discovered(provider).await.map_err(undiscovered)?;
-        let scopes = body.scopes.unwrap_or_else(|| provider.settings.scopes.clone());
+        let mut scopes = body.scopes.unwrap_or_else(|| provider.settings.scopes.clone());
+        let mut seen = HashSet::new();
+        scopes.retain(|scope| seen.insert(scope.clone()));
         let (state, verifier) = (draw()?, draw()?);
         let challenge = URL_SAFE_NO_PAD.encode(sha256(&verifier));
         let url = provider

@@ -8,12 +8,12 @@ use crate::attempt::Attempt;
 use crate::change::{By, Change, Deed};
 use crate::error::{Failure, Refusal};
 use crate::sight::Sight;
-use actix_web::http::header::ACCEPT;
+use actix_web::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
 use actix_web::web::Data;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use caracal_domain::FeedBody;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use caracal_domain::id::ConnectionId;
 use caracal_domain::upstream_oauth::{Grant, TokenAnswer};
+use caracal_domain::{Epoch, FeedBody};
 use caracal_jose::Purpose;
 use caracal_provider::{OauthProvider, Tokens, Unasked};
 use caracal_storage::connections::{self, ConnectionRow, NewConnection, StateRow};
@@ -28,6 +28,12 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 const PAGE: &str = include_str!("connected.html");
+const REFUSED_PAGE: &str = include_str!("refused.html");
+/// A page that loads nothing, runs nothing and is framed by nobody.
+const PAGE_POLICY: (HeaderName, HeaderValue) = (
+    CONTENT_SECURITY_POLICY,
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+);
 /// The longest parameter that is looked at.
 const MAX_PARAMETER_BYTES: usize = 4096;
 
@@ -60,8 +66,8 @@ struct Callback {
         (status = 200, description = "Connected; a small page where `Accept` asks for one.", content(
             (Connected = "application/json"), (String = "text/html"),
         )),
-        (status = 400, description = "`invalid_oauth_callback`, `oauth_state_invalid`, `provider_oauth_denied`"),
-        (status = 502, description = "`provider_token_exchange_failed`"),
+        (status = 400, description = "`invalid_oauth_callback`, `oauth_state_invalid`, `provider_oauth_denied`; a small page, too"),
+        (status = 502, description = "`provider_token_exchange_failed`; a small page, too"),
     ),
     security(())
 )]
@@ -70,6 +76,37 @@ pub(crate) async fn callback(
     request: HttpRequest,
     id: CurrentRequestId,
 ) -> Result<HttpResponse, ApiError> {
+    if !wants_page(&request) {
+        let (connected, epoch) = finish(&api, &request, id).await?;
+        return Ok(answer(epoch).json(connected));
+    }
+    match finish(&api, &request, id).await {
+        Ok((_, epoch)) => Ok(answer(epoch)
+            .insert_header(PAGE_POLICY)
+            .content_type("text/html; charset=utf-8")
+            .body(PAGE)),
+        Err(refused) => {
+            let (name, value) = PAGE_POLICY;
+            Err(refused.with_header(name, value).with_page(REFUSED_PAGE))
+        }
+    }
+}
+
+fn answer(epoch: Epoch) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header(zone_epoch(epoch))
+        .insert_header(("Cache-Control", "no-store"))
+        .insert_header(("Referrer-Policy", "no-referrer"));
+    answer
+}
+
+/// The connection that comes of it, and the epoch that shows it.
+async fn finish(
+    api: &Data<Api>,
+    request: &HttpRequest,
+    id: CurrentRequestId,
+) -> Result<(Connected, Epoch), ApiError> {
     let callback = read(request.query_string()).ok_or(Refusal::InvalidOauthCallback)?;
     let state = api.state(&callback.state).await?;
     // Whatever comes of it is in the ledger of the zone that sent the user.
@@ -81,27 +118,14 @@ pub(crate) async fn callback(
         }),
     };
     request.extensions_mut().insert(attempt);
-    let page = wants_page(&request);
-    let by = By::system(id.0);
+    let (by, api) = (By::system(id.0), api.clone());
     let finished = async move { api.finish_connection(&by, state, callback).await };
     let (row, epoch) = to_completion(finished).await?;
-    let mut answer = HttpResponse::Ok();
-    answer
-        .insert_header(zone_epoch(epoch))
-        .insert_header(("Cache-Control", "no-store"))
-        .insert_header(("Referrer-Policy", "no-referrer"));
-    if page {
-        answer.insert_header((
-            "Content-Security-Policy",
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ));
-        return Ok(answer.content_type("text/html; charset=utf-8").body(PAGE));
-    }
     let connected = Connected {
         id: row.id,
         status: "active",
     };
-    Ok(answer.json(connected))
+    Ok((connected, epoch))
 }
 
 impl Api {
@@ -110,7 +134,7 @@ impl Api {
         by: &By,
         state: StateRow,
         callback: Callback,
-    ) -> Result<(ConnectionRow, caracal_domain::Epoch), ApiError> {
+    ) -> Result<(ConnectionRow, Epoch), ApiError> {
         let (provider, verifier) = self.take_state(&state, &callback.state).await?;
         let code = match &callback.outcome {
             Ok(code) => code,
@@ -187,7 +211,7 @@ impl Api {
         state: StateRow,
         answer: TokenAnswer,
         tokens: &Tokens,
-    ) -> Result<(ConnectionRow, caracal_domain::Epoch), Failure> {
+    ) -> Result<(ConnectionRow, Epoch), Failure> {
         let zone = state.zone_id;
         let id = ConnectionId::mint(&*self.clock);
         let expires_at = answer

@@ -248,9 +248,12 @@ impl Follower {
     }
 
     fn ids(&self) -> Vec<i64> {
-        self.text
-            .lines()
-            .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
+        let events = self
+            .text
+            .split("\n\n")
+            .filter(|message| message.contains("event: audit\n"));
+        events
+            .filter_map(|event| event.lines().next()?.strip_prefix("id: ")?.parse().ok())
             .collect()
     }
 }
@@ -264,6 +267,9 @@ async fn a_tail_shows_what_happens_resumes_where_it_was_cut_and_ends_on_drain() 
     let mut denials = Follower::of(&stack, &world, "?decision=deny", None).await;
     all.until("retry:").await;
     denials.until("retry:").await;
+    // Who is cut off before anything happens has a place to go on from.
+    let place = all.text.lines().next().and_then(|line| line.strip_prefix("id: "));
+    let place = place.expect("a place").to_owned();
     let (granted, refused) = played(&stack, &world).await;
     all.until(&refused).await;
     assert!(all.text.contains("event: audit\n") && all.text.contains(&granted));
@@ -275,6 +281,9 @@ async fn a_tail_shows_what_happens_resumes_where_it_was_cut_and_ends_on_drain() 
         "in order of the chain: {ids:?}"
     );
 
+    let mut early = Follower::of(&stack, &world, "", Some(&place)).await;
+    early.until(&refused).await;
+    assert_eq!(early.ids()[0], ids[0], "nothing is missed");
     let first = ids[0].to_string();
     let mut resumed = Follower::of(&stack, &world, "", Some(&first)).await;
     resumed.until(&refused).await;
@@ -321,11 +330,16 @@ async fn no_more_than_so_many_may_follow() {
         request.send().await.expect("an answer")
     };
     let mut held = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..32 {
         let response = open().await;
         assert_eq!(response.status().as_u16(), 200);
         held.push(response);
     }
+    let other = super::Zone::new(&stack, "Other").await;
+    let url = format!("{}{}", stack.url(Service::Api, 0), other.at("audit/tail"));
+    let request = http.get(&url).bearer_auth(caracal_testkit::settings::ADMIN_TOKEN);
+    let elsewhere = request.send().await.expect("an answer");
+    assert_eq!(elsewhere.status().as_u16(), 200, "others follow all the same");
     let refused = zone.get("audit/tail").await;
     assert_eq!(
         (refused.status, refused.member("error")),
@@ -434,6 +448,33 @@ async fn a_refusal_for_the_root_of_a_delegation_says_what_was_said_of_it() {
             .is_some_and(|told| told.contains("root")),
         "{}",
         told["story"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_buries_what_they_were_given_under_a_thousand_refusals() {
+    let stack = super::alone().start().await;
+    let zone = super::Zone::new(&stack, "Buried").await;
+    let id = &zone.id;
+    let many = format!(
+        "INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, evaluation_status,
+           determining_policies_json, diagnostics_json, metadata_json, occurred_at, canonical, previous_hash, hash)
+         SELECT '{id}', n, gen_random_uuid(), 'token_exchange', 'r', CASE n WHEN 1024 THEN 'allow' ELSE 'deny' END,
+           'complete', '[]', '[]', '{{}}', now() + n * interval '1 millisecond', '',
+           decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex')
+         FROM generate_series(1, 1024) n"
+    );
+    super::given::sql(&stack, &many).await;
+    let told = zone.get("audit/by-request/r/explain").await.expect(200);
+    assert_eq!(told["final_decision"], "partial");
+    assert_eq!(told["events"].as_array().map(Vec::len), Some(1000));
+    let last = told["story"].as_array().and_then(|story| story.last()).cloned();
+    let last = last
+        .and_then(|last| last.as_str().map(str::to_owned))
+        .expect("a sentence");
+    assert!(
+        last.starts_with("24 events more") && last.contains("1 allow and 1023 deny"),
+        "{last}"
     );
 }
 

@@ -284,9 +284,66 @@ async fn reconnecting_replaces_and_revoking_tells_the_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn providers_are_told_together_and_also_by_a_service_that_stops() {
+    let mut stack = alone().start().await;
+    let world = Consents::new(&stack).await;
+    let (zone, base) = (&world.zone, world.server.url());
+    for n in 0..3 {
+        let second = json!({"identifier": format!("calendar-{n}"), "kind": "oauth2", "config_json": {
+            "authorization_url": format!("{base}/authorize"), "token_url": format!("{base}/token"),
+            "revocation_endpoint": format!("{base}/revoke"), "client_id": CLIENT_ID, "scopes": ["a"],
+        }, "secret_config": {"client_secret": CLIENT_SECRET}});
+        let provider = zone.post("providers", &second).await;
+        let resource = json!({"identifier": format!("resource://{n}"), "scopes": ["a"],
+            "upstream_url": "https://up.example/", "credential_provider_id": provider.member("id")});
+        let resource = zone.post("resources", &resource).await;
+        assert_eq!(resource.status, 201, "{}", resource.text);
+        let body = json!({"user_id": "ann", "provider_id": provider.member("id"), "resource_id": resource.member("id"),
+            "scopes": ["a", "b", "a"]});
+        let begun = zone
+            .post("provider-connections/authorize", &body)
+            .await
+            .expect(200);
+        assert_eq!(parameters(&begun["authorization_url"])["scope"], "a b");
+        let state = begun["state"].as_str().expect("a state");
+        assert_eq!(
+            world.back(&format!("state={state}&code={CODE}")).await.status,
+            200
+        );
+    }
+    world.server.behave(Manner::Late(Duration::from_secs(2)));
+    let kill = json!({"subject_id": "ann"});
+    let killed = zone.post("subjects/revoke", &kill).await.expect(200);
+    assert_eq!(killed["revoked_connections"], 3);
+    // One after the other would take longer than a service that stops has.
+    stack.terminate(Service::Api, 0);
+    let told = world
+        .server
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.path == "/revoke");
+    assert_eq!(told.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_wrong_connects_nobody() {
     let stack = alone().start().await;
     let world = Consents::new(&stack).await;
+    let browser = stack
+        .anonymous(Service::Api, 0)
+        .with("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    for query in ["", "state=never-sent&code=x"] {
+        let page = browser.get(&format!("/v1/oauth/callback?{query}")).await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (400, "text/html; charset=utf-8")
+        );
+        assert!(
+            page.header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        assert!(page.text.contains("Not connected"), "{}", page.text);
+    }
     for query in [
         "",
         "state=x",

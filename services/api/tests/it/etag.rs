@@ -152,8 +152,16 @@ async fn every_change_and_every_end_asks_whether_the_object_is_still_the_same() 
             assert_eq!(changed.status, 200, "{path}: {}", changed.text);
             assert_ne!(changed.header("etag"), etag, "{path}");
             stale(send(Method::PATCH, etag).await);
+            let records = "SELECT count(*) FROM event_spool";
+            let recorded = stack.database().count(records).await;
             let any = send(Method::PATCH, "*").await;
             assert_eq!(any.status, 200, "{path}: {}", any.text);
+            assert_eq!(
+                (any.header("etag"), any.epoch(), &any.body),
+                (changed.header("etag"), changed.epoch(), &changed.body),
+                "{path}: what changes nothing leaves no trace"
+            );
+            assert_eq!(stack.database().count(records).await, recorded, "{path}");
             any.header("etag").clone_into(&mut now);
             assert_eq!(zone.admin.get(path).await.header("etag"), now, "{path}");
             stale(send(Method::DELETE, etag).await);

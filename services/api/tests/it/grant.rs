@@ -48,6 +48,15 @@ async fn a_grant_is_made_shown_and_revoked() {
     assert_eq!(shown["scopes"], json!(["orders:read"]));
     assert_eq!(shown["user_id"], "ada");
 
+    let mut other = set.body("bob");
+    other["scopes"] = json!(["orders:write", "orders:read", "orders:write"]);
+    let made = set.zone.post("grants", &other).await.expect(201);
+    assert_eq!(
+        made["scopes"],
+        json!(["orders:write", "orders:read"]),
+        "as given, each once"
+    );
+
     let stale = set
         .zone
         .admin

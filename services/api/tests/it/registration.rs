@@ -428,3 +428,26 @@ async fn a_door_closes_while_those_inside_are_changed_and_leave() {
     let status = zone.get("dcr-status").await.expect(200);
     assert_eq!(status, json!({"dcr_enabled": false, "live_applications": 0}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_ends_at_once_is_told_in_messages_that_can_be_carried() {
+    let stack = alone().start().await;
+    let zone = open(&stack, "Crowd").await;
+    let crowd = format!(
+        "INSERT INTO applications (zone_id, id, name, registration_method, credential_type, expires_at)
+         SELECT '{}', gen_random_uuid(), 'job ' || n, 'dcr', 'public', now() + interval '1 hour'
+         FROM generate_series(1, 2500) n",
+        zone.id
+    );
+    sql(&stack, &crowd).await;
+    let path = format!("/v1/zones/{}", zone.id);
+    let shut = json!({"dcr_enabled": false, "dcr_shutdown": "revoke_live"});
+    let closed = zone.admin.patch(&path, &shut).await;
+    assert_eq!(closed.status, 200, "{}", closed.text);
+    let told = rows(&stack, "outbox", &zone, "subject = 'caracal.sessions.revoke'").await;
+    assert_eq!(told, 3);
+    let large = rows(&stack, "outbox", &zone, "length(payload) > 500000").await;
+    assert_eq!(large, 0);
+    let anchors = rows(&stack, "anchors", &zone, "true").await;
+    assert_eq!(anchors, 2500);
+}

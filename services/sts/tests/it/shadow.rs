@@ -62,6 +62,12 @@ async fn the_shadow_set_is_observed_and_decides_nothing() {
             "{event}"
         );
         assert_eq!(said["differs"], json!(differs), "{event}");
+        assert_eq!(
+            (&said["application_id"], &said["resource"]),
+            (&json!(world.application_id), &json!(world.resource)),
+            "{event}"
+        );
+        assert!(said["session_id"].is_string(), "{event}");
     }
 }
 
