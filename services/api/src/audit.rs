@@ -7,7 +7,7 @@ mod tail;
 
 use crate::actor::{InZone, Review};
 use crate::app::Api;
-use crate::error::Refusal;
+use crate::error::{Failure, Refusal};
 use crate::openapi::words::AuditDecisionWord;
 use crate::paging::{List, Rows};
 use crate::text::Moment;
@@ -16,6 +16,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use caracal_domain::event::conceal;
 use caracal_domain::id::{AgentSessionId, ApplicationId, SessionId, ZoneId};
 use caracal_domain::{AuditDecision, RequestId, Timestamp};
+use caracal_storage::Page;
 use caracal_storage::audit::{self, AuditFilter, AuditRow};
 use caracal_web::{ApiError, QueryParams};
 pub(crate) use explain::{__path_explain, explain};
@@ -28,6 +29,11 @@ use uuid::Uuid;
 /// How many events of one request are shown at once, and how many bytes of them; the list, filtered by `request_id`, has
 /// them all.
 const MOST_OF_REQUEST: (i64, i64) = (1000, 8 << 20);
+
+/// So many events are read at once.
+const CHUNK: i64 = 101;
+/// A page that holds as many bytes goes no further: an event may have some hundred KiB.
+const MOST_BYTES: usize = 8 << 20;
 
 /// The parameters of `GET …/audit`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -108,7 +114,7 @@ pub(crate) struct DetailedView {
 
 /// Lists the events of the ledger.
 ///
-/// Newest first; with `format` as one file.
+/// Newest first; with `format` as one file. A page of large events may hold fewer than its limit.
 #[utoipa::path(
     get, path = "/v1/zones/{zone_id}/audit",
     params(AuditQuery),
@@ -128,13 +134,8 @@ pub(crate) async fn list(
     if let Some(format) = format {
         return export::answer(api, &request.rest.1, list, filter, page, format, limited).await;
     }
-    let rows = api
-        .read(request.zone.id, async |conn| {
-            audit::list(conn, request.zone.id, &filter, &page).await
-        })
-        .await?;
-    let paged = list.cut(rows, &page, |row| (row.occurred_at, Uuid::from(row.id)));
-    Ok(paged.object(event))
+    let (rows, page) = api.page_of_events(request.zone.id, &filter, page).await?;
+    Ok(list.cut(rows, &page, key).object(event))
 }
 
 /// Lists the events of one request.
@@ -161,7 +162,44 @@ const fn list_of(zone: ZoneId) -> List {
     }
 }
 
+fn key(row: &AuditRow) -> (Timestamp, Uuid) {
+    (row.occurred_at, Uuid::from(row.id))
+}
+
 impl Api {
+    /// The page or, where that is more than is held at once, as much of its beginning; and the page that this is.
+    async fn page_of_events(
+        &self,
+        zone: ZoneId,
+        filter: &AuditFilter,
+        page: Page,
+    ) -> Result<(Vec<AuditRow>, Page), Failure> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        loop {
+            let next = Page {
+                limit: CHUNK.min(page.limit - count(&rows)),
+                after: rows.last().map(key).or(page.after),
+            };
+            let some = self
+                .read(zone, async |conn| audit::list(conn, zone, filter, &next).await)
+                .await?;
+            let is_last = count(&some) < next.limit;
+            rows.extend(some);
+            let held = count(&rows);
+            if is_last || held >= page.limit {
+                return Ok((rows, page));
+            }
+            let new = rows
+                .iter()
+                .rev()
+                .take(usize::try_from(next.limit).unwrap_or_default());
+            bytes += new.map(size).sum::<usize>();
+            if bytes > MOST_BYTES {
+                return Ok((rows, Page { limit: held, ..page }));
+            }
+        }
+    }
+
     /// The request the path names and its events; one without any is not found.
     async fn events_of(
         &self,
@@ -180,6 +218,20 @@ impl Api {
         }
         Ok((named, rows))
     }
+}
+
+fn count(rows: &[AuditRow]) -> i64 {
+    i64::try_from(rows.len()).unwrap_or(i64::MAX)
+}
+
+/// How long what is long in an event is as JSON.
+fn size(row: &AuditRow) -> usize {
+    let long = [
+        &row.metadata_json,
+        &row.diagnostics_json,
+        &row.determining_policies_json,
+    ];
+    long.map(|value| value.to_string().len()).iter().sum()
 }
 
 fn detailed(row: AuditRow) -> DetailedView {

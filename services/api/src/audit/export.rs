@@ -1,7 +1,7 @@
 //! The ledger as one file: CSV (RFC 4180) or a JSON object a line, written page by page while it is read, so that a
 //! million events take no more memory than a thousand.
 
-use super::{DetailedView, detailed};
+use super::{CHUNK, DetailedView, detailed, key};
 use crate::app::Api;
 use crate::error::Failure;
 use crate::paging::{List, Paged};
@@ -15,10 +15,6 @@ use caracal_web::ApiError;
 use futures::stream;
 use serde::Deserialize;
 use serde_json::Value;
-use uuid::Uuid;
-
-/// How many events are read at once.
-const CHUNK: i64 = 500;
 
 const COLUMNS: [&str; 20] = [
     "seq",
@@ -104,7 +100,7 @@ pub(super) async fn answer(
         .insert_header((CONTENT_DISPOSITION, file))
         .insert_header((CACHE_CONTROL, "no-store"));
     if limited {
-        let rows = read(&api, zone, &filter, &page).await?;
+        let (rows, page) = api.page_of_events(zone, &filter, page).await?;
         let Paged { rows, next } = list.cut(rows, &page, key);
         if let Some(cursor) = next {
             answer.insert_header(Paged::<()>::link(http, &cursor));
@@ -162,10 +158,6 @@ async fn read(api: &Api, zone: ZoneId, filter: &AuditFilter, page: &Page) -> Res
     Ok(api
         .read(zone, async |conn| audit::list(conn, zone, filter, page).await)
         .await?)
-}
-
-fn key(row: &AuditRow) -> (caracal_domain::Timestamp, Uuid) {
-    (row.occurred_at, Uuid::from(row.id))
 }
 
 fn lines(rows: Vec<AuditRow>, format: Format) -> String {

@@ -503,3 +503,42 @@ async fn a_request_that_got_some_of_what_it_asked_for_ended_as_partial() {
         assert_eq!(told.expect(200)["final_decision"], decision, "{request}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_events_ends_early_and_the_next_goes_on_from_there() {
+    let stack = super::alone().start().await;
+    let zone = super::Zone::new(&stack, "Large").await;
+    let id = &zone.id;
+    let many = format!(
+        "INSERT INTO audit_events (zone_id, seq, id, event_type, request_id, decision, evaluation_status,
+           determining_policies_json, diagnostics_json, metadata_json, occurred_at, canonical, previous_hash, hash)
+         SELECT '{id}', n, gen_random_uuid(), 'token_exchange', 'r', 'deny', 'complete', '[]', '[]',
+           jsonb_build_object('note', repeat('x', 100000)), now() - n * interval '1 second',
+           convert_to(repeat('x', 100000), 'UTF8'), decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex')
+         FROM generate_series(1, 250) n"
+    );
+    super::given::sql(&stack, &many).await;
+    let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let page = zone.get(&format!("audit?limit=250{cursor}")).await;
+        assert!(page.text.len() < 12 << 20, "{}", page.text.len());
+        let page = page.expect(200);
+        let rows = page["rows"].as_array().expect("rows");
+        seen.extend(rows.iter().map(|row| row["id"].to_string()));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert!(pages > 2, "{pages}");
+    assert_eq!(seen.len(), 250);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 250, "each once");
+    let told = zone.get("audit/by-request/r").await;
+    assert!(told.text.len() < 10 << 20, "{}", told.text.len());
+    assert!((70..90).contains(&told.expect(200).as_array().map_or(0, Vec::len)));
+    let csv = zone.get("audit?format=csv&limit=250").await;
+    assert!(csv.text.len() < 12 << 20 && csv.header("link").contains("cursor="));
+}

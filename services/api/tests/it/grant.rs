@@ -76,7 +76,7 @@ async fn a_grant_is_made_shown_and_revoked() {
         201,
         "a revoked one does not stand in the way"
     );
-    assert_eq!(deeds(&stack, &set.zone, "grant.create").await, 2);
+    assert_eq!(deeds(&stack, &set.zone, "grant.create").await, 3);
     assert_eq!(deeds(&stack, &set.zone, "grant.revoke").await, 1);
 }
 

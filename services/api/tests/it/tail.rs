@@ -17,7 +17,7 @@ async fn following(stack: &Stack, zone: &Zone, token: &str) -> Response {
     let mut response = request.send().await.expect("an answer");
     assert_eq!(response.status().as_u16(), 200);
     let first = response.chunk().await.expect("it is open").expect("a beginning");
-    assert!(first.starts_with(b"retry:"), "{first:?}");
+    assert!(first.starts_with(b"id: "), "{first:?}");
     response
 }
 
