@@ -62,6 +62,7 @@ pub struct Asked {
 
 #[derive(Debug, Default)]
 struct State {
+    revokes_after: Duration,
     asked: Vec<Asked>,
     manner: Manner,
     tokens: u32,
@@ -111,6 +112,11 @@ impl OauthServer {
     /// From now on it answers token requests so.
     pub fn behave(&self, manner: Manner) {
         self.state.lock().expect("no holder panics").manner = manner;
+    }
+
+    /// From now on it hears of tokens that are given back this long after it was told.
+    pub fn revoke_after(&self, late: Duration) {
+        self.state.lock().expect("no holder panics").revokes_after = late;
     }
 
     /// From now on its discovery document says that it is somebody else's.
@@ -252,10 +258,8 @@ async fn revoke(
     form: web::Form<BTreeMap<String, String>>,
     state: Data<Shared>,
 ) -> HttpResponse {
-    let manner = state.lock().expect("no holder panics").manner;
-    if let Manner::Late(how) = manner {
-        tokio::time::sleep(how).await;
-    }
+    let late = state.lock().expect("no holder panics").revokes_after;
+    tokio::time::sleep(late).await;
     note(&state, &request, &form);
     HttpResponse::Ok().finish()
 }

@@ -273,7 +273,7 @@ pub(super) fn needs(row: &AuditRow, reason: &str) -> Vec<String> {
             let lifted = policy_needs(delegator(row), &resource, &scopes);
             return std::iter::once(root).chain(lifted).collect();
         }
-        "step_up_required" => "Satisfy the step-up challenge and repeat the request with challenge_id and challenge_response.".to_owned(),
+        "step_up_required" => format!("Satisfy the step-up challenge{} and repeat the request with challenge_id and challenge_response.", challenge(row)),
         "scope_exceeds_resource" => format!("Add the missing scopes to the resource {resource}, or ask only for scopes it has (asked: {scopes})."),
         "unknown_resource" => format!("Register the resource {resource} in this zone, or name one that exists."),
         "resource_not_granted" => format!("Ask the STS for a mandate whose audience is {resource}."),
@@ -296,6 +296,15 @@ pub(super) fn needs(row: &AuditRow, reason: &str) -> Vec<String> {
         other => format!("Remove the cause named by the reason {other}."),
     };
     vec![general]
+}
+
+/// Which proof is asked for, where the event says so.
+fn challenge(row: &AuditRow) -> String {
+    let known = |name: &str| row.metadata_json.get(name).and_then(Value::as_str);
+    match (known("challenge_id"), known("challenge_type")) {
+        (Some(id), Some(kind)) => format!(" {id} ({kind})"),
+        _ => String::new(),
+    }
 }
 
 /// Each explicit deny must be lifted; and without one, some policy must allow.

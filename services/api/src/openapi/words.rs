@@ -88,6 +88,8 @@ pub(crate) struct JwkSetWord {
 #[expect(dead_code, reason = "only its schema is wanted")]
 pub(crate) struct JwkWord {
     kty: String,
+    #[serde(flatten)]
+    others: HashMap<String, serde_json::Value>,
 }
 
 /// How a provider is reached. Which of these it takes follows from its kind; `…_url` are other names of `…_endpoint`.

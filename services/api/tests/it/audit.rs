@@ -452,6 +452,24 @@ async fn a_refusal_for_the_root_of_a_delegation_says_what_was_said_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_asked_for_a_proof_is_told_which() {
+    let stack = super::alone().start().await;
+    let zone = super::Zone::new(&stack, "Proof").await;
+    let id = "0198c0de-0000-7000-8000-00000000000c";
+    let event = super::ledger::Event {
+        kind: "step_up.required",
+        decision: "deny",
+        reason: Some("step_up_required"),
+        metadata: json!({"challenge_id": id, "challenge_type": "mfa"}),
+        ..super::ledger::Event::default()
+    };
+    super::ledger::write(&stack, &zone, &event).await;
+    let told = zone.get("audit/by-request/r/explain").await.expect(200);
+    let needs = told["denied"][0]["needs"].to_string();
+    assert!(needs.contains(id) && needs.contains("mfa"), "{needs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_buries_what_they_were_given_under_a_thousand_refusals() {
     let stack = super::alone().start().await;
     let zone = super::Zone::new(&stack, "Buried").await;

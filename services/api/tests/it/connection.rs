@@ -311,7 +311,7 @@ async fn providers_are_told_together_and_also_by_a_service_that_stops() {
             200
         );
     }
-    world.server.behave(Manner::Late(Duration::from_secs(2)));
+    world.server.revoke_after(Duration::from_secs(2));
     let kill = json!({"subject_id": "ann"});
     let killed = zone.post("subjects/revoke", &kill).await.expect(200);
     assert_eq!(killed["revoked_connections"], 3);
