@@ -297,6 +297,53 @@ async fn comes_free(stack: &Stack, key: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_request_failed_with_the_database_is_free_when_that_is_back() {
+    let stack = alone().start().await;
+    let zone = Zone::new(&stack, "Away").await;
+    let (path, body) = (zone.at("policy-sets"), json!({"name": "held"}));
+    let caller = keyed(&zone.admin, "away");
+    let (mut first, mut second) = (stack.database().connect().await, stack.database().connect().await);
+    // Neither the deed can be done, nor the key given back.
+    let deed = first.transaction().await.expect("a transaction");
+    let locked = deed
+        .batch_execute("LOCK TABLE policy_sets IN ACCESS EXCLUSIVE MODE")
+        .await;
+    locked.expect("locked");
+    let keys = async {
+        let leased = "SELECT count(*) FROM idempotency_keys WHERE key = 'away'";
+        eventually("the lease", Duration::from_secs(4), || async {
+            (stack.database().count(leased).await == 1).then_some(())
+        })
+        .await;
+        let keys = second.transaction().await.expect("a transaction");
+        let lock = "LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE";
+        keys.batch_execute(lock).await.expect("locked");
+        keys
+    };
+    let (failed, keys) = futures::join!(caller.post(&path, &body), keys);
+    assert_eq!(
+        (
+            failed.status,
+            failed.member("error"),
+            failed.header("retry-after")
+        ),
+        (503, "temporarily_unavailable", "1"),
+        "{}",
+        failed.text
+    );
+    keys.commit().await.expect("committed");
+    deed.commit().await.expect("committed");
+    comes_free(&stack, "away").await;
+    let repeated = caller.post(&path, &body).await;
+    assert_eq!(
+        (repeated.status, repeated.header("idempotency-replayed")),
+        (201, ""),
+        "{}",
+        repeated.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_hangs_up_leaves_no_key_behind() {
     let stack = alone().start().await;
     let zone = Zone::new(&stack, "Gone").await;
