@@ -183,17 +183,15 @@ impl Api {
             let some = self
                 .read(zone, async |conn| audit::list(conn, zone, filter, &next).await)
                 .await?;
-            let is_last = count(&some) < next.limit;
+            let held = count(&rows) + count(&some);
+            let is_last = count(&some) < next.limit || held >= page.limit;
+            if !is_last {
+                bytes += some.iter().map(size).sum::<usize>();
+            }
             rows.extend(some);
-            let held = count(&rows);
-            if is_last || held >= page.limit {
+            if is_last {
                 return Ok((rows, page));
             }
-            let new = rows
-                .iter()
-                .rev()
-                .take(usize::try_from(next.limit).unwrap_or_default());
-            bytes += new.map(size).sum::<usize>();
             if bytes > MOST_BYTES {
                 return Ok((rows, Page { limit: held, ..page }));
             }

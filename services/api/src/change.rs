@@ -203,6 +203,21 @@ impl Api {
         settle(tx, by, &deed, change, body).await
     }
 
+    /// Ends a write that makes `after` of `before`, or nothing of it.
+    pub(crate) async fn conclude_change<R>(
+        &self,
+        tx: Transaction,
+        by: &By,
+        deed: Deed,
+        (before, after): (R, R),
+    ) -> Result<Written<R>, Failure> {
+        if deed.changes_nothing() {
+            return self.leave(tx, by, deed.zone, before).await;
+        }
+        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        Ok(Written { value: after, epoch })
+    }
+
     /// Ends a write that [changes nothing](Deed::changes_nothing): the object keeps its version, no replica is told, and
     /// there is nothing to record.
     pub(crate) async fn leave<R>(

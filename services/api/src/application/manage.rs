@@ -238,11 +238,8 @@ impl Api {
         if let Some(new) = &changes.secret_hash {
             deed = deed.secret("client_secret", before.secret_hash.is_some(), new.is_some());
         }
-        if deed.changes_nothing() {
-            let Written { value: row, epoch } = self.leave(tx, by, before.zone_id, before.clone()).await?;
-            return Ok(Registered { row, secret, epoch });
-        }
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
+        let rows = (before.clone(), row);
+        let Written { value: row, epoch } = self.conclude_change(tx, by, deed, rows).await?;
         Ok(Registered { row, secret, epoch })
     }
 

@@ -73,13 +73,15 @@ pub(super) fn complete(document: &mut Value) {
 }
 
 fn refusal(status: &str, why: &str) -> Value {
-    let text = |what: &str, always: bool| json!({"description": what, "required": always, "schema": {"type": "string"}});
-    let mut headers = Map::from_iter([("X-Request-Id".to_owned(), text(REQUEST_ID, true))]);
+    let mut headers = Map::from_iter([("X-Request-Id".to_owned(), header(REQUEST_ID, true))]);
     match status {
-        "401" => headers.insert("WWW-Authenticate".to_owned(), text("`Bearer` (RFC 6750).", true)),
+        "401" => headers.insert(
+            "WWW-Authenticate".to_owned(),
+            header("`Bearer` (RFC 6750).", true),
+        ),
         "409" | "429" | "503" => headers.insert(
             "Retry-After".to_owned(),
-            text("Seconds, where trying again may help.", false),
+            header("Seconds, where trying again may help.", false),
         ),
         _ => None,
     };
@@ -324,25 +326,23 @@ struct Facts {
     pages: bool,
 }
 
+fn header(what: &str, always: bool) -> Value {
+    json!({"description": what, "required": always, "schema": {"type": "string"}})
+}
+
 fn add_headers(facts: &Facts, status: &str, answer: &mut Value) {
     let mut headers = Map::new();
-    let mut header = |name: &str, what: &str| {
-        // Whatever is named here is sent; only the last page has no next.
-        let always = name != "Link";
-        headers.insert(
-            name.to_owned(),
-            json!({"description": what, "required": always, "schema": {"type": "string"}}),
-        );
-    };
-    header("X-Request-Id", REQUEST_ID);
+    // Whatever is named here is sent; only the last page has no next.
+    let mut add = |name: &str, what: &str| headers.insert(name.to_owned(), header(what, name != "Link"));
+    add("X-Request-Id", REQUEST_ID);
     if facts.tells {
-        header("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
+        add("Caracal-Zone-Epoch", "The zone's epoch that shows the change.");
     }
     if facts.has_version && (facts.item || status == "201") {
-        header("ETag", "The object's version, for If-Match.");
+        add("ETag", "The object's version, for If-Match.");
     }
     if facts.pages {
-        header("Link", "The next page, if there is one (rel=\"next\").");
+        add("Link", "The next page, if there is one (rel=\"next\").");
     }
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("headers".to_owned(), Value::Object(headers));

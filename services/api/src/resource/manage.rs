@@ -120,11 +120,7 @@ impl Api {
         let deed = deed
             .from(&ResourceView::from(&before))
             .to(&ResourceView::from(&row));
-        if deed.changes_nothing() {
-            return self.leave(tx, by, zone.id, before).await;
-        }
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written { value: row, epoch })
+        self.conclude_change(tx, by, deed, (before, row)).await
     }
 
     /// Archives a resource: nothing more is minted or forwarded for it.

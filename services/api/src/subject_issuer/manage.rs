@@ -103,11 +103,7 @@ impl Api {
         let deed = Deed::new(zone, "subject_issuer.update", id)
             .from(&SubjectIssuerView::from(&before))
             .to(&SubjectIssuerView::from(&row));
-        if deed.changes_nothing() {
-            return self.leave(tx, by, zone, before).await;
-        }
-        let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
-        Ok(Written { value: row, epoch })
+        self.conclude_change(tx, by, deed, (before, row)).await
     }
 
     /// Archives an issuer.

@@ -217,11 +217,10 @@ impl Api {
         let deed = Deed::new(id, "zone.update", id)
             .from(&ZoneView::from(&before))
             .to(&ZoneView::from(&zone));
-        if ends {
-            self.announce(&mut tx, by, (id, "zone.update"), ending).await?;
-        } else if deed.changes_nothing() {
-            return Ok(Some(self.leave(tx, by, id, before).await?));
+        if !ends {
+            return Ok(Some(self.conclude_change(tx, by, deed, (before, zone)).await?));
         }
+        self.announce(&mut tx, by, (id, "zone.update"), ending).await?;
         let epoch = self.conclude(tx, by, deed, FeedBody::ZoneChanged).await?;
         Ok(Some(Written { value: zone, epoch }))
     }
